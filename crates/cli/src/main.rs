@@ -1,0 +1,2 @@
+//! The cellwright command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tables of trials, learning curves and controller updates, written so that a crash loses nothing.

@@ -1,0 +1,1 @@
+//! Compiles a graph into a dfdx network: typed parameters, Module, initialisation, save and load.

@@ -1,0 +1,1 @@
+//! The tensor operations that dfdx lacks on stable Rust, with kernels and gradients.

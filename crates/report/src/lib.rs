@@ -1,0 +1,1 @@
+//! Charts, cell drawings and one HTML page, from the ledger alone.

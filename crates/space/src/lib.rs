@@ -1,0 +1,1 @@
+//! A space file, parsed and checked: what can be chosen.

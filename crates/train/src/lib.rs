@@ -1,0 +1,1 @@
+//! Trains a network and evaluates it: optimiser, schedule, regularisation, checkpoints.
