@@ -1,0 +1,42 @@
+# `just` alone lists the recipes.
+
+export CARGO_TERM_COLOR := env("CARGO_TERM_COLOR", "auto")
+cellwright := "cargo run --release --quiet --package cellwright-cli --bin cellwright --"
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Search for architectures; with no flags: NASNet cells on the images at hand, in minutes
+search *flags: build
+    @{{ cellwright }} search {{ flags }}
+
+# Draw the charts and the report of runs again, from their tables alone (default: the newest run)
+plots *runs: build
+    @{{ cellwright }} plots {{ runs }}
+
+# List the data sets, or fetch one: `just data fetch cifar10`
+data *args="list": build
+    @{{ cellwright }} data {{ args }}
+
+# Build the command
+build:
+    cargo build --release --locked --package cellwright-cli
+
+# Run all tests (no network needed once built)
+test *args:
+    cargo test --release --locked --workspace {{ args }}
+
+# Run the criterion benches
+bench *args:
+    cargo bench --locked --workspace {{ args }}
+
+# Formatting, lints and docs, warnings denied
+lint:
+    cargo fmt --all --check
+    cargo clippy --release --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+
+# Type-check the CUDA code; needs neither CUDA nor a GPU
+check-cuda:
+    cargo clippy --release --locked --workspace --features cuda,ci-check -- -D warnings
