@@ -1,1 +1,20 @@
 //! One architecture as a graph of layers with shapes: parameters, MACs, activation memory.
+//!
+//! A [`Graph`] is plain data: each [`Node`] is one [`Layer`] with its inputs and its output shape.
+//! There are no tensors here; `net` turns a graph into a network.
+
+mod graph;
+pub mod layers;
+mod mismatch;
+mod padding;
+mod parameter;
+mod shape;
+
+pub use graph::{Auxiliary, Graph, Node, NodeId};
+pub use layers::{
+    Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample, Zero,
+};
+pub use mismatch::Mismatch;
+pub use padding::Padding;
+pub use parameter::{Init, Parameter, Role};
+pub use shape::Shape;
