@@ -1,1 +1,19 @@
 //! The tensor operations that dfdx lacks on stable Rust, with kernels and gradients.
+//!
+//! Two layers. *Kernels* work on plain slices and know nothing of tapes. The *operations* above
+//! them check shapes, call the device's kernel and put the gradient on dfdx's tape. Inputs carry
+//! no tape: it is passed by `&mut` and gets a backward operation only if it owns one. Gradients are
+//! added to what the tape's [`dfdx::tensor::Gradients`] already hold for an input. The gradient of
+//! an operation's *output* is consumed by its backward operation, which frees or reuses it.
+//!
+//! Layout is NHWC. Every operation has a trait whose default body is its composed [`mod@reference`]:
+//! a device with kernels overrides it, and all traits together are [`Kernels`].
+
+pub mod buffers;
+pub mod device;
+pub mod error;
+pub mod reference;
+pub mod threads;
+
+pub use device::{Base, Feature, Kernels, Matrix, Vector};
+pub use error::Error;

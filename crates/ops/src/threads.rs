@@ -1,0 +1,116 @@
+//! The threads that kernels run on, and how work is cut for them.
+//!
+//! Results must be the same bits for any number of threads. So the cut into tasks is a function of
+//! shapes alone, each task writes its own part of the output, and partial sums are kept per task and
+//! added in the order of the tasks.
+
+use std::sync::{Arc, RwLock};
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::Error;
+
+/// `None`: not asked for yet; rayon's global pool serves.
+static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
+
+/// Sets the number of threads of all kernels in this process; 0 means one for each core.
+///
+/// # Errors
+/// [`Error::Threads`] if the system does not grant them.
+pub fn set_threads(threads: usize) -> Result<(), Error> {
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("kernel-{i}"))
+        .build()
+        .map_err(|error| Error::Threads {
+            threads,
+            reason: error.to_string(),
+        })?;
+    *POOL.write().unwrap_or_else(|e| e.into_inner()) = Some(Arc::new(pool));
+    Ok(())
+}
+
+/// The number of threads that kernels run on.
+pub fn threads() -> usize {
+    pool().map_or_else(rayon::current_num_threads, |p| p.current_num_threads())
+}
+
+/// Calls `task(i)` once for each `i` in `0..tasks`, in any order, on the kernels' threads.
+pub fn for_each(tasks: usize, task: impl Fn(usize) + Sync + Send) {
+    if tasks <= 1 || threads() == 1 {
+        return (0..tasks).for_each(task);
+    }
+    run(|| (0..tasks).into_par_iter().with_max_len(1).for_each(task));
+}
+
+/// The results of `task(i)` for `i` in `0..tasks`, in order.
+pub fn map<R: Send>(tasks: usize, task: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
+    if tasks <= 1 || threads() == 1 {
+        return (0..tasks).map(task).collect();
+    }
+    run(|| {
+        (0..tasks)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(task)
+            .collect()
+    })
+}
+
+/// Calls `task(i, part)` for each part of `data`: consecutive parts of `size` elements, the last
+/// perhaps shorter.
+pub fn for_each_part(
+    data: &mut [f32],
+    size: usize,
+    task: impl Fn(usize, &mut [f32]) + Sync + Send,
+) {
+    let size = size.max(1);
+    if data.len() <= size || threads() == 1 {
+        return data
+            .chunks_mut(size)
+            .enumerate()
+            .for_each(|(i, part)| task(i, part));
+    }
+    run(|| {
+        data.par_chunks_mut(size)
+            .enumerate()
+            .with_max_len(1)
+            .for_each(|(i, part)| task(i, part));
+    });
+}
+
+/// Runs `work` inside the pool, so that rayon's iterators in it use the pool's threads.
+pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    match pool() {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
+/// Elements that one task of an elementwise pass handles: enough to outweigh the cost of handing a
+/// task out, few enough that its data stay in a core's second-level cache.
+pub const PART: usize = 32 * 1024;
+
+fn pool() -> Option<Arc<ThreadPool>> {
+    POOL.read().unwrap_or_else(|e| e.into_inner()).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order() {
+        assert_eq!(map(5, |i| i * i), [0, 1, 4, 9, 16]);
+    }
+
+    #[test]
+    fn parts_cover_the_data_once() {
+        let mut data = vec![0.0; 10];
+        for_each_part(&mut data, 4, |i, part| {
+            part.iter_mut().for_each(|v| *v += 1.0 + i as f32);
+        });
+        assert_eq!(data, [1., 1., 1., 1., 2., 2., 2., 2., 3., 3.]);
+    }
+}
