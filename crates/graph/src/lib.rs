@@ -3,7 +3,9 @@
 //! A [`Graph`] is plain data: each [`Node`] is one [`Layer`] with its inputs and its output shape.
 //! There are no tensors here; `net` turns a graph into a network.
 
+mod analysis;
 mod graph;
+mod identity;
 pub mod layers;
 mod mismatch;
 mod padding;

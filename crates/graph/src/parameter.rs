@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One learnable tensor of a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Parameter {
     /// Its name within the layer: `weight`, `bias`, `scale` or `shift`.
     pub name: &'static str,

@@ -1,0 +1,104 @@
+//! What a graph costs and sees: activation memory and receptive field.
+
+use crate::layers::Reach;
+use crate::{Graph, Layer, NodeId};
+
+/// Bytes of one activation: training is in single precision.
+const VALUE_BYTES: u64 = 4;
+
+impl Graph {
+    /// Bytes of the activations that one training step on a batch of this size keeps for its
+    /// backward pass: the output of every layer once, in single precision.
+    ///
+    /// This is what an implementation without fused operations and without recomputation holds;
+    /// fusing a layer with the one before it spares that one's output.
+    #[must_use]
+    pub fn activation_bytes(&self, batch: usize) -> u64 {
+        self.nodes
+            .iter()
+            .fold(0, |sum: u64, node| sum.saturating_add(node.shape.len()))
+            .saturating_mul(VALUE_BYTES)
+            .saturating_mul(batch as u64)
+    }
+
+    /// The largest receptive field (rows and columns of the image, as if it had no border) of the
+    /// feature maps that reach the classifier: what the last layers before a global pooling, a
+    /// flattening or the end see. It may be larger than the image.
+    #[must_use]
+    pub fn receptive_field(&self) -> [usize; 2] {
+        let used = self.reachable(&[self.output]);
+        let fields = self.receptive_fields();
+        (0..self.nodes.len())
+            .filter(|&id| used[id])
+            .filter_map(|id| fields[id])
+            .fold([1, 1], |most, field| {
+                [most[0].max(field[0]), most[1].max(field[1])]
+            })
+    }
+
+    /// The receptive field of each node, in rows and columns of the image; `None` where a global
+    /// pooling or a flattening has made a node see all of it.
+    #[must_use]
+    pub fn receptive_fields(&self) -> Vec<Option<[usize; 2]>> {
+        let mut views: Vec<Option<View>> = Vec::with_capacity(self.nodes.len());
+        for id in 0..self.nodes.len() {
+            let view = self.view(id, &views);
+            views.push(view);
+        }
+        views
+            .into_iter()
+            .map(|view| view.map(|it| it.extent))
+            .collect()
+    }
+
+    fn view(&self, id: NodeId, views: &[Option<View>]) -> Option<View> {
+        let node = &self.nodes[id];
+        if node.layer == Layer::Input {
+            return Some(View {
+                extent: [1, 1],
+                step: [1, 1],
+            });
+        }
+        let joined = node
+            .inputs
+            .iter()
+            .map(|&input| views[input])
+            .reduce(|a, b| Some(a?.join(b?)))
+            .flatten()?;
+        match node.layer.reach() {
+            Reach::Everything => None,
+            Reach::Window { extent, stride } => Some(joined.through(extent, stride)),
+        }
+    }
+}
+
+/// What one value of a tensor sees of the image, and how far apart two neighbours' views lie.
+#[derive(Clone, Copy)]
+struct View {
+    extent: [usize; 2],
+    step: [usize; 2],
+}
+
+impl View {
+    fn join(self, other: Self) -> Self {
+        Self {
+            extent: pair(self.extent, other.extent, usize::max),
+            step: pair(self.step, other.step, usize::max),
+        }
+    }
+
+    /// The view through a window: `extent + (window - 1) * step`, and steps multiply.
+    fn through(self, window: [usize; 2], stride: [usize; 2]) -> Self {
+        let grown = pair(window, self.step, |window, step| {
+            (window - 1).saturating_mul(step)
+        });
+        Self {
+            extent: pair(self.extent, grown, usize::saturating_add),
+            step: pair(self.step, stride, usize::saturating_mul),
+        }
+    }
+}
+
+fn pair(a: [usize; 2], b: [usize; 2], f: impl Fn(usize, usize) -> usize) -> [usize; 2] {
+    [f(a[0], b[0]), f(a[1], b[1])]
+}
