@@ -19,6 +19,24 @@ impl<D: Device<f32> + ZerosTensor<f32>> Base for D {}
 ///
 /// Each operation contributes one trait whose default body is its composed reference; a device with
 /// a kernel of its own overrides the body.
-pub trait Kernels: Base {}
+pub trait Kernels:
+    Base
+    + crate::activation::ActivationKernel
+    + crate::batch_norm::BatchNormKernel
+    + crate::elementwise::combine::CombineKernel
+    + crate::elementwise::concat::ConcatKernel
+    + crate::elementwise::dropout::DropoutMaskKernel
+    + crate::elementwise::gate::GateKernel
+    + crate::elementwise::global_avg_pool::GlobalAvgPoolKernel
+    + crate::elementwise::subsample::SubsampleKernel
+    + crate::linear::LinearKernel
+    + crate::optimiser::OptimiserKernel
+    + crate::pool2d::Pool2dKernel
+    + crate::softmax_cross_entropy::SoftmaxCrossEntropyKernel
+{
+}
 
-impl<D> Kernels for D where D: Base {}
+impl Kernels for dfdx::tensor::Cpu {}
+
+#[cfg(feature = "cuda")]
+impl Kernels for dfdx::tensor::Cuda {}

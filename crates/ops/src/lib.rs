@@ -9,11 +9,30 @@
 //! Layout is NHWC. Every operation has a trait whose default body is its composed [`mod@reference`]:
 //! a device with kernels overrides it, and all traits together are [`Kernels`].
 
+pub mod activation;
+pub mod batch_norm;
 pub mod buffers;
 pub mod device;
+pub mod elementwise;
 pub mod error;
+pub mod linear;
+pub mod optimiser;
+mod parts;
+pub mod pool2d;
 pub mod reference;
+mod simd;
+pub mod softmax_cross_entropy;
 pub mod threads;
 
+pub use activation::{Activation, activation};
+pub use batch_norm::{BatchNorm, Running, batch_norm};
 pub use device::{Base, Feature, Kernels, Matrix, Vector};
+pub use elementwise::{
+    Branch, DropPath, add, add_branches, concat, drop_path, dropout, global_avg_pool, mean, multiply,
+    subsample, zero,
+};
 pub use error::Error;
+pub use linear::linear;
+pub use optimiser::{Optimiser, ParameterMut};
+pub use pool2d::{Pool2d, PoolKind, pool2d};
+pub use softmax_cross_entropy::{Loss, softmax_cross_entropy, top_k_correct};
