@@ -23,6 +23,8 @@ pub trait Kernels:
     Base
     + crate::activation::ActivationKernel
     + crate::batch_norm::BatchNormKernel
+    + crate::chain::ChainKernel
+    + crate::conv2d::Conv2dKernel
     + crate::elementwise::combine::CombineKernel
     + crate::elementwise::concat::ConcatKernel
     + crate::elementwise::dropout::DropoutMaskKernel

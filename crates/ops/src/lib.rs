@@ -12,6 +12,8 @@
 pub mod activation;
 pub mod batch_norm;
 pub mod buffers;
+pub mod chain;
+pub mod conv2d;
 pub mod device;
 pub mod elementwise;
 pub mod error;
@@ -20,12 +22,18 @@ pub mod optimiser;
 mod parts;
 pub mod pool2d;
 pub mod reference;
+mod scratch;
 mod simd;
 pub mod softmax_cross_entropy;
+#[cfg(test)]
+mod testing;
 pub mod threads;
+mod vector;
 
 pub use activation::{Activation, activation};
 pub use batch_norm::{BatchNorm, Running, batch_norm};
+pub use chain::{Norm, Unit, chain, conv_bn, separable};
+pub use conv2d::{Conv2d, conv2d};
 pub use device::{Base, Feature, Kernels, Matrix, Vector};
 pub use elementwise::{
     Branch, DropPath, add, add_branches, concat, drop_path, dropout, global_avg_pool, mean, multiply,

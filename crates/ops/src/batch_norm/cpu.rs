@@ -50,11 +50,15 @@ impl Statistics {
     }
 }
 
-/// Statistics of the batch; moves the running ones.
-fn of_batch(x: &[f32], running: &mut Running<Cpu>, momentum: f64) -> Result<[Vec<f64>; 2], Error> {
-    let channels = running.mean.shape().0;
-    let rows = (x.len() / channels) as f64;
-    let kernel::Moments { mean, squares } = kernel::moments(x, channels);
+/// Mean and biased variance of a batch of `rows` values a channel; moves the running statistics.
+pub(crate) fn adopt(
+    moments: kernel::Moments,
+    rows: usize,
+    running: &mut Running<Cpu>,
+    momentum: f64,
+) -> Result<[Vec<f64>; 2], Error> {
+    let kernel::Moments { mean, squares } = moments;
+    let rows = rows as f64;
     let blend = |old: &mut f32, new: f64| {
         *old = ((1.0 - momentum) * f64::from(*old) + momentum * new) as f32;
     };
@@ -71,7 +75,7 @@ fn of_batch(x: &[f32], running: &mut Running<Cpu>, momentum: f64) -> Result<[Vec
     Ok([mean, squares.iter().map(|s| s / rows).collect()])
 }
 
-fn widened(values: &[f32]) -> Vec<f64> {
+pub(crate) fn widened(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
@@ -88,7 +92,9 @@ impl BatchNormKernel for Cpu {
     ) -> Result<Feature<Self>, Error> {
         let values = read(NAME, x)?;
         let [mean, variance] = if training {
-            of_batch(values, running, options.momentum)?
+            let channels = running.mean.shape().0;
+            let moments = kernel::moments(values, channels);
+            adopt(moments, values.len() / channels, running, options.momentum)?
         } else {
             [
                 widened(read(NAME, &running.mean)?),
@@ -141,7 +147,7 @@ impl BatchNormKernel for Cpu {
 }
 
 /// The terms of the input's gradient. In evaluation the statistics do not depend on the input.
-fn input_gradient(
+pub(crate) fn input_gradient(
     statistics: &Statistics,
     sums: &[f64],
     products: &[f64],

@@ -1,6 +1,6 @@
 //! Batch normalisation over images and pixels, with running statistics and an optional ReLU.
 
-mod cpu;
+pub(crate) mod cpu;
 pub(crate) mod kernel;
 pub mod reference;
 #[cfg(test)]
