@@ -4,14 +4,19 @@
 //! There are no tensors here; `net` turns a graph into a network.
 
 mod analysis;
+mod builder;
+mod error;
 mod graph;
 mod identity;
 pub mod layers;
 mod mismatch;
 mod padding;
 mod parameter;
-mod shape;
+mod vocabulary;
 
+pub use builder::{Builder, MAX_LAYERS};
+pub use cellwright_space::Shape;
+pub use error::Error;
 pub use graph::{Auxiliary, Graph, Node, NodeId};
 pub use layers::{
     Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample, Zero,
@@ -19,4 +24,4 @@ pub use layers::{
 pub use mismatch::Mismatch;
 pub use padding::Padding;
 pub use parameter::{Init, Parameter, Role};
-pub use shape::Shape;
+pub use vocabulary::vocabulary;

@@ -7,6 +7,8 @@
 
 mod refine;
 mod simplify;
+#[cfg(test)]
+mod tests;
 
 use crate::Graph;
 

@@ -14,6 +14,9 @@ mod pool;
 mod subsample;
 mod zero;
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 pub use activation::Activation;

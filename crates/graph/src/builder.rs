@@ -1,0 +1,173 @@
+//! Puts a graph together layer by layer, inferring shapes on the way.
+
+use std::fmt;
+
+use crate::{Auxiliary, Error, Graph, Layer, Mismatch, Node, NodeId, Shape};
+
+/// The most layers a graph may have.
+pub const MAX_LAYERS: usize = 1 << 20;
+
+/// A graph under construction; node 0 is the image.
+///
+/// ```
+/// use cellwright_graph::{Builder, Layer, Linear, Shape};
+///
+/// let mut builder = Builder::new(Shape { height: 8, width: 8, channels: 3 }, 10);
+/// let pooled = builder.layer("pool", Layer::GlobalAveragePool, &[0])?;
+/// let logits = builder.layer("head", Layer::Linear(Linear { units: 10, bias: true }), &[pooled])?;
+/// let graph = builder.finish(logits)?;
+/// assert_eq!(graph.params(), 40);
+/// # Ok::<(), cellwright_graph::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    nodes: Vec<Node>,
+    auxiliary: Vec<Auxiliary>,
+    input: Shape,
+    classes: usize,
+}
+
+impl Builder {
+    /// Starts with the image alone.
+    #[must_use]
+    pub fn new(input: Shape, classes: usize) -> Self {
+        let image = Node {
+            name: "input".to_owned(),
+            layer: Layer::Input,
+            inputs: Vec::new(),
+            shape: input,
+        };
+        Self {
+            nodes: vec![image],
+            auxiliary: Vec::new(),
+            input,
+            classes,
+        }
+    }
+
+    /// Adds a layer on earlier nodes and answers with its node. An identity is not added: it
+    /// answers with its input.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the layer cannot take its inputs.
+    pub fn layer(
+        &mut self,
+        name: impl fmt::Display,
+        layer: Layer,
+        inputs: &[NodeId],
+    ) -> Result<NodeId, Error> {
+        let shape = self.infer(&layer, inputs).map_err(|mismatch| {
+            let inputs = inputs.iter().map(|&id| &self.nodes[id]);
+            Error::shape(name.to_string(), &layer, inputs, mismatch)
+        })?;
+        if layer == Layer::Identity {
+            return Ok(inputs[0]);
+        }
+        let (name, inputs) = (name.to_string(), inputs.to_vec());
+        self.nodes.push(Node {
+            name,
+            layer,
+            inputs,
+            shape,
+        });
+        Ok(self.nodes.len() - 1)
+    }
+
+    fn infer(&self, layer: &Layer, inputs: &[NodeId]) -> Result<Shape, Mismatch> {
+        if self.nodes.len() >= MAX_LAYERS {
+            return Err(Mismatch::new(
+                format!("the network has more than {MAX_LAYERS} layers"),
+                "repeat less",
+            ));
+        }
+        match inputs {
+            [one] => layer.infer(&[self.nodes[*one].shape]),
+            [a, b] => layer.infer(&[self.nodes[*a].shape, self.nodes[*b].shape]),
+            _ => layer.infer(
+                &inputs
+                    .iter()
+                    .map(|&id| self.nodes[id].shape)
+                    .collect::<Vec<_>>(),
+            ),
+        }
+    }
+
+    /// The shape of a node's output.
+    #[must_use]
+    pub fn shape(&self, node: NodeId) -> Shape {
+        self.nodes[node].shape
+    }
+
+    /// Makes a node's output an auxiliary classifier.
+    pub fn auxiliary(&mut self, node: NodeId, weight: f64) {
+        self.auxiliary.push(Auxiliary { node, weight });
+    }
+
+    /// The graph of everything that feeds the output and the auxiliary classifiers.
+    ///
+    /// # Errors
+    /// [`Error::Logits`] when the output, or an auxiliary one, is not one value a class.
+    pub fn finish(self, output: NodeId) -> Result<Graph, Error> {
+        let graph = Graph {
+            nodes: self.nodes,
+            output,
+            auxiliary: self.auxiliary,
+            input: self.input,
+            classes: self.classes,
+        };
+        graph.check_logits()?;
+        Ok(graph.without_unused())
+    }
+}
+
+impl Graph {
+    fn check_logits(&self) -> Result<(), Error> {
+        let expected = Shape {
+            height: 1,
+            width: 1,
+            channels: self.classes,
+        };
+        let outputs = self.auxiliary.iter().map(|it| it.node).chain([self.output]);
+        for node in outputs.map(|id| &self.nodes[id]) {
+            if node.shape != expected {
+                return Err(Error::Logits {
+                    layer: node.name.clone(),
+                    shape: node.shape,
+                    classes: self.classes,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the nodes that feed no output; the image stays.
+    fn without_unused(mut self) -> Self {
+        let mut roots: Vec<NodeId> = self.auxiliary.iter().map(|it| it.node).collect();
+        roots.extend([0, self.output]);
+        let used = self.reachable(&roots);
+        if used.iter().all(|&used| used) {
+            return self;
+        }
+        let mut new_ids = vec![0; self.nodes.len()];
+        let mut kept = 0;
+        for (id, node) in self
+            .nodes
+            .iter_mut()
+            .enumerate()
+            .filter(|(id, _)| used[*id])
+        {
+            new_ids[id] = kept;
+            kept += 1;
+            node.inputs
+                .iter_mut()
+                .for_each(|input| *input = new_ids[*input]);
+        }
+        let mut flags = used.iter();
+        self.nodes.retain(|_| flags.next() == Some(&true));
+        self.output = new_ids[self.output];
+        self.auxiliary
+            .iter_mut()
+            .for_each(|it| it.node = new_ids[it.node]);
+        self
+    }
+}

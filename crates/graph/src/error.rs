@@ -1,0 +1,64 @@
+//! What can go wrong while a graph is built.
+
+use crate::{Layer, Mismatch, Node, Shape};
+
+/// Why a graph could not be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A layer cannot take its inputs.
+    #[error("layer `{layer}` ({op}) {}", detail(inputs, mismatch))]
+    Shape {
+        /// Where the layer stands, from the outside in.
+        layer: String,
+        /// Its kind.
+        op: String,
+        /// The names and shapes of its inputs.
+        inputs: Vec<(String, Shape)>,
+        /// What does not fit, and what would help.
+        mismatch: Mismatch,
+    },
+    /// A classifier does not give one value a class.
+    #[error(
+        "the output `{layer}` is {shape}, and {classes} classes need 1x1x{classes}; end the network \
+         with `global_avg_pool` and `linear` with `units = \"classes\"`"
+    )]
+    Logits {
+        /// The output layer.
+        layer: String,
+        /// Its shape.
+        shape: Shape,
+        /// The number of classes.
+        classes: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn shape<'a>(
+        layer: String,
+        kind: &Layer,
+        inputs: impl Iterator<Item = &'a Node>,
+        mismatch: Mismatch,
+    ) -> Self {
+        let inputs = inputs.map(|node| (node.name.clone(), node.shape)).collect();
+        Self::Shape {
+            layer,
+            op: kind.op().to_owned(),
+            inputs,
+            mismatch,
+        }
+    }
+}
+
+/// What does not fit, what would help, and the inputs with their shapes.
+pub(crate) fn detail(inputs: &[(String, Shape)], mismatch: &Mismatch) -> String {
+    let inputs: Vec<String> = inputs
+        .iter()
+        .map(|(name, shape)| format!("`{name}` {shape}"))
+        .collect();
+    let inputs = if inputs.is_empty() {
+        "none".to_owned()
+    } else {
+        inputs.join(", ")
+    };
+    format!("{mismatch} (its inputs: {inputs})")
+}

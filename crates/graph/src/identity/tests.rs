@@ -1,0 +1,279 @@
+//! What changes a graph's identity, and what does not.
+
+use proptest::prelude::*;
+
+use crate::{
+    Activation, BatchNorm, Builder, Conv, Graph, Layer, Linear, NodeId, Padding, Pool, PoolKind,
+    Shape, Zero,
+};
+
+const IMAGE: Shape = Shape {
+    height: 8,
+    width: 8,
+    channels: 4,
+};
+
+fn conv(kernel: usize) -> Layer {
+    Layer::Conv(Conv {
+        kernel: [kernel; 2],
+        stride: [1; 2],
+        dilation: [1; 2],
+        padding: Padding::Same,
+        groups: 1,
+        filters: 4,
+        bias: false,
+    })
+}
+
+fn pool() -> Layer {
+    Layer::Pool(Pool {
+        kind: PoolKind::Average,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: Padding::Same,
+    })
+}
+
+const RELU: Layer = Layer::Activation(Activation::Relu);
+
+/// A network from its middle part.
+fn network(middle: impl FnOnce(&mut Builder) -> NodeId) -> Graph {
+    let mut builder = Builder::new(IMAGE, 4);
+    let features = middle(&mut builder);
+    let pooled = builder
+        .layer("pool", Layer::GlobalAveragePool, &[features])
+        .unwrap();
+    let head = Layer::Linear(Linear {
+        units: 4,
+        bias: true,
+    });
+    let logits = builder.layer("head", head, &[pooled]).unwrap();
+    builder.finish(logits).unwrap()
+}
+
+fn add(builder: &mut Builder, layer: Layer, inputs: &[NodeId]) -> NodeId {
+    builder.layer("any", layer, inputs).unwrap()
+}
+
+#[test]
+fn it_is_128_bits_in_hexadecimal() {
+    let identity = network(|b| add(b, conv(3), &[0])).identity();
+    assert_eq!(identity.len(), 32);
+    assert!(identity.chars().all(|c| c.is_ascii_hexdigit()));
+}
+
+#[test]
+fn sharing_differs_from_duplication() {
+    let shared = network(|b| {
+        let a = add(b, conv(3), &[0]);
+        let (left, right) = (add(b, conv(1), &[a]), add(b, pool(), &[a]));
+        add(b, Layer::Add, &[left, right])
+    });
+    let duplicated = network(|b| {
+        let (a, c) = (add(b, conv(3), &[0]), add(b, conv(3), &[0]));
+        let (left, right) = (add(b, conv(1), &[a]), add(b, pool(), &[c]));
+        add(b, Layer::Add, &[left, right])
+    });
+    assert_ne!(shared.identity(), duplicated.identity());
+}
+
+#[test]
+fn twice_one_convolution_is_not_two_convolutions() {
+    let twice = network(|b| {
+        let a = add(b, conv(3), &[0]);
+        add(b, Layer::Add, &[a, a])
+    });
+    let two = network(|b| {
+        let (a, c) = (add(b, conv(3), &[0]), add(b, conv(3), &[0]));
+        add(b, Layer::Add, &[a, c])
+    });
+    let once = network(|b| add(b, conv(3), &[0]));
+    assert_ne!(twice.identity(), two.identity());
+    assert_ne!(twice.identity(), once.identity());
+}
+
+#[test]
+fn pooling_twice_is_pooling_once_and_sharing() {
+    let shared = network(|b| {
+        let a = add(b, pool(), &[0]);
+        let (left, right) = (add(b, conv(1), &[a]), add(b, conv(3), &[a]));
+        add(b, Layer::Add, &[left, right])
+    });
+    let duplicated = network(|b| {
+        let (a, c) = (add(b, pool(), &[0]), add(b, pool(), &[0]));
+        let (left, right) = (add(b, conv(3), &[c]), add(b, conv(1), &[a]));
+        add(b, Layer::Add, &[left, right])
+    });
+    assert_eq!(shared.identity(), duplicated.identity());
+}
+
+#[test]
+fn zeros_vanish_from_sums_and_pass_through_layers() {
+    let plain = network(|b| add(b, conv(3), &[0]));
+    let with_zeros = network(|b| {
+        let a = add(b, conv(3), &[0]);
+        let zero = add(b, Layer::Zero(Zero { stride: 1 }), &[a]);
+        let rectified = add(b, RELU, &[zero]);
+        let convolved = add(b, conv(3), &[rectified]);
+        let normalised = add(b, Layer::BatchNorm(BatchNorm::default()), &[convolved]);
+        add(b, Layer::Add, &[normalised, a, zero])
+    });
+    assert_eq!(plain.identity(), with_zeros.identity());
+}
+
+#[test]
+fn a_biased_layer_of_zeros_is_not_zero() {
+    let network = |bias| {
+        network(|b| {
+            let zero = add(b, Layer::Zero(Zero { stride: 1 }), &[0]);
+            let Layer::Conv(conv) = conv(1) else {
+                unreachable!()
+            };
+            let a = add(b, Layer::Conv(Conv { bias, ..conv }), &[zero]);
+            add(b, Layer::Add, &[a, 0])
+        })
+    };
+    assert_ne!(network(true).identity(), network(false).identity());
+}
+
+#[test]
+fn sums_of_sums_are_sums() {
+    let nested = network(|b| {
+        let ids = [1, 3, 5].map(|kernel| add(b, conv(kernel), &[0]));
+        let inner = add(b, Layer::Add, &[ids[0], ids[1]]);
+        add(b, Layer::Add, &[ids[2], inner])
+    });
+    let flat = network(|b| {
+        let ids = [5, 1, 3].map(|kernel| add(b, conv(kernel), &[0]));
+        add(b, Layer::Add, &ids)
+    });
+    assert_eq!(nested.identity(), flat.identity());
+}
+
+#[test]
+fn long_chains_of_doubling_sums_stay_small() {
+    let graph = network(|b| (0..200).fold(0, |last, _| add(b, Layer::Add, &[last, last])));
+    assert_eq!(graph.identity().len(), 32);
+}
+
+#[test]
+fn the_order_of_a_concatenation_counts_only_where_channels_are_told_apart() {
+    let concat = |order: [usize; 2], mixed: bool| {
+        network(|b| {
+            let ids = [add(b, conv(1), &[0]), add(b, conv(3), &[0])];
+            let joined = add(b, Layer::Concat, &[ids[order[0]], ids[order[1]]]);
+            if mixed {
+                return add(b, conv(3), &[joined]);
+            }
+            let other = add(b, Layer::Concat, &[ids[0], ids[1]]);
+            let sum = add(b, Layer::Add, &[joined, other]);
+            add(b, conv(1), &[sum])
+        })
+        .identity()
+    };
+    assert_eq!(concat([0, 1], true), concat([1, 0], true));
+    assert_ne!(concat([0, 1], false), concat([1, 0], false));
+}
+
+#[test]
+fn settings_and_wiring_count() {
+    let kernel = |kernel| network(|b| add(b, conv(kernel), &[0])).identity();
+    assert_ne!(kernel(3), kernel(5));
+    let order = |first: Layer, second: Layer| {
+        network(|b| {
+            let a = add(b, first, &[0]);
+            add(b, second, &[a])
+        })
+        .identity()
+    };
+    assert_ne!(order(conv(3), conv(1)), order(conv(1), conv(3)));
+    assert_eq!(order(conv(3), Layer::Identity), kernel(3));
+}
+
+#[test]
+fn relu_after_relu_changes_nothing() {
+    let relus = |count: usize| {
+        network(|b| {
+            let a = add(b, conv(3), &[0]);
+            (0..count).fold(a, |last, _| add(b, RELU, &[last]))
+        })
+        .identity()
+    };
+    assert_eq!(relus(1), relus(3));
+    assert_ne!(relus(0), relus(1));
+}
+
+/// A random network: for each node its layer and one or two earlier nodes.
+fn recipe() -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
+    prop::collection::vec((0u8..6, any::<usize>(), any::<usize>()), 1..12)
+}
+
+/// Builds a recipe; every node that nothing uses is summed at the end. `order` says which of the
+/// nodes that could come next does, `swap` turns the inputs of sums round.
+fn build(recipe: &[(u8, usize, usize)], order: impl Fn(usize) -> usize, swap: bool) -> Graph {
+    network(|builder| {
+        let mut built = vec![None; recipe.len() + 1];
+        built[0] = Some(0);
+        let sources: Vec<[usize; 2]> = recipe
+            .iter()
+            .zip(1..)
+            .map(|(&(_, a, b), id)| [a % id, b % id])
+            .collect();
+        for step in 0..recipe.len() {
+            let ready: Vec<usize> = (0..recipe.len())
+                .filter(|&id| built[id + 1].is_none())
+                .filter(|&id| sources[id].iter().all(|&source| built[source].is_some()))
+                .collect();
+            let id = ready[order(step) % ready.len()];
+            let mut inputs = sources[id].map(|source| built[source].unwrap());
+            if swap {
+                inputs.reverse();
+            }
+            let first = built[sources[id][0]].unwrap();
+            let node = match recipe[id].0 {
+                0 => add(builder, conv(1), &[first]),
+                1 => add(builder, conv(3), &[first]),
+                2 => add(builder, pool(), &[first]),
+                3 => add(builder, RELU, &[first]),
+                4 => add(builder, Layer::Zero(Zero { stride: 1 }), &[first]),
+                _ => add(builder, Layer::Add, &inputs),
+            };
+            built[id + 1] = Some(node);
+        }
+        let mut all: Vec<NodeId> = built.into_iter().flatten().collect();
+        if swap {
+            all.reverse();
+        }
+        add(builder, Layer::Add, &all)
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_nodes_and_of_summands_does_not_matter(
+        recipe in recipe(),
+        order in prop::collection::vec(any::<usize>(), 12),
+    ) {
+        let straight = build(&recipe, |_| 0, false).identity();
+        let shuffled = build(&recipe, |step| order[step], true).identity();
+        prop_assert_eq!(straight, shuffled);
+    }
+
+    #[test]
+    fn one_changed_convolution_changes_the_identity(recipe in recipe(), at in any::<usize>()) {
+        let mut changed = recipe.clone();
+        let at = at % recipe.len();
+        prop_assume!(recipe[at].0 < 2);
+        changed[at].0 = 1 - recipe[at].0;
+        let source_is_zero = {
+            let mut zero = vec![false; recipe.len() + 1];
+            for (id, &(op, a, b)) in recipe.iter().enumerate() {
+                let (a, b) = (a % (id + 1), b % (id + 1));
+                zero[id + 1] = op == 4 || (zero[a] && (op < 5 || zero[b]));
+            }
+            zero[at + 1]
+        };
+        let (before, after) = (build(&recipe, |_| 0, false), build(&changed, |_| 0, false));
+        prop_assert_eq!(before.identity() == after.identity(), source_is_zero);
+    }
+}
