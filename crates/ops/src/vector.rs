@@ -95,7 +95,7 @@ mod x86 {
     // SAFETY of the blocks below: the trait's callers promise the processor and the pointers.
     impl Vector for __m512 {
         const LANES: usize = 16;
-        const ROWS: usize = 12;
+        const ROWS: usize = 8;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
