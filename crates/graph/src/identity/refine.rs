@@ -4,8 +4,6 @@
 //! its inputs, a sweep up those of its users; when two sweeps no longer tell more vertices apart,
 //! the colours of all vertices together are the graph's.
 
-use std::collections::HashSet;
-
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::simplify::{Inputs, Reduced, Vertex};
@@ -105,20 +103,33 @@ fn for_each_input(vertex: &Vertex, mut each: impl FnMut(usize, u128)) {
 }
 
 fn distinct(colours: &[Colour], used: &[bool]) -> usize {
-    let seen: HashSet<Colour> = colours
+    let mut seen: Vec<Colour> = colours
         .iter()
         .zip(used)
         .filter(|(_, used)| **used)
         .map(|(colour, _)| *colour)
         .collect();
+    seen.sort_unstable();
+    seen.dedup();
     seen.len()
 }
 
+/// One colour for several in this order.
 fn mix(parts: &[Colour]) -> Colour {
+    const STACK: usize = 4;
+    let mut few = [0; 16 * STACK];
+    if parts.len() <= STACK {
+        let bytes = &mut few[..16 * parts.len()];
+        for (chunk, part) in bytes.chunks_exact_mut(16).zip(parts) {
+            chunk.copy_from_slice(&part.to_le_bytes());
+        }
+        return xxh3_128(bytes);
+    }
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
     xxh3_128(&bytes)
 }
 
+/// One colour for several in any order.
 fn mix_sorted(parts: impl Iterator<Item = Colour>) -> Colour {
     let mut parts: Vec<Colour> = parts.collect();
     parts.sort_unstable();

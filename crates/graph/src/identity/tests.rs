@@ -1,7 +1,11 @@
 //! What changes a graph's identity, and what does not.
 
+use std::collections::{BTreeMap, HashSet};
+
 use proptest::prelude::*;
 
+use super::refine::digest;
+use super::simplify::{Inputs, Reduced, Vertex};
 use crate::{
     Activation, BatchNorm, Builder, Conv, Graph, Layer, Linear, NodeId, Padding, Pool, PoolKind,
     Shape, Zero,
@@ -275,5 +279,64 @@ proptest! {
         };
         let (before, after) = (build(&recipe, |_| 0, false), build(&changed, |_| 0, false));
         prop_assert_eq!(before.identity() == after.identity(), source_is_zero);
+    }
+}
+
+/// The 423,624 cells of NAS-Bench-101 (Ying et al. 2019, section 2.2), counted by refinement alone:
+/// graphs of 2 to 7 vertices, the first the input and the last the output, at most 9 edges, every
+/// vertex on a way from one to the other, 3 operations on the inner ones.
+#[test]
+fn nasbench101_has_423_624_cells() {
+    let mut cells = HashSet::new();
+    for vertices in 2..=7_usize {
+        for edges in wirings(vertices) {
+            for operations in 0..3_usize.pow(vertices as u32 - 2) {
+                cells.insert(digest(&cell(vertices, &edges, operations)));
+            }
+        }
+    }
+    assert_eq!(cells.len(), 423_624);
+}
+
+/// Every set of at most 9 edges that leaves no vertex without a way in and a way out.
+fn wirings(vertices: usize) -> Vec<Vec<(usize, usize)>> {
+    let pairs: Vec<_> = (0..vertices)
+        .flat_map(|a| (a + 1..vertices).map(move |b| (a, b)))
+        .collect();
+    (0_u32..1 << pairs.len())
+        .filter(|set| set.count_ones() <= 9)
+        .map(|set| {
+            let chosen = (0..pairs.len()).filter(|bit| set >> bit & 1 == 1);
+            chosen.map(|bit| pairs[bit]).collect::<Vec<_>>()
+        })
+        .filter(|edges| {
+            let starts: HashSet<usize> = edges.iter().map(|edge| edge.0).collect();
+            let ends: HashSet<usize> = edges.iter().map(|edge| edge.1).collect();
+            starts.len() == vertices - 1 && ends.len() == vertices - 1
+        })
+        .collect()
+}
+
+fn cell(vertices: usize, edges: &[(usize, usize)], operations: usize) -> Reduced {
+    let label = |id: usize| match id {
+        0 => "in".to_owned(),
+        id if id == vertices - 1 => "out".to_owned(),
+        id => (operations / 3_usize.pow(id as u32 - 1) % 3).to_string(),
+    };
+    let inputs = |id: usize| {
+        let sources = edges
+            .iter()
+            .filter(|edge| edge.1 == id)
+            .map(|edge| (edge.0, 1));
+        Inputs::Multiset(sources.collect::<BTreeMap<usize, u64>>())
+    };
+    Reduced {
+        vertices: (0..vertices)
+            .map(|id| Vertex {
+                label: label(id),
+                inputs: inputs(id),
+            })
+            .collect(),
+        outputs: vec![(vertices - 1, "output".to_owned())],
     }
 }

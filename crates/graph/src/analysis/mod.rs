@@ -1,5 +1,8 @@
 //! What a graph costs and sees: activation memory and receptive field.
 
+#[cfg(test)]
+mod tests;
+
 use crate::layers::Reach;
 use crate::{Graph, Layer, NodeId};
 
