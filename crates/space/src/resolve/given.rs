@@ -1,0 +1,164 @@
+//! Values: numbers, expressions, words, and the places where one of several is chosen.
+
+use std::ops::Range;
+
+use toml::de::DeValue;
+
+use super::{Resolver, Scope};
+use crate::document::{Node, Table, kind, text};
+use crate::program::{Given, Options, Site};
+use crate::{ArgumentKind, ArgumentSpec};
+
+/// More options than this at one place are a mistake.
+const MOST_OPTIONS: usize = 4096;
+
+impl<'r> Resolver<'r, '_> {
+    /// The place of a choice, with its `name` taken out of the table; its options come later.
+    pub fn site(&mut self, table: &mut Table<'r>, key: &str, span: Range<usize>, sites: &mut u32) -> Site {
+        let name = table.take("name").and_then(|node| text(node, "`name`", self.report));
+        if let Some(name) = name {
+            self.decision_names.push(name.to_owned());
+        }
+        let local = *sites;
+        *sites += 1;
+        Site {
+            local,
+            label: name.unwrap_or(key).to_owned(),
+            named: name.is_some(),
+            span,
+            options: Options::Values(Vec::new()),
+        }
+    }
+
+    /// What `choose` lists: a list, or the name of one in `[options]`.
+    pub fn options(&mut self, table: &mut Table<'r>, span: &Range<usize>) -> Option<Vec<Node<'r>>> {
+        let Some(node) = table.take("choose") else {
+            self.report.error(span.clone(), "`choose` was expected here", None);
+            return None;
+        };
+        let listed = match node.get_ref() {
+            DeValue::String(name) => {
+                let Some(listed) = self.options.get(name.as_ref()) else {
+                    let help = crate::diagnostic::suggest(name, self.options.keys().copied());
+                    self.report.error(node.span(), format!("[options] has no list '{name}'"), help);
+                    return None;
+                };
+                *listed
+            }
+            _ => node,
+        };
+        let items = crate::document::list(listed, "`choose`", self.report)?;
+        if items.is_empty() || items.len() > MOST_OPTIONS {
+            let message = format!("there must be 1 to {MOST_OPTIONS} options, and here are {}", items.len());
+            self.report.error(node.span(), message, None);
+            return None;
+        }
+        Some(items)
+    }
+
+    /// A number or truth value, an expression, or a choice of these.
+    pub fn value(&mut self, node: Node<'r>, key: &str, scope: &Scope, sites: &mut u32) -> Option<Given> {
+        match node.get_ref() {
+            DeValue::Table(_) => self.choice(node, key, sites, &mut |resolver, option, sites| {
+                resolver.value(option, key, scope, sites)
+            }),
+            _ => self.expression(node, scope).map(|expression| Given::Expression(expression)),
+        }
+    }
+
+    /// `{ choose = [...] }`, each option read by `read`.
+    fn choice(
+        &mut self,
+        node: Node<'r>,
+        key: &str,
+        sites: &mut u32,
+        read: &mut dyn FnMut(&mut Self, Node<'r>, &mut u32) -> Option<Given>,
+    ) -> Option<Given> {
+        let mut table = Table::from(node, key, self.report)?;
+        let mut site = self.site(&mut table, key, node.span(), sites);
+        let options = self.options(&mut table, &node.span())?;
+        table.finish(&["choose", "name"], self.report);
+        let mut values = Vec::new();
+        for option in options {
+            if matches!(option.get_ref(), DeValue::Table(_)) {
+                let help = "an option that is chosen among again is an option more".to_owned();
+                self.report.error(option.span(), "an option must be a value", Some(help));
+            } else if let Some(given) = read(self, option, sites) {
+                values.push((given, label(option)));
+            }
+        }
+        if values.is_empty() {
+            return None;
+        }
+        site.options = Options::Values(values);
+        Some(Given::Choose(Box::new(site)))
+    }
+
+    /// An argument of a primitive.
+    pub fn argument(
+        &mut self,
+        node: Node<'r>,
+        spec: &ArgumentSpec,
+        scope: &Scope,
+        sites: &mut u32,
+    ) -> Option<Given> {
+        if matches!(node.get_ref(), DeValue::Table(_)) {
+            return self.choice(node, spec.name, sites, &mut |resolver, option, sites| {
+                resolver.argument(option, spec, scope, sites)
+            });
+        }
+        match (spec.kind, node.get_ref()) {
+            (ArgumentKind::Pair, DeValue::Array(items)) if items.len() == 2 => {
+                let mut part = |index: usize| self.value(items.get(index)?, spec.name, scope, sites);
+                Some(Given::Pair(Box::new([part(0)?, part(1)?])))
+            }
+            (ArgumentKind::Padding(_), DeValue::Array(items)) if items.len() == 4 => {
+                let mut part = |index: usize| self.value(items.get(index)?, spec.name, scope, sites);
+                Some(Given::Sides(Box::new([part(0)?, part(1)?, part(2)?, part(3)?])))
+            }
+            (ArgumentKind::Word(words) | ArgumentKind::Padding(words), DeValue::String(word))
+                if words.contains(&word.as_ref()) =>
+            {
+                words.iter().position(|it| *it == word.as_ref()).map(Given::Word)
+            }
+            (ArgumentKind::Word(words), value) => {
+                let help = value.as_str().and_then(|word| crate::diagnostic::suggest(word, words.iter().copied()));
+                self.wrong_kind(node, spec, help);
+                None
+            }
+            (_, DeValue::Array(_) | DeValue::Datetime(_)) => {
+                self.wrong_kind(node, spec, None);
+                None
+            }
+            (ArgumentKind::Bool, DeValue::Integer(_) | DeValue::Float(_))
+            | (ArgumentKind::Whole | ArgumentKind::Pair | ArgumentKind::Padding(_), DeValue::Float(_))
+            | (ArgumentKind::Whole | ArgumentKind::Number | ArgumentKind::Pair | ArgumentKind::Padding(_), DeValue::Boolean(_)) => {
+                self.wrong_kind(node, spec, None);
+                None
+            }
+            _ => self.expression(node, scope).map(|expression| Given::Expression(expression)),
+        }
+    }
+
+    fn wrong_kind(&mut self, node: Node<'r>, spec: &ArgumentSpec, help: Option<String>) {
+        let message =
+            format!("'{}' takes {}, not {}", spec.name, spec.kind.expected(), kind(node.get_ref()));
+        self.report.error(node.span(), message, help);
+    }
+}
+
+/// What an option is called in tables: as it stands in the file, without quotes.
+pub(crate) fn label(node: Node<'_>) -> String {
+    match node.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(date) => date.to_string(),
+        DeValue::Array(items) => {
+            let items: Vec<String> = items.iter().map(label).collect();
+            format!("[{}]", items.join(", "))
+        }
+        DeValue::Table(_) => "{...}".to_owned(),
+    }
+}
