@@ -17,6 +17,10 @@ pub enum Error {
         /// What does not fit, and what would help.
         mismatch: Mismatch,
     },
+    /// The space cannot be expanded: a layer in it cannot take its inputs, or the choices are not its
+    /// own. It names the place in the file.
+    #[error(transparent)]
+    Space(#[from] cellwright_space::Errors),
     /// A classifier does not give one value a class.
     #[error(
         "the output `{layer}` is {shape}, and {classes} classes need 1x1x{classes}; end the network \

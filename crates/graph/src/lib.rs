@@ -4,6 +4,7 @@
 //! There are no tensors here; `net` turns a graph into a network.
 
 mod analysis;
+mod build;
 mod builder;
 mod error;
 mod graph;
