@@ -1,0 +1,256 @@
+//! A folder of images, one subfolder a class.
+//!
+//! ```text
+//! flowers/daisy/1.png            flowers/train/daisy/1.png
+//! flowers/rose/7.jpg      or     flowers/test/daisy/4.png
+//! ```
+
+use crate::{Augmentation, Dataset, Error, Images, split::every_fifth};
+use image::{DynamicImage, ImageDecoder, ImageReader, imageops::FilterType};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// The side that images get where they differ in size or are large.
+pub const DEFAULT_SIZE: u32 = 32;
+/// Images of one common size are left as they are up to this side.
+pub const LARGEST_KEPT: u32 = 96;
+/// The largest side that can be asked for.
+pub const MAX_SIZE: u32 = 1024;
+
+const NEXT: &str = "repair or remove it";
+
+/// An image file and its class.
+type Labelled = (PathBuf, u32);
+
+/// Reads a folder of PNG and JPEG images.
+///
+/// - A class is a subfolder, in the order of their names; files and folders that begin with `.` and files with another
+///   ending are passed over. Where there are subfolders `train` and `test` and no others, they hold the classes (the
+///   same in both) of the two parts; else every fifth image of each class, in the order of file names, is the test part.
+/// - Size: `size`, if given, makes images size×size. Otherwise images that all have one size of at most
+///   [`LARGEST_KEPT`] on a side keep it, and all others become [`DEFAULT_SIZE`]×[`DEFAULT_SIZE`]. The rule of resizing:
+///   the largest centred square is scaled with a triangle filter (antialiased). A camera's orientation tag is obeyed.
+/// - Channels: grey if all images are grey, else RGB. Transparency is dropped.
+/// - Augmentation: pad by an eighth of the shorter side, and flip.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Corrupt`] naming the first unreadable image, and how many more there are; or a folder
+/// without at least two classes with images, or a class without images.
+pub fn load(folder: &Path, size: Option<u32>) -> Result<Dataset, Error> {
+    let top = subfolders(folder)?;
+    let names: Vec<String> = top.iter().map(|path| name_of(path)).collect();
+    let divided = names == ["test", "train"];
+    let (classes, mut files, tests) = if divided {
+        let (classes, train) = listed(&top[1])?;
+        let (test_classes, test) = listed(&top[0])?;
+        if classes != test_classes {
+            let problem = format!(
+                "classes {test_classes:?}, but {classes:?} in {}",
+                top[1].display()
+            );
+            return Err(Error::corrupt(
+                &top[0],
+                problem,
+                "give both the same subfolders",
+            ));
+        }
+        (classes, train, test)
+    } else {
+        let (classes, all) = listed(folder)?;
+        (classes, all, Vec::new())
+    };
+    let train_count = files.len();
+    files.extend(tests);
+    let all = decode(&files, size)?;
+    let (train, test) = if divided {
+        (0..files.len() as u32).partition(|&i| (i as usize) < train_count)
+    } else {
+        every_fifth(&all.labels)
+    };
+    let augmentation = Augmentation {
+        pad: all.height.min(all.width) / 8,
+        flip: true,
+        cutout: 0,
+    };
+    Dataset::new(
+        name_of(folder),
+        classes,
+        all.select(&train),
+        all.select(&test),
+        augmentation,
+    )
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// The classes of a folder, and its images in order.
+fn listed(folder: &Path) -> Result<(Vec<String>, Vec<Labelled>), Error> {
+    let classes = subfolders(folder)?;
+    if classes.len() < 2 {
+        let problem = format!(
+            "{} subfolders, two classes at least are needed",
+            classes.len()
+        );
+        return Err(Error::corrupt(
+            folder,
+            problem,
+            "make one subfolder a class and put its PNG or JPEG images there",
+        ));
+    }
+    let mut files = Vec::new();
+    for (label, class) in classes.iter().enumerate() {
+        let images: Vec<PathBuf> = entries(class)?
+            .into_iter()
+            .filter(|path| is_image(path))
+            .collect();
+        if images.is_empty() {
+            return Err(Error::corrupt(
+                class,
+                "no PNG or JPEG images",
+                "add some, or remove the folder",
+            ));
+        }
+        files.extend(images.into_iter().map(|path| (path, label as u32)));
+    }
+    Ok((classes.iter().map(|path| name_of(path)).collect(), files))
+}
+
+fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(entries(folder)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect())
+}
+
+/// What is in a folder and not hidden, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let paths: std::io::Result<Vec<PathBuf>> =
+        entries.map(|entry| entry.map(|e| e.path())).collect();
+    let mut paths = paths.map_err(Error::io("list", folder))?;
+    paths.retain(|path| !name_of(path).starts_with('.'));
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_image(path: &Path) -> bool {
+    let ending = path
+        .extension()
+        .map(|e| e.to_string_lossy().to_lowercase())
+        .unwrap_or_default();
+    path.is_file() && ["png", "jpg", "jpeg"].contains(&ending.as_str())
+}
+
+fn decode(files: &[Labelled], size: Option<u32>) -> Result<Images, Error> {
+    let side = match size {
+        Some(side) => Some(side),
+        None => common_size(files)?.is_none().then_some(DEFAULT_SIZE),
+    };
+    let read: Vec<Result<DynamicImage, Error>> = files
+        .par_iter()
+        .map(|(path, _)| {
+            let image = open(path)?;
+            Ok(match side {
+                Some(side) => square(&image, side),
+                None => image,
+            })
+        })
+        .collect();
+    let images = all_or_first(read)?;
+    let grey = images.iter().all(|image| !image.color().has_color());
+    let (width, height) = (images[0].width() as usize, images[0].height() as usize);
+    let pixels = images
+        .into_iter()
+        .flat_map(|image| {
+            if grey {
+                image.into_luma8().into_raw()
+            } else {
+                image.into_rgb8().into_raw()
+            }
+        })
+        .collect();
+    let labels = files.iter().map(|(_, label)| *label).collect();
+    Ok(Images {
+        height,
+        width,
+        channels: if grey { 1 } else { 3 },
+        pixels,
+        labels,
+    })
+}
+
+/// The size that all images have as stored and shown, if it is one and small.
+fn common_size(files: &[Labelled]) -> Result<Option<(u32, u32)>, Error> {
+    let sizes: Vec<Result<(u32, u32), Error>> =
+        files.par_iter().map(|(path, _)| open_size(path)).collect();
+    let sizes = all_or_first(sizes)?;
+    let first = sizes[0];
+    let one = sizes.iter().all(|&size| size == first) && first.0.max(first.1) <= LARGEST_KEPT;
+    Ok(one.then_some(first))
+}
+
+fn all_or_first<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
+    let failed = results.iter().filter(|result| result.is_err()).count();
+    results
+        .into_iter()
+        .collect::<Result<Vec<T>, Error>>()
+        .map_err(|error| match error {
+            Error::Corrupt {
+                path,
+                problem,
+                next,
+            } if failed > 1 => Error::Corrupt {
+                path,
+                problem: format!("{problem} (and {} more files)", failed - 1),
+                next,
+            },
+            error => error,
+        })
+}
+
+fn decoder(path: &Path) -> Result<impl ImageDecoder, Error> {
+    let reader = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(Error::io("read", path))?;
+    reader
+        .into_decoder()
+        .map_err(|e| Error::corrupt(path, e.to_string(), NEXT))
+}
+
+fn open_size(path: &Path) -> Result<(u32, u32), Error> {
+    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    let mut decoder = decoder(path)?;
+    let (width, height) = decoder.dimensions();
+    match decoder.orientation() {
+        Ok(Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH) => Ok((height, width)),
+        _ => Ok((width, height)),
+    }
+}
+
+fn open(path: &Path) -> Result<DynamicImage, Error> {
+    let mut decoder = decoder(path)?;
+    let orientation = decoder
+        .orientation()
+        .unwrap_or(image::metadata::Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder)
+        .map_err(|e| Error::corrupt(path, e.to_string(), NEXT))?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+/// The largest centred square, scaled.
+fn square(image: &DynamicImage, side: u32) -> DynamicImage {
+    let edge = image.width().min(image.height());
+    let (x, y) = ((image.width() - edge) / 2, (image.height() - edge) / 2);
+    let cropped = image.crop_imm(x, y, edge, edge);
+    if edge == side {
+        cropped
+    } else {
+        cropped.resize_exact(side, side, FilterType::Triangle)
+    }
+}

@@ -1,0 +1,320 @@
+//! Every source on files made here: found, read, and refused with a place and a next step.
+
+use super::*;
+use crate::format::{cifar, idx};
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use std::fs;
+use tempfile::TempDir;
+
+fn error(name: &str, root: &Path) -> String {
+    load(name, root).unwrap_err().to_string()
+}
+
+#[test]
+fn names_are_forgiving_and_unknown_ones_get_a_suggestion() {
+    let root = TempDir::new().unwrap();
+    assert!(load("Digits", root.path()).is_ok());
+    assert_eq!(named("CIFAR-10").unwrap().name(), "cifar10");
+    assert_eq!(named("Fashion_MNIST").unwrap().name(), "fashion-mnist");
+    let text = error("fashion-mnits", root.path());
+    assert!(
+        text.contains("did you mean `fashion-mnist`?")
+            && text.contains("digits, fashion-mnist, cifar10"),
+        "{text}"
+    );
+    assert!(!error("", root.path()).contains("did you mean"));
+    assert!(fetch("nothing", root.path(), &mut |_| ()).is_err());
+    assert!(is_present("nothing", root.path()).is_err());
+}
+
+#[test]
+fn digits_are_the_uci_digits() {
+    let set = load("digits", Path::new("nowhere")).unwrap();
+    assert_eq!((set.train.len(), set.test.len()), (1442, 355));
+    assert_eq!(
+        (set.train.height, set.train.width, set.train.channels),
+        (8, 8, 1)
+    );
+    // The first row of scikit-learn's file is a 0 that begins 0,0,5,13,9,1,0,0.
+    assert_eq!(set.train.labels[0], 0);
+    assert_eq!(set.train.image(0)[..8], [0, 0, 79, 207, 143, 15, 0, 0]);
+    let tests = |class| {
+        set.test
+            .labels
+            .iter()
+            .filter(|&&label| label == class)
+            .count()
+    };
+    assert!((0..10).all(|class| (34..=36).contains(&tests(class))));
+    // scikit-learn: digits.data.mean() = 4.884 of 16.
+    assert!(
+        (set.mean[0] - 4.884 / 16.0).abs() < 0.005,
+        "{}",
+        set.mean[0]
+    );
+    assert!(!set.augmentation.flip);
+}
+
+#[test]
+fn fetching_what_is_embedded_does_nothing() {
+    let root = TempDir::new().unwrap();
+    let fetched = fetch("digits", root.path(), &mut |_| ()).unwrap();
+    assert_eq!(
+        fetched,
+        Fetched {
+            location: Location::Embedded,
+            from: None
+        }
+    );
+}
+
+/// A tiny Fashion-MNIST in `root`.
+fn write_fashion(root: &Path) -> PathBuf {
+    let folder = root.join("fashion-mnist");
+    fs::create_dir_all(&folder).unwrap();
+    for (part, n) in [("train", 4), ("t10k", 2)] {
+        let pixels: Vec<u8> = (0..n * 6).map(|v| v as u8).collect();
+        let labels: Vec<u8> = (0..n).map(|v| v as u8).collect();
+        fs::write(
+            folder.join(format!("{part}-images-idx3-ubyte")),
+            idx::write(&[n, 2, 3], &pixels),
+        )
+        .unwrap();
+        fs::write(
+            folder.join(format!("{part}-labels-idx1-ubyte")),
+            idx::write(&[n], &labels),
+        )
+        .unwrap();
+    }
+    folder
+}
+
+#[test]
+fn fashion_mnist_plain_or_gzipped() {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    let root = TempDir::new().unwrap();
+    let folder = write_fashion(root.path());
+    let plain = load("fashion-mnist", root.path()).unwrap();
+    assert_eq!(
+        (
+            plain.train.len(),
+            plain.test.len(),
+            plain.train.height,
+            plain.train.width
+        ),
+        (4, 2, 2, 3)
+    );
+    assert_eq!(
+        (plain.train.image(1), plain.train.labels[1]),
+        (&[6, 7, 8, 9, 10, 11][..], 1)
+    );
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&fs::read(&path).unwrap()).unwrap();
+        fs::write(format!("{}.gz", path.display()), encoder.finish().unwrap()).unwrap();
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!(load("fashion-mnist", root.path()).unwrap(), plain);
+    let packed = folder.join("train-labels-idx1-ubyte.gz");
+    let bytes = fs::read(&packed).unwrap();
+    fs::write(&packed, &bytes[..bytes.len() - 4]).unwrap();
+    let text = error("fashion-mnist", root.path());
+    assert!(
+        text.contains("train-labels-idx1-ubyte.gz") && text.contains("gzip"),
+        "{text}"
+    );
+}
+
+#[test]
+fn damaged_fashion_files_are_named_with_the_next_step() {
+    let root = TempDir::new().unwrap();
+    let folder = write_fashion(root.path());
+    let (images, labels) = (
+        folder.join("t10k-images-idx3-ubyte"),
+        folder.join("train-labels-idx1-ubyte"),
+    );
+    let good = fs::read(&images).unwrap();
+    fs::write(&images, &good[..20]).unwrap();
+    let text = error("fashion-mnist", root.path());
+    assert!(
+        text.contains("t10k-images-idx3-ubyte: at byte 20") && text.contains("28 bytes, it has 20"),
+        "{text}"
+    );
+    assert!(
+        text.contains("cellwright data fetch fashion-mnist"),
+        "{text}"
+    );
+    fs::write(&images, good).unwrap();
+    fs::write(&labels, idx::write(&[3], &[0, 1, 2])).unwrap();
+    assert!(error("fashion-mnist", root.path()).contains("3 labels for the 4 images"));
+    fs::write(&labels, idx::write(&[4], &[0, 1, 2, 10])).unwrap();
+    assert!(error("fashion-mnist", root.path()).contains("at byte 11: label 10"));
+}
+
+#[test]
+fn missing_sets_say_where_was_looked_and_what_to_do() {
+    let root = TempDir::new().unwrap();
+    let text = error("cifar10", root.path());
+    assert!(
+        text.contains(
+            &root
+                .path()
+                .join("cifar-10-batches-bin")
+                .display()
+                .to_string()
+        ),
+        "{text}"
+    );
+    assert!(text.contains("cellwright data fetch cifar10"), "{text}");
+    assert!(!is_present("cifar10", root.path()).unwrap());
+}
+
+#[test]
+fn cifar_files_must_have_the_official_size_and_sum() {
+    let root = TempDir::new().unwrap();
+    let folder = root.path().join("cifar-10-batches-bin");
+    fs::create_dir_all(&folder).unwrap();
+    for name in [
+        "data_batch_1",
+        "data_batch_2",
+        "data_batch_3",
+        "data_batch_4",
+        "data_batch_5",
+        "test_batch",
+    ] {
+        fs::write(folder.join(format!("{name}.bin")), [0; 3]).unwrap();
+    }
+    let text = error("cifar10", root.path());
+    assert!(
+        text.contains("data_batch_1.bin: 30730000 bytes expected, the file has 3"),
+        "{text}"
+    );
+    for name in [
+        "data_batch_1",
+        "data_batch_2",
+        "data_batch_3",
+        "data_batch_4",
+        "data_batch_5",
+        "test_batch",
+    ] {
+        fs::write(
+            folder.join(format!("{name}.bin")),
+            vec![0; 10_000 * cifar::RECORD],
+        )
+        .unwrap();
+    }
+    let text = error("cifar10", root.path());
+    assert!(
+        text.contains("sha256 cee91656") && text.contains("expected"),
+        "{text}"
+    );
+}
+
+/// `count` grey images of `width`×`height` a class.
+fn write_classes(folder: &Path, count: u8, width: u32, height: u32) {
+    for (c, class) in ["ant", "bee", "cat"].iter().enumerate() {
+        fs::create_dir_all(folder.join(class)).unwrap();
+        for i in 0..count {
+            let image = GrayImage::from_pixel(width, height, Luma([c as u8 * 50 + i]));
+            image
+                .save(folder.join(class).join(format!("{i:02}.png")))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_small_equal_images_is_kept_as_it_is() {
+    let root = TempDir::new().unwrap();
+    write_classes(&root.path().join("insects"), 10, 6, 4);
+    fs::write(root.path().join("insects/ant/notes.txt"), "not an image").unwrap();
+    fs::create_dir(root.path().join("insects/.cache")).unwrap();
+    let set = load("insects", root.path()).unwrap();
+    assert_eq!((set.name.as_str(), set.classes.len()), ("insects", 3));
+    assert_eq!(
+        (set.train.height, set.train.width, set.train.channels),
+        (4, 6, 1)
+    );
+    assert_eq!((set.train.len(), set.test.len()), (24, 6));
+    assert_eq!((set.test.image(0)[0], set.test.labels[0]), (4, 0)); // the fifth of the first class
+    assert_eq!((set.test.image(5)[0], set.test.labels[5]), (109, 2));
+}
+
+#[test]
+fn images_of_many_sizes_become_squares_and_rgb() {
+    let root = TempDir::new().unwrap();
+    let folder = root.path().join("x");
+    write_classes(&folder, 5, 40, 30);
+    // Red left and right of a green square: the centred square is what is kept.
+    let wide = RgbImage::from_fn(120, 40, |x, _| {
+        if (40..80).contains(&x) {
+            Rgb([0, 255, 0])
+        } else {
+            Rgb([255, 0, 0])
+        }
+    });
+    wide.save(folder.join("ant/00.png")).unwrap();
+    let set = load("x", root.path()).unwrap();
+    assert_eq!(
+        (set.train.height, set.train.width, set.train.channels),
+        (32, 32, 3)
+    );
+    assert!(
+        set.train
+            .image(0)
+            .chunks(3)
+            .all(|pixel| pixel == [0, 255, 0])
+    );
+    let small = load(&format!("{}@12", folder.display()), root.path()).unwrap();
+    assert_eq!((small.train.height, small.train.width), (12, 12));
+    assert!(error("x@0", root.path()).contains("1 to 1024"));
+    assert!(error("x@big", root.path()).contains("1 to 1024"));
+}
+
+#[test]
+fn jpeg_is_read() {
+    let root = TempDir::new().unwrap();
+    write_classes(root.path(), 5, 16, 16);
+    RgbImage::from_pixel(16, 16, Rgb([200, 10, 10]))
+        .save(root.path().join("bee/00.jpg"))
+        .unwrap();
+    let set = load(&root.path().display().to_string(), Path::new("nowhere")).unwrap();
+    assert_eq!(set.train.channels, 3);
+}
+
+#[test]
+fn train_and_test_subfolders_are_the_parts() {
+    let root = TempDir::new().unwrap();
+    write_classes(&root.path().join("p/train"), 3, 8, 8);
+    write_classes(&root.path().join("p/test"), 2, 8, 8);
+    let set = load("p", root.path()).unwrap();
+    assert_eq!(
+        (set.train.len(), set.test.len(), set.classes.len()),
+        (9, 6, 3)
+    );
+    fs::remove_dir_all(root.path().join("p/test/cat")).unwrap();
+    assert!(error("p", root.path()).contains("classes"));
+}
+
+#[test]
+fn bad_folders_and_images_are_named() {
+    let root = TempDir::new().unwrap();
+    let folder = root.path().join("f");
+    fs::create_dir_all(folder.join("only")).unwrap();
+    assert!(error("f", root.path()).contains("two classes at least"));
+    write_classes(&folder, 5, 8, 8);
+    assert!(error("f", root.path()).contains("only: no PNG or JPEG images"));
+    fs::remove_dir(folder.join("only")).unwrap();
+    let (a, b) = (folder.join("ant/01.png"), folder.join("bee/02.png"));
+    let whole = fs::read(&a).unwrap();
+    fs::write(&a, &whole[..whole.len() / 2]).unwrap();
+    fs::write(&b, "no image").unwrap();
+    let text = error("f", root.path());
+    assert!(
+        text.contains(".png") && text.contains("repair or remove it"),
+        "{text}"
+    );
+    assert!(text.contains("01.png") || text.contains("02.png"), "{text}");
+}
