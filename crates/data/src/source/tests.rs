@@ -207,7 +207,7 @@ fn cifar_files_must_have_the_official_size_and_sum() {
     }
     let text = error("cifar10", root.path());
     assert!(
-        text.contains("sha256 cee91656") && text.contains("expected"),
+        text.contains("data_batch_1.bin: sha256 cee91656") && text.contains("expected"),
         "{text}"
     );
 }
