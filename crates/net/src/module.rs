@@ -21,14 +21,21 @@ impl<D: Kernels, T: Tape<f32, D>> Module<Images<D, T>> for Network<D> {
 }
 
 /// Training: batch statistics, and drop path at its full rate. Auxiliary classifiers are run, but
-/// their logits are not given: use [`Network::forward`] to train with them.
+/// their logits are not given: use [`Network::run`] to train with them.
 impl<D: Kernels, T: Tape<f32, D>> ModuleMut<Images<D, T>> for Network<D> {
     type Output = Images<D, T>;
     type Error = Error;
 
     fn try_forward_mut(&mut self, images: Images<D, T>) -> Result<Self::Output, Error> {
         let (images, mut tape) = images.split_tape();
-        let outputs = self.forward(images, Mode::Train { seed: 0, progress: 1.0 }, &mut tape)?;
+        let outputs = self.run(
+            images,
+            Mode::Train {
+                seed: 0,
+                progress: 1.0,
+            },
+            &mut tape,
+        )?;
         Ok(outputs.logits.put_tape(tape))
     }
 }

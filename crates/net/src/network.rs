@@ -86,7 +86,9 @@ impl<D: Kernels> Network<D> {
         };
         for (id, node) in graph.nodes.iter().enumerate() {
             network.first_parameter.push(network.parameters.len());
-            network.parameters.extend(crate::parameters::of_node(graph, id, device, seed)?);
+            network
+                .parameters
+                .extend(crate::parameters::of_node(graph, id, device, seed)?);
             if let Layer::BatchNorm(_) = node.layer {
                 let running = Running::new(device, node.shape.channels)?;
                 network.running_of.insert(id, network.running.len());
@@ -118,7 +120,10 @@ impl<D: Kernels> Network<D> {
 
     /// The learnable tensors for an optimiser's step, in the same order.
     pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_, D>> {
-        self.parameters.iter_mut().map(|parameter| parameter.value.as_mut()).collect()
+        self.parameters
+            .iter_mut()
+            .map(|parameter| parameter.value.as_mut())
+            .collect()
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Parameter<D>> {
@@ -138,14 +143,14 @@ impl<D: Kernels> Network<D> {
     ///
     /// # Errors
     /// [`Error::Input`] when the images do not fit, [`Error::Operation`] when a layer fails.
-    pub fn forward<T: Tape<f32, D>>(
+    pub fn run<T: Tape<f32, D>>(
         &mut self,
         images: Feature<D>,
         mode: Mode,
         tape: &mut T,
     ) -> Result<Outputs<D>, Error> {
         let mut running = std::mem::take(&mut self.running);
-        let result = self.run(images, mode, tape, &mut running);
+        let result = self.pass(images, mode, tape, &mut running);
         self.running = running;
         result
     }
@@ -153,14 +158,20 @@ impl<D: Kernels> Network<D> {
     /// Runs the network in evaluation, without gradients and without a change.
     ///
     /// # Errors
-    /// As [`Network::forward`].
-    pub fn evaluate<T: Tape<f32, D>>(&self, images: Feature<D>, tape: &mut T) -> Result<Feature<D>, Error> {
+    /// As [`Network::run`].
+    pub fn evaluate<T: Tape<f32, D>>(
+        &self,
+        images: Feature<D>,
+        tape: &mut T,
+    ) -> Result<Feature<D>, Error> {
         // Tensors share their memory, so this copies no numbers.
         let mut running = self.running.clone();
-        Ok(self.run(images, Mode::Evaluate, tape, &mut running)?.logits)
+        Ok(self
+            .pass(images, Mode::Evaluate, tape, &mut running)?
+            .logits)
     }
 
-    fn run<T: Tape<f32, D>>(
+    fn pass<T: Tape<f32, D>>(
         &self,
         images: Feature<D>,
         mode: Mode,
@@ -210,8 +221,14 @@ impl<D: Kernels> Network<D> {
 
     fn parameter(&self, node: NodeId, index: usize) -> Option<&Value<D>> {
         let first = self.first_parameter[node];
-        let end = self.first_parameter.get(node + 1).copied().unwrap_or(self.parameters.len());
-        self.parameters[first..end].get(index).map(|parameter| &parameter.value)
+        let end = self
+            .first_parameter
+            .get(node + 1)
+            .copied()
+            .unwrap_or(self.parameters.len());
+        self.parameters[first..end]
+            .get(index)
+            .map(|parameter| &parameter.value)
     }
 
     fn feature(&self, node: NodeId) -> Result<&Feature<D>, Error> {
@@ -256,16 +273,30 @@ fn check(graph: &Graph) -> Result<(), Error> {
     for (id, node) in graph.nodes.iter().enumerate() {
         let shapes: Vec<_> = match node.inputs.iter().find(|&&input| input >= id) {
             Some(_) => return Err(wrong(&node.name, "it takes a node that comes after it")),
-            None => node.inputs.iter().map(|&input| graph.nodes[input].shape).collect(),
+            None => node
+                .inputs
+                .iter()
+                .map(|&input| graph.nodes[input].shape)
+                .collect(),
         };
         if id > 0 {
-            let shape = node.layer.infer(&shapes).map_err(|mismatch| wrong(&node.name, &mismatch.to_string()))?;
+            let shape = node
+                .layer
+                .infer(&shapes)
+                .map_err(|mismatch| wrong(&node.name, &mismatch.to_string()))?;
             if shape != node.shape {
-                return Err(wrong(&node.name, &format!("its shape is {shape}, not {}", node.shape)));
+                return Err(wrong(
+                    &node.name,
+                    &format!("its shape is {shape}, not {}", node.shape),
+                ));
             }
         }
     }
-    let outputs = graph.auxiliary.iter().map(|auxiliary| auxiliary.node).chain([graph.output]);
+    let outputs = graph
+        .auxiliary
+        .iter()
+        .map(|auxiliary| auxiliary.node)
+        .chain([graph.output]);
     for output in outputs {
         let fits = graph.nodes.get(output).is_some_and(|node| {
             (node.shape.height, node.shape.width, node.shape.channels) == (1, 1, graph.classes)
@@ -282,7 +313,10 @@ fn feeds_output(graph: &Graph) -> Vec<bool> {
     feeds[graph.output] = true;
     for id in (0..graph.nodes.len()).rev() {
         if feeds[id] {
-            graph.nodes[id].inputs.iter().for_each(|&input| feeds[input] = true);
+            graph.nodes[id]
+                .inputs
+                .iter()
+                .for_each(|&input| feeds[input] = true);
         }
     }
     feeds
@@ -298,7 +332,9 @@ struct Pass<'p, D: Kernels> {
 
 impl<D: Kernels> Pass<'_, D> {
     fn value(&self, node: NodeId) -> Result<&Feature<D>, Error> {
-        self.values[node].as_ref().ok_or_else(|| self.network.unsound(node, "its value is not there"))
+        self.values[node]
+            .as_ref()
+            .ok_or_else(|| self.network.unsound(node, "its value is not there"))
     }
 
     fn step<T: Tape<f32, D>>(&mut self, step: &Step, tape: &mut T) -> Result<Feature<D>, Error> {
@@ -321,18 +357,29 @@ impl<D: Kernels> Pass<'_, D> {
         matches!(self.mode, Mode::Train { .. })
     }
 
-    fn chain<T: Tape<f32, D>>(&mut self, input: NodeId, units: &[Unit], tape: &mut T) -> Result<Feature<D>, Error> {
+    fn chain<T: Tape<f32, D>>(
+        &mut self,
+        input: NodeId,
+        units: &[Unit],
+        tape: &mut T,
+    ) -> Result<Feature<D>, Error> {
         let network = self.network;
         let training = self.training();
         // Each unit borrows running statistics of its own.
         let mut running: Vec<Option<Running<D>>> = Vec::new();
         for unit in units {
-            running.push(unit.norm.map(|norm| self.running[network.running_of[&norm]].1.clone()));
+            running.push(
+                unit.norm
+                    .map(|norm| self.running[network.running_of[&norm]].1.clone()),
+            );
         }
         let mut parts = Vec::with_capacity(units.len());
         for (unit, running) in units.iter().zip(&mut running) {
             let (weight, conv) = network.conv(unit.conv)?;
-            let pointwise = unit.pointwise.map(|node| network.feature(node)).transpose()?;
+            let pointwise = unit
+                .pointwise
+                .map(|node| network.feature(node))
+                .transpose()?;
             let norm = match (unit.norm, running) {
                 (Some(norm), Some(running)) => Some(ops::Norm {
                     scale: network.vector(norm, 0),
@@ -344,7 +391,13 @@ impl<D: Kernels> Pass<'_, D> {
                 }),
                 _ => None,
             };
-            parts.push(ops::Unit { relu_before: unit.relu_before, weight, conv, pointwise, norm });
+            parts.push(ops::Unit {
+                relu_before: unit.relu_before,
+                weight,
+                conv,
+                pointwise,
+                norm,
+            });
         }
         let value = ops::chain(tape, self.value(input)?, parts)?;
         if training {
@@ -357,21 +410,37 @@ impl<D: Kernels> Pass<'_, D> {
         Ok(value)
     }
 
-    fn batch_norm<T: Tape<f32, D>>(&mut self, norm: NodeId, relu: bool, tape: &mut T) -> Result<Feature<D>, Error> {
+    fn batch_norm<T: Tape<f32, D>>(
+        &mut self,
+        norm: NodeId,
+        relu: bool,
+        tape: &mut T,
+    ) -> Result<Feature<D>, Error> {
         let network = self.network;
         let training = self.training();
         let x = self.value(network.graph.nodes[norm].inputs[0])?.clone();
         let running = &mut self.running[network.running_of[&norm]].1;
         let (scale, shift) = (network.vector(norm, 0), network.vector(norm, 1));
         let options = batch_norm_options(network, norm)?;
-        Ok(ops::batch_norm(tape, &x, scale, shift, running, options, relu, training)?)
+        Ok(ops::batch_norm(
+            tape, &x, scale, shift, running, options, relu, training,
+        )?)
     }
 
-    fn sum<T: Tape<f32, D>>(&mut self, branches: &[Branch], tape: &mut T) -> Result<Feature<D>, Error> {
+    fn sum<T: Tape<f32, D>>(
+        &mut self,
+        branches: &[Branch],
+        tape: &mut T,
+    ) -> Result<Feature<D>, Error> {
         let mut terms = Vec::with_capacity(branches.len());
         for branch in branches {
-            let drop_path = branch.drop_path.and_then(|(node, rate)| self.drop_path(node, rate));
-            terms.push(ops::Branch { x: self.value(branch.input)?, drop_path });
+            let drop_path = branch
+                .drop_path
+                .and_then(|(node, rate)| self.drop_path(node, rate));
+            terms.push(ops::Branch {
+                x: self.value(branch.input)?,
+                drop_path,
+            });
         }
         Ok(ops::add_branches(tape, &terms)?)
     }
@@ -390,12 +459,20 @@ impl<D: Kernels> Pass<'_, D> {
     fn layer<T: Tape<f32, D>>(&mut self, id: NodeId, tape: &mut T) -> Result<Feature<D>, Error> {
         let network = self.network;
         let node = &network.graph.nodes[id];
-        let first = *node.inputs.first().ok_or_else(|| network.unsound(id, "it takes nothing"))?;
+        let first = *node
+            .inputs
+            .first()
+            .ok_or_else(|| network.unsound(id, "it takes nothing"))?;
         if let Layer::BatchNorm(_) = node.layer {
             return self.batch_norm(id, false, tape);
         }
         let x = self.value(first)?;
-        let all = || node.inputs.iter().map(|&input| self.value(input)).collect::<Result<Vec<_>, _>>();
+        let all = || {
+            node.inputs
+                .iter()
+                .map(|&input| self.value(input))
+                .collect::<Result<Vec<_>, _>>()
+        };
         Ok(match &node.layer {
             Layer::Conv(_) => {
                 let (weight, conv) = network.conv(id)?;
@@ -423,7 +500,9 @@ impl<D: Kernels> Pass<'_, D> {
                 [x, gate] => ops::multiply(tape, x, gate)?,
                 _ => return Err(network.unsound(id, "it takes two tensors")),
             },
-            Layer::Subsample(subsample) => ops::subsample(tape, x, subsample.stride, subsample.offset)?,
+            Layer::Subsample(subsample) => {
+                ops::subsample(tape, x, subsample.stride, subsample.offset)?
+            }
             Layer::Zero(zero) => ops::zero(x, zero.stride)?,
             Layer::Dropout(dropout) => match self.mode {
                 Mode::Train { seed, .. } if dropout.rate > 0.0 => {
@@ -437,7 +516,9 @@ impl<D: Kernels> Pass<'_, D> {
             },
             Layer::Flatten => flatten(tape, x)?,
             Layer::Identity => x.clone(),
-            Layer::Input | Layer::BatchNorm(_) => return Err(network.unsound(id, "it is no operation")),
+            Layer::Input | Layer::BatchNorm(_) => {
+                return Err(network.unsound(id, "it is no operation"));
+            }
         })
     }
 
@@ -448,7 +529,8 @@ impl<D: Kernels> Pass<'_, D> {
         if self.training() {
             for head in &graph.auxiliary {
                 let logits = self.values[head.node].take();
-                let logits = logits.ok_or_else(|| self.network.unsound(head.node, "its value is not there"))?;
+                let logits = logits
+                    .ok_or_else(|| self.network.unsound(head.node, "its value is not there"))?;
                 auxiliary.push((logits, head.weight));
             }
         }
@@ -456,9 +538,15 @@ impl<D: Kernels> Pass<'_, D> {
     }
 }
 
-fn batch_norm_options<D: Kernels>(network: &Network<D>, node: NodeId) -> Result<ops::BatchNorm, Error> {
+fn batch_norm_options<D: Kernels>(
+    network: &Network<D>,
+    node: NodeId,
+) -> Result<ops::BatchNorm, Error> {
     match &network.graph.nodes[node].layer {
-        Layer::BatchNorm(norm) => Ok(ops::BatchNorm { momentum: norm.momentum, epsilon: norm.epsilon }),
+        Layer::BatchNorm(norm) => Ok(ops::BatchNorm {
+            momentum: norm.momentum,
+            epsilon: norm.epsilon,
+        }),
         _ => Err(network.unsound(node, "it is no batch norm")),
     }
 }

@@ -33,14 +33,28 @@ pub enum Value<D: Base> {
 
 impl<D: Kernels> Value<D> {
     /// A tensor of these dimensions around `data`.
-    pub(crate) fn new(device: &D, dims: &[usize], data: Vec<f32>) -> Result<Self, cellwright_ops::Error> {
+    pub(crate) fn new(
+        device: &D,
+        dims: &[usize],
+        data: Vec<f32>,
+    ) -> Result<Self, cellwright_ops::Error> {
         let device_error = cellwright_ops::Error::device;
         Ok(match *dims {
-            [a] => Value::Vector(device.try_tensor_from_vec(data, (a,)).map_err(device_error)?),
-            [a, b] => Value::Matrix(device.try_tensor_from_vec(data, (a, b)).map_err(device_error)?),
-            [a, b, c, d] => {
-                Value::Feature(device.try_tensor_from_vec(data, (a, b, c, d)).map_err(device_error)?)
-            }
+            [a] => Value::Vector(
+                device
+                    .try_tensor_from_vec(data, (a,))
+                    .map_err(device_error)?,
+            ),
+            [a, b] => Value::Matrix(
+                device
+                    .try_tensor_from_vec(data, (a, b))
+                    .map_err(device_error)?,
+            ),
+            [a, b, c, d] => Value::Feature(
+                device
+                    .try_tensor_from_vec(data, (a, b, c, d))
+                    .map_err(device_error)?,
+            ),
             _ => {
                 let detail = format!("no layer has a parameter of {} dimensions", dims.len());
                 return Err(cellwright_ops::Error::shape("parameter", detail));
@@ -84,14 +98,27 @@ pub(crate) fn of_node<D: Kernels>(
     let make = |parameter: cellwright_graph::Parameter| {
         let name = format!("{layer}.{}", parameter.name);
         let data = first_values(&parameter, inputs, seed, &name);
-        let value = Value::new(device, &parameter.dims, data)
-            .map_err(|source| Error::Operation { layer: layer.clone(), source })?;
-        Ok(Parameter { name, role: parameter.role, dims: parameter.dims, value })
+        let value =
+            Value::new(device, &parameter.dims, data).map_err(|source| Error::Operation {
+                layer: layer.clone(),
+                source,
+            })?;
+        Ok(Parameter {
+            name,
+            role: parameter.role,
+            dims: parameter.dims,
+            value,
+        })
     };
     graph.parameters(node).into_iter().map(make).collect()
 }
 
-fn first_values(parameter: &cellwright_graph::Parameter, inputs: usize, seed: u64, name: &str) -> Vec<f32> {
+fn first_values(
+    parameter: &cellwright_graph::Parameter,
+    inputs: usize,
+    seed: u64,
+    name: &str,
+) -> Vec<f32> {
     let count = parameter.len() as usize;
     let mut rng = stream(seed, name);
     match parameter.init {
@@ -105,7 +132,8 @@ fn first_values(parameter: &cellwright_graph::Parameter, inputs: usize, seed: u6
             let groups = (inputs / per_group.max(1)).max(1);
             let fan_out = (rows * columns * filters / groups).max(1);
             let deviation = (2.0 / fan_out as f64).sqrt() as f32;
-            let normal = |_| -> f32 { Distribution::<f32>::sample(&StandardNormal, &mut rng) * deviation };
+            let normal =
+                |_| -> f32 { Distribution::<f32>::sample(&StandardNormal, &mut rng) * deviation };
             (0..count).map(normal).collect()
         }
         Init::LinearUniform => {

@@ -113,7 +113,13 @@ impl<'g> Planner<'g> {
         for auxiliary in &graph.auxiliary {
             kept[auxiliary.node] = true;
         }
-        Planner { graph, fuse, readers, kept, done: vec![false; graph.nodes.len()] }
+        Planner {
+            graph,
+            fuse,
+            readers,
+            kept,
+            done: vec![false; graph.nodes.len()],
+        }
     }
 
     /// The step that begins with a node.
@@ -121,18 +127,33 @@ impl<'g> Planner<'g> {
         let found = if self.fuse { self.fused(node) } else { None };
         let (output, kind) = found.unwrap_or((node, Kind::Layer));
         self.done[output] = true;
-        Step { output, kind, last_use: Vec::new() }
+        Step {
+            output,
+            kind,
+            last_use: Vec::new(),
+        }
     }
 
     fn fused(&mut self, node: NodeId) -> Option<(NodeId, Kind)> {
         match &self.graph.nodes[node].layer {
             Layer::Conv(_) | Layer::Activation(Activation::Relu) => self.chain(node),
             Layer::BatchNorm(_) => {
-                let relu = self.only_reader(node).filter(|&reader| self.is_relu(reader));
+                let relu = self
+                    .only_reader(node)
+                    .filter(|&reader| self.is_relu(reader));
                 // A ReLU before a convolution is the convolution's.
-                let relu = relu.filter(|&relu| self.only_reader(relu).is_none_or(|next| !self.is_conv(next)));
+                let relu = relu.filter(|&relu| {
+                    self.only_reader(relu)
+                        .is_none_or(|next| !self.is_conv(next))
+                });
                 self.done[node] = true;
-                Some((relu.unwrap_or(node), Kind::BatchNorm { norm: node, relu: relu.is_some() }))
+                Some((
+                    relu.unwrap_or(node),
+                    Kind::BatchNorm {
+                        norm: node,
+                        relu: relu.is_some(),
+                    },
+                ))
             }
             Layer::DropPath(_) => {
                 // Done by the sum that reads it.
@@ -151,9 +172,15 @@ impl<'g> Planner<'g> {
             match &node.layer {
                 Layer::DropPath(drop) if !self.kept[input] && self.readers[input] == [sum] => {
                     self.done[input] = true;
-                    Branch { input: node.inputs[0], drop_path: Some((input, drop.rate)) }
+                    Branch {
+                        input: node.inputs[0],
+                        drop_path: Some((input, drop.rate)),
+                    }
                 }
-                _ => Branch { input, drop_path: None },
+                _ => Branch {
+                    input,
+                    drop_path: None,
+                },
             }
         };
         let branches = inputs.into_iter().map(&mut branch).collect();
@@ -175,7 +202,9 @@ impl<'g> Planner<'g> {
         // A ReLU at the end that no convolution takes up.
         if let Some(last) = units.last_mut()
             && last.norm.is_some()
-            && let Some(relu) = self.only_reader(output).filter(|&reader| self.is_relu(reader))
+            && let Some(relu) = self
+                .only_reader(output)
+                .filter(|&reader| self.is_relu(reader))
         {
             last.relu_after = true;
             self.done[relu] = true;
@@ -187,7 +216,11 @@ impl<'g> Planner<'g> {
     /// The unit that begins with a node, and its last node.
     fn unit(&mut self, first: NodeId) -> Option<(NodeId, Unit)> {
         let relu_before = self.is_relu(first);
-        let conv = if relu_before { self.only_reader(first)? } else { first };
+        let conv = if relu_before {
+            self.only_reader(first)?
+        } else {
+            first
+        };
         let layer = self.conv(conv).filter(|layer| !layer.bias)?;
         let mut output = conv;
         let mut pointwise = None;
@@ -199,16 +232,30 @@ impl<'g> Planner<'g> {
             pointwise = Some(next);
             output = next;
         }
-        let norm = self.only_reader(output).filter(|&next| matches!(self.graph.nodes[next].layer, Layer::BatchNorm(_)));
+        let norm = self
+            .only_reader(output)
+            .filter(|&next| matches!(self.graph.nodes[next].layer, Layer::BatchNorm(_)));
         output = norm.unwrap_or(output);
         // A plain convolution alone is not worth a chain.
         if norm.is_none() && pointwise.is_none() && !relu_before {
             return None;
         }
-        for node in [Some(first), Some(conv), pointwise, norm].into_iter().flatten() {
+        for node in [Some(first), Some(conv), pointwise, norm]
+            .into_iter()
+            .flatten()
+        {
             self.done[node] = true;
         }
-        Some((output, Unit { relu_before, conv, pointwise, norm, relu_after: false }))
+        Some((
+            output,
+            Unit {
+                relu_before,
+                conv,
+                pointwise,
+                norm,
+                relu_after: false,
+            },
+        ))
     }
 
     fn only_reader(&self, node: NodeId) -> Option<NodeId> {

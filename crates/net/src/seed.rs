@@ -15,8 +15,8 @@ pub(crate) fn mix(seed: u64, with: u64) -> u64 {
 /// The stream of a name under a seed.
 pub(crate) fn stream(seed: u64, name: &str) -> ChaCha8Rng {
     // FNV-1a.
-    let hash = name
-        .bytes()
-        .fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    });
     ChaCha8Rng::seed_from_u64(mix(seed, hash))
 }

@@ -28,7 +28,9 @@ impl<D: Kernels> Network<D> {
         name.push(".part");
         let part = path.with_file_name(name);
         let mut file = std::fs::File::create(&part).map_err(|error| wrong(&error))?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|error| wrong(&error))?;
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| wrong(&error))?;
         std::fs::rename(&part, path).map_err(|error| wrong(&error))
     }
 
@@ -41,12 +43,17 @@ impl<D: Kernels> Network<D> {
         let bytes: Vec<(&str, &[usize], Vec<u8>)> = stored
             .iter()
             .map(|(name, (dims, data))| {
-                (name.as_str(), dims.as_slice(), data.iter().flat_map(|it| it.to_le_bytes()).collect())
+                (
+                    name.as_str(),
+                    dims.as_slice(),
+                    data.iter().flat_map(|it| it.to_le_bytes()).collect(),
+                )
             })
             .collect();
         let mut views = Vec::with_capacity(bytes.len());
         for (name, dims, data) in &bytes {
-            let view = TensorView::new(Dtype::F32, dims.to_vec(), data).map_err(|error| error.to_string())?;
+            let view = TensorView::new(Dtype::F32, dims.to_vec(), data)
+                .map_err(|error| error.to_string())?;
             views.push((*name, view));
         }
         safetensors::serialize(views, None).map_err(|error| error.to_string())
@@ -56,7 +63,12 @@ impl<D: Kernels> Network<D> {
         let mut all: Vec<(String, Stored)> = self
             .parameters()
             .iter()
-            .map(|parameter| (parameter.name.clone(), (parameter.dims.clone(), parameter.value.to_vec())))
+            .map(|parameter| {
+                (
+                    parameter.name.clone(),
+                    (parameter.dims.clone(), parameter.value.to_vec()),
+                )
+            })
             .collect();
         for (layer, running) in self.running() {
             for (what, vector) in [("mean", &running.mean), ("variance", &running.variance)] {
@@ -93,30 +105,56 @@ impl<D: Kernels> Network<D> {
         for (name, view) in file.tensors() {
             if view.dtype() == Dtype::F32 {
                 let numbers = view.data().chunks_exact(4);
-                let data = numbers.map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]])).collect();
+                let data = numbers
+                    .map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]]))
+                    .collect();
                 found.insert(name, (view.shape().to_vec(), data));
             }
         }
-        self.check_stored(&found).map_err(|reason| Error::Weights { path: path.to_owned(), reason })?;
+        self.check_stored(&found).map_err(|reason| Error::Weights {
+            path: path.to_owned(),
+            reason,
+        })?;
         self.restore(found)
     }
 
     fn check_stored(&self, found: &BTreeMap<String, Stored>) -> Result<(), String> {
-        let wanted: BTreeMap<String, Vec<usize>> =
-            self.stored().into_iter().map(|(name, (dims, _))| (name, dims)).collect();
+        let wanted: BTreeMap<String, Vec<usize>> = self
+            .stored()
+            .into_iter()
+            .map(|(name, (dims, _))| (name, dims))
+            .collect();
         let names: BTreeSet<&String> = wanted.keys().collect();
         let there: BTreeSet<&String> = found.keys().collect();
-        let first = |names: Vec<&&String>| names.iter().take(3).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        let first = |names: Vec<&&String>| {
+            names
+                .iter()
+                .take(3)
+                .map(|name| format!("'{name}'"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let missing: Vec<_> = names.difference(&there).collect();
         if !missing.is_empty() {
-            return Err(format!("{} tensors are missing: {}", missing.len(), first(missing)));
+            return Err(format!(
+                "{} tensors are missing: {}",
+                missing.len(),
+                first(missing)
+            ));
         }
         let extra: Vec<_> = there.difference(&names).collect();
         if !extra.is_empty() {
-            return Err(format!("{} tensors are left over: {}", extra.len(), first(extra)));
+            return Err(format!(
+                "{} tensors are left over: {}",
+                extra.len(),
+                first(extra)
+            ));
         }
         match wanted.iter().find(|(name, dims)| found[*name].0 != **dims) {
-            Some((name, dims)) => Err(format!("'{name}' is {:?} in the file, and {dims:?} here", found[name].0)),
+            Some((name, dims)) => Err(format!(
+                "'{name}' is {:?} in the file, and {dims:?} here",
+                found[name].0
+            )),
             None => Ok(()),
         }
     }

@@ -14,7 +14,9 @@ pub struct Choices(pub Vec<u32>);
 
 /// A text that is not a list of option indices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{part}' is not an option's index; expected whole numbers with commas between, such as 3,0,12")]
+#[error(
+    "'{part}' is not an option's index; expected whole numbers with commas between, such as 3,0,12"
+)]
 pub struct ChoicesError {
     /// What is no number.
     pub part: String,
@@ -44,6 +46,9 @@ impl FromStr for Choices {
                 part: part.trim().to_owned(),
             })
         };
-        text.split(',').map(number).collect::<Result<_, _>>().map(Choices)
+        text.split(',')
+            .map(number)
+            .collect::<Result<_, _>>()
+            .map(Choices)
     }
 }

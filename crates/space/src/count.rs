@@ -26,15 +26,26 @@ pub(crate) fn possible(space: &Space, prefix: &[u32]) -> bool {
     let mut sums: Vec<Range> = vec![(0.0, 0.0); program.required_names.len()];
     for (index, found) in space.found().iter().enumerate() {
         let Some(name) = &found.given else { continue };
-        let Ok(name) = program.required_names.binary_search(name) else { continue };
+        let Ok(name) = program.required_names.binary_search(name) else {
+            continue;
+        };
         let range = match prefix.get(index) {
             Some(_) if !space.is_active(&prefix[..index]) => (0.0, 0.0),
-            Some(option) => found.value(*option).map_or((0.0, 0.0), |value| (value, value)),
+            Some(option) => found
+                .value(*option)
+                .map_or((0.0, 0.0), |value| (value, value)),
             None => {
-                let values = (0..found.labels.len() as u32).filter_map(|option| found.value(option));
+                let values =
+                    (0..found.labels.len() as u32).filter_map(|option| found.value(option));
                 // It may turn out inactive, and then it counts nothing.
-                let least = if found.guards.is_empty() { f64::INFINITY } else { 0.0 };
-                values.fold((least, -least), |(low, high), value| (low.min(value), high.max(value)))
+                let least = if found.guards.is_empty() {
+                    f64::INFINITY
+                } else {
+                    0.0
+                };
+                values.fold((least, -least), |(low, high), value| {
+                    (low.min(value), high.max(value))
+                })
             }
         };
         if range.0.is_finite() {
@@ -46,11 +57,15 @@ pub(crate) fn possible(space: &Space, prefix: &[u32]) -> bool {
 }
 
 fn holds(space: &Space, sums: &[Range]) -> bool {
-    space.program().require.iter().all(|(condition, _)| match range(condition, sums) {
-        Some(Possible::Truth(_, can_hold)) => can_hold,
-        Some(Possible::Number(_)) => false,
-        None => true,
-    })
+    space
+        .program()
+        .require
+        .iter()
+        .all(|(condition, _)| match range(condition, sums) {
+            Some(Possible::Truth(_, can_hold)) => can_hold,
+            Some(Possible::Number(_)) => false,
+            None => true,
+        })
 }
 
 fn range(expression: &Expression, sums: &[Range]) -> Option<Possible> {
@@ -78,14 +93,19 @@ fn range(expression: &Expression, sums: &[Range]) -> Option<Possible> {
                     O::Multiply => {
                         let all = [a.0 * b.0, a.0 * b.1, a.1 * b.0, a.1 * b.1];
                         let low = all.iter().copied().fold(f64::INFINITY, f64::min);
-                        Possible::Number((low, all.iter().copied().fold(f64::NEG_INFINITY, f64::max)))
+                        Possible::Number((
+                            low,
+                            all.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                        ))
                     }
                     O::Less => Possible::Truth(a.1 >= b.0, a.0 < b.1),
                     O::LessOrEqual => Possible::Truth(a.1 > b.0, a.0 <= b.1),
                     O::Greater => Possible::Truth(a.0 <= b.1, a.1 > b.0),
                     O::GreaterOrEqual => Possible::Truth(a.0 < b.1, a.1 >= b.0),
                     O::Equal => Possible::Truth(!(a.0 == a.1 && a == b), a.0 <= b.1 && b.0 <= a.1),
-                    O::NotEqual => Possible::Truth(a.0 <= b.1 && b.0 <= a.1, !(a.0 == a.1 && a == b)),
+                    O::NotEqual => {
+                        Possible::Truth(a.0 <= b.1 && b.0 <= a.1, !(a.0 == a.1 && a == b))
+                    }
                     _ => return None,
                 },
                 (Possible::Truth(no, yes), Possible::Truth(or_no, or_yes)) => match operator {
@@ -120,12 +140,21 @@ impl Space {
         let decisions = self.decisions();
         if decisions.iter().all(|decision| decision.unconditional) {
             let product = |product: BigUint, size: usize| product * BigUint::from(size);
-            return Some(decisions.iter().map(|it| it.options.len()).fold(BigUint::one(), product));
+            return Some(
+                decisions
+                    .iter()
+                    .map(|it| it.options.len())
+                    .fold(BigUint::one(), product),
+            );
         }
         let mut needed_until: Vec<usize> = (0..decisions.len()).collect();
         for (index, found) in self.found().iter().enumerate() {
             let mut on = Vec::new();
-            let guards = found.guards.iter().flatten().chain(found.option_guards.iter().flatten());
+            let guards = found
+                .guards
+                .iter()
+                .flatten()
+                .chain(found.option_guards.iter().flatten());
             guards.for_each(|guard| guard.depends(&mut on));
             for id in on {
                 needed_until[id as usize] = needed_until[id as usize].max(index);
@@ -152,10 +181,24 @@ impl Counter<'_> {
         let space = self.space;
         if at == space.decisions().len() {
             let sums: Vec<Range> = sums.iter().map(|sum| (*sum, *sum)).collect();
-            return Some(if holds(space, &sums) { BigUint::one() } else { BigUint::zero() });
+            return Some(if holds(space, &sums) {
+                BigUint::one()
+            } else {
+                BigUint::zero()
+            });
         }
-        let kept = (0..at).map(|id| if self.needed_until[id] >= at { prefix[id] } else { 0 });
-        let key: State = (at, kept.collect(), sums.iter().map(|sum| sum.to_bits()).collect());
+        let kept = (0..at).map(|id| {
+            if self.needed_until[id] >= at {
+                prefix[id]
+            } else {
+                0
+            }
+        });
+        let key: State = (
+            at,
+            kept.collect(),
+            sums.iter().map(|sum| sum.to_bits()).collect(),
+        );
         if let Some(known) = self.known.get(&key) {
             return Some(known.clone());
         }
@@ -174,7 +217,8 @@ impl Counter<'_> {
             prefix.pop();
         } else {
             for option in (0..legal.len()).filter(|option| legal[*option]) {
-                let value = required.and_then(|name| Some((name, space.found()[at].value(option as u32)?)));
+                let value =
+                    required.and_then(|name| Some((name, space.found()[at].value(option as u32)?)));
                 prefix.push(option as u32);
                 if let Some((name, value)) = value {
                     sums[name] += value;

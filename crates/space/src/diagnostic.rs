@@ -39,7 +39,14 @@ impl fmt::Display for Errors {
                 f.write_str("\n\n")?;
             }
             let margin = it.line.to_string().len();
-            writeln!(f, "{}:{}:{}: {}", self.path.display(), it.line, it.column, it.message)?;
+            writeln!(
+                f,
+                "{}:{}:{}: {}",
+                self.path.display(),
+                it.line,
+                it.column,
+                it.message
+            )?;
             writeln!(f, "{:margin$} |", "")?;
             let (source, column) = window(&it.source, it.column);
             writeln!(f, "{} | {source}", it.line)?;
@@ -59,11 +66,16 @@ const LONGEST: usize = 160;
 /// A line, or for a long one the part around the column, and the column in what is shown. Tabs count
 /// as one character, so they are shown as one.
 fn window(line: &str, column: usize) -> (String, usize) {
-    let characters: Vec<char> = line.chars().map(|it| if it == '\t' { ' ' } else { it }).collect();
+    let characters: Vec<char> = line
+        .chars()
+        .map(|it| if it == '\t' { ' ' } else { it })
+        .collect();
     if characters.len() <= LONGEST {
         return (characters.into_iter().collect(), column);
     }
-    let start = (column - 1).saturating_sub(LONGEST / 2).min(characters.len() - LONGEST);
+    let start = (column - 1)
+        .saturating_sub(LONGEST / 2)
+        .min(characters.len() - LONGEST);
     let shown = characters[start..start + LONGEST].iter().collect();
     (shown, column - start)
 }
@@ -80,7 +92,10 @@ const MOST: usize = 100;
 
 impl<'t> Report<'t> {
     pub fn new(text: &'t str) -> Self {
-        Report { text, found: Vec::new() }
+        Report {
+            text,
+            found: Vec::new(),
+        }
     }
 
     /// Notes an error at a range of bytes.
@@ -97,7 +112,9 @@ impl<'t> Report<'t> {
         };
         let start = boundary(span.start);
         let begin = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let end = self.text[begin..].find('\n').map_or(self.text.len(), |at| begin + at);
+        let end = self.text[begin..]
+            .find('\n')
+            .map_or(self.text.len(), |at| begin + at);
         let stop = boundary(span.end).clamp(start, end.max(start));
         let diagnostic = Diagnostic {
             line: self.text[..begin].matches('\n').count() + 1,
@@ -108,7 +125,11 @@ impl<'t> Report<'t> {
             help,
         };
         // One place is told once: what follows from an error is not another one.
-        if !self.found.iter().any(|(_, it)| (it.line, it.column) == (diagnostic.line, diagnostic.column)) {
+        if !self
+            .found
+            .iter()
+            .any(|(_, it)| (it.line, it.column) == (diagnostic.line, diagnostic.column))
+        {
             self.found.push((span, diagnostic));
         }
     }
@@ -123,7 +144,11 @@ impl<'t> Report<'t> {
         self.found.sort_by_key(|(span, _)| span.start);
         Errors {
             path: path.to_owned(),
-            diagnostics: self.found.into_iter().map(|(_, diagnostic)| diagnostic).collect(),
+            diagnostics: self
+                .found
+                .into_iter()
+                .map(|(_, diagnostic)| diagnostic)
+                .collect(),
         }
     }
 }

@@ -119,7 +119,10 @@ impl Values for Seen<'_> {
 
 impl Closure {
     fn value(&self, prefix: &[u32]) -> Result<Option<Value>, String> {
-        let mut seen = Seen { frame: &self.frame, prefix };
+        let mut seen = Seen {
+            frame: &self.frame,
+            prefix,
+        };
         self.expression.evaluate(&mut seen)
     }
 
@@ -159,9 +162,7 @@ impl Guard {
     /// Whether it holds; what cannot be known without shapes is taken to hold.
     pub fn holds(&self, prefix: &[u32]) -> bool {
         match self {
-            Guard::True(closure) => {
-                !matches!(closure.value(prefix), Ok(Some(Value::Bool(false))))
-            }
+            Guard::True(closure) => !matches!(closure.value(prefix), Ok(Some(Value::Bool(false)))),
             Guard::Beyond(closure, index) => match closure.value(prefix) {
                 Ok(Some(value)) => value.count().is_ok_and(|count| count > *index as usize),
                 _ => true,
@@ -245,7 +246,14 @@ impl Walker<'_, '_> {
         (self.paths.len() - 1) as u32
     }
 
-    fn definition(&mut self, index: usize, context: u32, mut frame: Frame, guards: &[Guard], depth: usize) {
+    fn definition(
+        &mut self,
+        index: usize,
+        context: u32,
+        mut frame: Frame,
+        guards: &[Guard],
+        depth: usize,
+    ) {
         let program = self.program;
         let definition = &program.definitions[index];
         if self.full {
@@ -254,9 +262,7 @@ impl Walker<'_, '_> {
         for (name, given) in &definition.locals {
             let symbol = match given {
                 Given::Expression(expression) => self.symbol(expression, &mut frame),
-                Given::Choose(site) => {
-                    self.value_site(site, context, LET, 0, false, name, guards)
-                }
+                Given::Choose(site) => self.value_site(site, context, LET, 0, false, name, guards),
                 _ => Symbol::Unknown,
             };
             frame.slots.push(symbol);
@@ -264,7 +270,16 @@ impl Walker<'_, '_> {
         let frame = Arc::new(frame);
         let mut instances: Vec<Instances> = Vec::new();
         for (number, layer) in definition.layers.iter().enumerate() {
-            let found = self.layer(definition, number as u32, layer, context, &frame, &instances, guards, depth);
+            let found = self.layer(
+                definition,
+                number as u32,
+                layer,
+                context,
+                &frame,
+                &instances,
+                guards,
+                depth,
+            );
             instances.push(found);
         }
     }
@@ -275,11 +290,21 @@ impl Walker<'_, '_> {
         match seen {
             Ok(Some(value)) => Symbol::Known(value),
             _ => {
-                let snapshot = Arc::new(Frame { slots: frame.slots.clone(), index: frame.index });
-                let closure = Arc::new(Closure { expression: expression.clone(), frame: snapshot });
+                let snapshot = Arc::new(Frame {
+                    slots: frame.slots.clone(),
+                    index: frame.index,
+                });
+                let closure = Arc::new(Closure {
+                    expression: expression.clone(),
+                    frame: snapshot,
+                });
                 let mut on = Vec::new();
                 closure.depends(&mut on);
-                if on.is_empty() { Symbol::Unknown } else { Symbol::Later(closure) }
+                if on.is_empty() {
+                    Symbol::Unknown
+                } else {
+                    Symbol::Later(closure)
+                }
             }
         }
     }
@@ -300,12 +325,21 @@ impl Walker<'_, '_> {
         if self.steps > MOST_STEPS || depth > DEPTH {
             if !self.full {
                 let message = "the decisions cannot be listed: blocks use each other without end, or there are too many layers";
-                self.report.error(layer.span.clone(), message, Some("bound the recursion with `when`".to_owned()));
+                self.report.error(
+                    layer.span.clone(),
+                    message,
+                    Some("bound the recursion with `when`".to_owned()),
+                );
             }
             self.full = true;
             return None;
         }
-        let closure = |expression: &Expression| Arc::new(Closure { expression: expression.clone(), frame: Arc::clone(frame) });
+        let closure = |expression: &Expression| {
+            Arc::new(Closure {
+                expression: expression.clone(),
+                frame: Arc::clone(frame),
+            })
+        };
         let mut guards = guards.to_vec();
         if let Some(when) = &layer.when {
             let closure = closure(when);
@@ -331,9 +365,27 @@ impl Walker<'_, '_> {
                 guards.push(Guard::Beyond(Arc::clone(repeat), instance));
                 exists.push(Guard::Beyond(Arc::clone(repeat), instance));
             }
-            let index = if repeated { Some(i64::from(instance)) } else { frame.index };
-            let here = Arc::new(Frame { slots: frame.slots.clone(), index });
-            self.instance(definition, number, layer, context, (instance, repeated), &here, before, &own, &guards, depth);
+            let index = if repeated {
+                Some(i64::from(instance))
+            } else {
+                frame.index
+            };
+            let here = Arc::new(Frame {
+                slots: frame.slots.clone(),
+                index,
+            });
+            self.instance(
+                definition,
+                number,
+                layer,
+                context,
+                (instance, repeated),
+                &here,
+                before,
+                &own,
+                &guards,
+                depth,
+            );
             own.push(exists);
             if self.full {
                 return None;
@@ -356,14 +408,21 @@ impl Walker<'_, '_> {
     ) -> (u32, Option<Arc<Closure>>) {
         let closure = match &layer.repeat {
             None => return (1, None),
-            Some(Given::Expression(expression)) => {
-                Arc::new(Closure { expression: expression.clone(), frame: Arc::clone(frame) })
-            }
+            Some(Given::Expression(expression)) => Arc::new(Closure {
+                expression: expression.clone(),
+                frame: Arc::clone(frame),
+            }),
             Some(Given::Choose(site)) => {
                 let name = format!("{}.repeat", layer.label);
                 let symbol = self.value_site(site, context, number, 0, false, &name, guards);
-                let chosen = Frame { slots: vec![symbol], index: None };
-                Arc::new(Closure { expression: Expression::Local(0), frame: Arc::new(chosen) })
+                let chosen = Frame {
+                    slots: vec![symbol],
+                    index: None,
+                };
+                Arc::new(Closure {
+                    expression: Expression::Local(0),
+                    frame: Arc::new(chosen),
+                })
             }
             Some(_) => return (1, None),
         };
@@ -386,8 +445,13 @@ impl Walker<'_, '_> {
 
     /// The largest value over all options of the decisions it depends on.
     fn most(&self, closure: &Closure, on: &[u32], limit: impl Fn(Value) -> u32) -> Option<u32> {
-        let sizes: Vec<usize> = on.iter().map(|id| self.decisions.list[*id as usize].labels.len()).collect();
-        let combinations = sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size))?;
+        let sizes: Vec<usize> = on
+            .iter()
+            .map(|id| self.decisions.list[*id as usize].labels.len())
+            .collect();
+        let combinations = sizes
+            .iter()
+            .try_fold(1usize, |product, size| product.checked_mul(*size))?;
         if combinations > MOST_COMBINATIONS || on.is_empty() {
             return None;
         }
@@ -426,17 +490,30 @@ impl Walker<'_, '_> {
         guards: &[Guard],
         depth: usize,
     ) {
-        let label = if repeated { format!("{}[{instance}]", layer.label) } else { layer.label.clone() };
+        let label = if repeated {
+            format!("{}[{instance}]", layer.label)
+        } else {
+            layer.label.clone()
+        };
         for source in layer.from.iter().flatten() {
             if let Source::Choose(site) = source {
-                self.tensor_site(definition, site, context, number, instance, &label, before, own, guards);
+                self.tensor_site(
+                    definition, site, context, number, instance, &label, before, own, guards,
+                );
             }
         }
         let mut chosen = None;
         if let Some(site) = &layer.op
             && let Options::Callees(labels) = &site.options
         {
-            let found = self.found(site, context, &label, labels.clone(), Meaning::Callees, guards);
+            let found = self.found(
+                site,
+                context,
+                &label,
+                labels.clone(),
+                Meaning::Callees,
+                guards,
+            );
             chosen = self.add(found, (context, number, instance, site.local), site);
         }
         for (option, callee) in layer.callees.iter().enumerate() {
@@ -447,7 +524,10 @@ impl Walker<'_, '_> {
                 guards.push(Guard::Chosen(id, option as u32));
             }
             let mut symbols = Vec::new();
-            let mut inner = Frame { slots: frame.slots.clone(), index: frame.index };
+            let mut inner = Frame {
+                slots: frame.slots.clone(),
+                index: frame.index,
+            };
             for given in &callee.arguments {
                 symbols.push(match given {
                     Some(Given::Expression(expression)) => self.symbol(expression, &mut inner),
@@ -486,7 +566,10 @@ impl Walker<'_, '_> {
         let program = self.program;
         let definition = &program.definitions[target];
         let frame = if definition.anonymous {
-            Frame { slots: around.slots.clone(), index: around.index }
+            Frame {
+                slots: around.slots.clone(),
+                index: around.index,
+            }
         } else {
             self.arguments(definition, symbols)
         };
@@ -500,7 +583,11 @@ impl Walker<'_, '_> {
             Some(context) => *context,
             None => {
                 let around = &self.paths[place.0 as usize];
-                let path = if around.is_empty() { label.to_owned() } else { format!("{around}/{label}") };
+                let path = if around.is_empty() {
+                    label.to_owned()
+                } else {
+                    format!("{around}/{label}")
+                };
                 let context = self.context(path);
                 self.decisions.contexts.insert(place, context);
                 context
@@ -515,11 +602,13 @@ impl Walker<'_, '_> {
         let given = symbols.into_iter().map(Some).chain(std::iter::repeat(None));
         for ((_, default), given) in definition.arguments.iter().zip(given) {
             let symbol = match (given, default) {
-                (Some(Symbol::Unknown) | None, Some(default)) => match self.symbol(default, &mut frame) {
-                    // An argument that is given but unknown is not its default.
-                    Symbol::Known(value) => Symbol::Known(value),
-                    other => other,
-                },
+                (Some(Symbol::Unknown) | None, Some(default)) => {
+                    match self.symbol(default, &mut frame) {
+                        // An argument that is given but unknown is not its default.
+                        Symbol::Known(value) => Symbol::Known(value),
+                        other => other,
+                    }
+                }
                 (Some(symbol), _) => symbol,
                 (None, None) => Symbol::Unknown,
             };
@@ -544,12 +633,20 @@ impl Walker<'_, '_> {
         };
         let around = &self.paths[context as usize];
         Found {
-            name: if around.is_empty() { own } else { format!("{around}/{own}") },
+            name: if around.is_empty() {
+                own
+            } else {
+                format!("{around}/{own}")
+            },
             given: site.named.then(|| site.label.clone()),
             option_guards: vec![Vec::new(); labels.len()],
             labels,
             meaning,
-            guards: if guards.is_empty() { Vec::new() } else { vec![guards.to_vec()] },
+            guards: if guards.is_empty() {
+                Vec::new()
+            } else {
+                vec![guards.to_vec()]
+            },
         }
     }
 
@@ -575,11 +672,22 @@ impl Walker<'_, '_> {
             })
             .collect();
         let labels = options.iter().map(|(_, label)| label.clone()).collect();
-        let mut found = self.found(site, context, label, labels, Meaning::Values(values.clone()), guards);
+        let mut found = self.found(
+            site,
+            context,
+            label,
+            labels,
+            Meaning::Values(values.clone()),
+            guards,
+        );
         if !keyed && !site.named {
             // A `let` or `repeat` is called by its own name.
             let around = &self.paths[context as usize];
-            found.name = if around.is_empty() { label.to_owned() } else { format!("{around}/{label}") };
+            found.name = if around.is_empty() {
+                label.to_owned()
+            } else {
+                format!("{around}/{label}")
+            };
         }
         match self.add(found, (context, layer, instance, site.local), site) {
             Some(id) => Symbol::Decision(id, values.into()),
@@ -614,7 +722,11 @@ impl Walker<'_, '_> {
             };
             let several = instances.len() > 1 || matches!(name, Name::Layer(it) if *it == layer);
             for (index, guards) in instances.into_iter().enumerate() {
-                let word = if several { format!("{word}[{index}]") } else { word.clone() };
+                let word = if several {
+                    format!("{word}[{index}]")
+                } else {
+                    word.clone()
+                };
                 tensors.push(((*name, index as u32), word, guards));
             }
         }
@@ -622,7 +734,14 @@ impl Walker<'_, '_> {
             Options::Subset { .. } => {
                 for (member, ((name, index), word, exists)) in tensors.into_iter().enumerate() {
                     let labels = vec!["no".to_owned(), "yes".to_owned()];
-                    let mut found = self.found(site, context, label, labels, Meaning::Member(name, index), guards);
+                    let mut found = self.found(
+                        site,
+                        context,
+                        label,
+                        labels,
+                        Meaning::Member(name, index),
+                        guards,
+                    );
                     found.name = format!("{}[{word}]", found.name);
                     found.option_guards[1] = exists;
                     // Members are told apart by a site of their own, beyond those of the layer.
@@ -636,12 +755,29 @@ impl Walker<'_, '_> {
                     self.report.error(site.span.clone(), message, None);
                     return;
                 };
-                let word = |set: &Vec<usize>| set.iter().map(|it| tensors[*it].1.as_str()).collect::<Vec<_>>().join("+");
+                let word = |set: &Vec<usize>| {
+                    set.iter()
+                        .map(|it| tensors[*it].1.as_str())
+                        .collect::<Vec<_>>()
+                        .join("+")
+                };
                 let labels = sets.iter().map(word).collect();
-                let targets = sets.iter().map(|set| set.iter().map(|it| tensors[*it].0).collect()).collect();
-                let mut found = self.found(site, context, label, labels, Meaning::Tensors(targets), guards);
-                found.option_guards =
-                    sets.iter().map(|set| set.iter().flat_map(|it| tensors[*it].2.clone()).collect()).collect();
+                let targets = sets
+                    .iter()
+                    .map(|set| set.iter().map(|it| tensors[*it].0).collect())
+                    .collect();
+                let mut found = self.found(
+                    site,
+                    context,
+                    label,
+                    labels,
+                    Meaning::Tensors(targets),
+                    guards,
+                );
+                found.option_guards = sets
+                    .iter()
+                    .map(|set| set.iter().flat_map(|it| tensors[*it].2.clone()).collect())
+                    .collect();
                 self.add(found, (context, layer, instance, site.local), site);
             }
             _ => {}
@@ -681,7 +817,8 @@ impl Walker<'_, '_> {
         let id = self.decisions.list.len();
         if id >= MOST_DECISIONS || found.labels.len() > MOST_OPTIONS {
             if !self.full {
-                let message = format!("there may be {MOST_DECISIONS} decisions of {MOST_OPTIONS} options");
+                let message =
+                    format!("there may be {MOST_DECISIONS} decisions of {MOST_OPTIONS} options");
                 self.report.error(site.span.clone(), message, None);
             }
             self.full = true;
@@ -702,7 +839,10 @@ fn instances(
     own: &[Vec<Guard>],
 ) -> (String, Instances) {
     match name {
-        Name::Input(index) => (definition.inputs[index as usize].clone(), Some(vec![Vec::new()])),
+        Name::Input(index) => (
+            definition.inputs[index as usize].clone(),
+            Some(vec![Vec::new()]),
+        ),
         Name::Layer(number) => {
             let word = definition.layers[number as usize].label.clone();
             let all = if number == layer {

@@ -43,7 +43,10 @@ impl<'d> Table<'d> {
 
     /// A table without entries.
     pub fn nothing() -> Self {
-        Table { entries: Vec::new(), span: 0..0 }
+        Table {
+            entries: Vec::new(),
+            span: 0..0,
+        }
     }
 
     pub fn span(&self) -> Range<usize> {
@@ -68,7 +71,11 @@ impl<'d> Table<'d> {
     /// Refuses what has not been taken.
     pub fn finish(self, known: &[&str], report: &mut Report<'_>) {
         for (key, span, _) in self.entries {
-            report.error(span, format!("there is no key '{key}' here"), suggest(key, known.iter().copied()));
+            report.error(
+                span,
+                format!("there is no key '{key}' here"),
+                suggest(key, known.iter().copied()),
+            );
         }
     }
 }
@@ -102,7 +109,11 @@ pub(crate) fn text<'d>(node: Node<'d>, what: &str, report: &mut Report<'_>) -> O
 }
 
 /// The elements of a list, or an error.
-pub(crate) fn list<'d>(node: Node<'d>, what: &str, report: &mut Report<'_>) -> Option<Vec<Node<'d>>> {
+pub(crate) fn list<'d>(
+    node: Node<'d>,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Option<Vec<Node<'d>>> {
     match node.get_ref() {
         DeValue::Array(array) => Some(array.iter().collect()),
         other => {
@@ -124,5 +135,10 @@ pub(crate) fn integer(value: &DeValue<'_>) -> Option<i64> {
 
 /// A fraction as TOML writes it; not infinite.
 pub(crate) fn fraction(value: &DeValue<'_>) -> Option<f64> {
-    value.as_float()?.as_str().parse().ok().filter(|it: &f64| it.is_finite())
+    value
+        .as_float()?
+        .as_str()
+        .parse()
+        .ok()
+        .filter(|it: &f64| it.is_finite())
 }

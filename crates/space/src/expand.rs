@@ -111,7 +111,10 @@ impl<'x, S: Sink> Expansion<'x, S> {
     ) -> Result<S::Node, ExpandError> {
         let definition = &self.program.definitions[index];
         let mut slots = arguments.to_vec();
-        let tensors: Vec<_> = inputs.into_iter().map(|node| Output { node, taken: false }).collect();
+        let tensors: Vec<_> = inputs
+            .into_iter()
+            .map(|node| Output { node, taken: false })
+            .collect();
         for (name, given) in &definition.locals {
             let here = Here {
                 definition,
@@ -123,9 +126,14 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 layers: Vec::new(),
                 at: LET,
             };
-            let value = self
-                .value(&here, given, 0, repetition)
-                .map_err(|message| self.wrong(&here, &definition.layers[0], None, format!("`{name}`: {message}")))?;
+            let value = self.value(&here, given, 0, repetition).map_err(|message| {
+                self.wrong(
+                    &here,
+                    &definition.layers[0],
+                    None,
+                    format!("`{name}`: {message}"),
+                )
+            })?;
             slots.push(value);
         }
         let mut here = Here {
@@ -144,27 +152,61 @@ impl<'x, S: Sink> Expansion<'x, S> {
         }
         match here.tensors.last() {
             Some(output) => Ok(output.node),
-            None => Err(ExpandError { layer: definition.name.clone(), span: 0..0, message: "it gives no output".to_owned() }),
+            None => Err(ExpandError {
+                layer: definition.name.clone(),
+                span: 0..0,
+                message: "it gives no output".to_owned(),
+            }),
         }
     }
 
-    fn wrong(&self, here: &Here<'_, S::Node>, layer: &Layer, instance: Option<usize>, message: String) -> ExpandError {
-        let path = Path { parent: here.path, name: &layer.label, instance };
-        ExpandError { layer: path.to_string(), span: layer.span.clone(), message }
+    fn wrong(
+        &self,
+        here: &Here<'_, S::Node>,
+        layer: &Layer,
+        instance: Option<usize>,
+        message: String,
+    ) -> ExpandError {
+        let path = Path {
+            parent: here.path,
+            name: &layer.label,
+            instance,
+        };
+        ExpandError {
+            layer: path.to_string(),
+            span: layer.span.clone(),
+            message,
+        }
     }
 
-    fn evaluate(&self, here: &Here<'_, S::Node>, expression: &Expression, index: i64) -> Result<Value, String> {
+    fn evaluate(
+        &self,
+        here: &Here<'_, S::Node>,
+        expression: &Expression,
+        index: i64,
+    ) -> Result<Value, String> {
         if let Expression::Constant(value) = expression {
             return Ok(*value);
         }
-        let mut known = Known { here, index, sink: &*self.sink, classes: self.classes };
+        let mut known = Known {
+            here,
+            index,
+            sink: &*self.sink,
+            classes: self.classes,
+        };
         expression
             .evaluate(&mut known)?
             .ok_or_else(|| "a shape that is asked for is not there".to_owned())
     }
 
     /// A value, chosen where it is a choice.
-    fn value(&self, here: &Here<'_, S::Node>, given: &Given, instance: u32, index: i64) -> Result<Value, String> {
+    fn value(
+        &self,
+        here: &Here<'_, S::Node>,
+        given: &Given,
+        instance: u32,
+        index: i64,
+    ) -> Result<Value, String> {
         match given {
             Given::Expression(expression) => self.evaluate(here, expression, index),
             Given::Choose(site) => match self.chosen(here, site, instance) {
@@ -175,12 +217,25 @@ impl<'x, S: Sink> Expansion<'x, S> {
         }
     }
 
-    fn decision(&self, here: &Here<'_, S::Node>, instance: u32, local: u32) -> Option<(usize, usize)> {
-        let id = *self.decisions.at.get(&(here.context?, here.at, instance, local))? as usize;
+    fn decision(
+        &self,
+        here: &Here<'_, S::Node>,
+        instance: u32,
+        local: u32,
+    ) -> Option<(usize, usize)> {
+        let id = *self
+            .decisions
+            .at
+            .get(&(here.context?, here.at, instance, local))? as usize;
         Some((id, *self.choices.0.get(id)? as usize))
     }
 
-    fn chosen<'s>(&self, here: &Here<'_, S::Node>, site: &'s Site, instance: u32) -> Option<&'s Given> {
+    fn chosen<'s>(
+        &self,
+        here: &Here<'_, S::Node>,
+        site: &'s Site,
+        instance: u32,
+    ) -> Option<&'s Given> {
         // What a `let` chooses is told apart by its number alone.
         let (_, choice) = self.decision(here, instance, site.local)?;
         match &site.options {
@@ -189,7 +244,12 @@ impl<'x, S: Sink> Expansion<'x, S> {
         }
     }
 
-    fn layer(&mut self, here: &mut Here<'_, S::Node>, layer: &Layer, depth: usize) -> Result<(), ExpandError> {
+    fn layer(
+        &mut self,
+        here: &mut Here<'_, S::Node>,
+        layer: &Layer,
+        depth: usize,
+    ) -> Result<(), ExpandError> {
         let begin = here.tensors.len() as u32;
         // While the layer is walked its name stands for what it has given so far.
         here.layers.push((begin, begin));
@@ -197,14 +257,20 @@ impl<'x, S: Sink> Expansion<'x, S> {
             None => false,
             Some(when) => {
                 let truth = self.evaluate(here, when, here.index).and_then(Value::truth);
-                !truth.map_err(|message| self.wrong(here, layer, None, format!("`when`: {message}")))?
+                !truth.map_err(|message| {
+                    self.wrong(here, layer, None, format!("`when`: {message}"))
+                })?
             }
         };
         if skip {
             if layer.auxiliary.is_none() {
-                let inputs = self.inputs(here, layer, 0).map_err(|message| self.wrong(here, layer, None, message))?;
+                let inputs = self
+                    .inputs(here, layer, 0)
+                    .map_err(|message| self.wrong(here, layer, None, message))?;
                 let first = inputs.first().copied();
-                let node = first.ok_or_else(|| self.wrong(here, layer, None, "there is nothing to pass on".to_owned()))?;
+                let node = first.ok_or_else(|| {
+                    self.wrong(here, layer, None, "there is nothing to pass on".to_owned())
+                })?;
                 here.tensors.push(Output { node, taken: false });
                 here.layers[here.at as usize].1 += 1;
             }
@@ -213,16 +279,29 @@ impl<'x, S: Sink> Expansion<'x, S> {
         let count = match &layer.repeat {
             None => 1,
             Some(given) => {
-                let count = self.value(here, given, 0, here.index).and_then(Value::count);
-                count.map_err(|message| self.wrong(here, layer, None, format!("`repeat`: {message}")))?
+                let count = self
+                    .value(here, given, 0, here.index)
+                    .and_then(Value::count);
+                count.map_err(|message| {
+                    self.wrong(here, layer, None, format!("`repeat`: {message}"))
+                })?
             }
         };
         for instance in 0..count {
             let repetition = layer.repeat.as_ref().map(|_| instance);
-            let inputs = self.inputs(here, layer, instance as u32).map_err(|message| self.wrong(here, layer, repetition, message))?;
+            let inputs = self
+                .inputs(here, layer, instance as u32)
+                .map_err(|message| self.wrong(here, layer, repetition, message))?;
             if layer.each {
                 for (number, input) in inputs.into_iter().enumerate() {
-                    self.apply(here, layer, instance as u32, Some(number), vec![input], depth)?;
+                    self.apply(
+                        here,
+                        layer,
+                        instance as u32,
+                        Some(number),
+                        vec![input],
+                        depth,
+                    )?;
                 }
             } else {
                 self.apply(here, layer, instance as u32, repetition, inputs, depth)?;
@@ -232,13 +311,22 @@ impl<'x, S: Sink> Expansion<'x, S> {
     }
 
     /// The tensors that a layer takes; they count as taken from now on.
-    fn inputs(&self, here: &mut Here<'_, S::Node>, layer: &Layer, instance: u32) -> Result<Vec<S::Node>, String> {
+    fn inputs(
+        &self,
+        here: &mut Here<'_, S::Node>,
+        layer: &Layer,
+        instance: u32,
+    ) -> Result<Vec<S::Node>, String> {
         let mut found: Vec<usize> = Vec::new();
         match &layer.from {
             None => {
                 // A block with several inputs begins with the first of them.
                 let own = here.definition.inputs.len();
-                found.push(if here.tensors.len() == own { 0 } else { here.tensors.len() - 1 });
+                found.push(if here.tensors.len() == own {
+                    0
+                } else {
+                    here.tensors.len() - 1
+                });
             }
             Some(sources) => {
                 for source in sources {
@@ -255,11 +343,21 @@ impl<'x, S: Sink> Expansion<'x, S> {
             .collect())
     }
 
-    fn source(&self, here: &Here<'_, S::Node>, source: &Source, instance: u32, found: &mut Vec<usize>) -> Result<(), String> {
+    fn source(
+        &self,
+        here: &Here<'_, S::Node>,
+        source: &Source,
+        instance: u32,
+        found: &mut Vec<usize>,
+    ) -> Result<(), String> {
         match source {
             Source::Back(back) => {
                 let own = here.definition.inputs.len();
-                let index = here.tensors.len().checked_sub(*back).filter(|index| *index >= own);
+                let index = here
+                    .tensors
+                    .len()
+                    .checked_sub(*back)
+                    .filter(|index| *index >= own);
                 found.push(index.unwrap_or(0));
             }
             Source::Named(name) => {
@@ -284,18 +382,32 @@ impl<'x, S: Sink> Expansion<'x, S> {
         Ok(())
     }
 
-    fn chosen_tensors(&self, here: &Here<'_, S::Node>, site: &Site, instance: u32, found: &mut Vec<usize>) -> Result<(), String> {
+    fn chosen_tensors(
+        &self,
+        here: &Here<'_, S::Node>,
+        site: &Site,
+        instance: u32,
+        found: &mut Vec<usize>,
+    ) -> Result<(), String> {
         let lost = || "the choice is not known".to_owned();
         let at = |name: Name, index: u32| {
             let (begin, end) = range(here, name);
             let index = begin + index as usize;
-            if index < end { Ok(index) } else { Err("a tensor that was chosen is not there".to_owned()) }
+            if index < end {
+                Ok(index)
+            } else {
+                Err("a tensor that was chosen is not there".to_owned())
+            }
         };
         if let crate::program::Options::Subset { .. } = site.options {
             for member in 0.. {
                 let local = (site.local << 16) + 0x8000 + member;
-                let Some((id, choice)) = self.decision(here, instance, local) else { break };
-                if let (Meaning::Member(name, index), 1) = (&self.decisions.list[id].meaning, choice) {
+                let Some((id, choice)) = self.decision(here, instance, local) else {
+                    break;
+                };
+                if let (Meaning::Member(name, index), 1) =
+                    (&self.decisions.list[id].meaning, choice)
+                {
                     found.push(at(*name, *index)?);
                 }
             }
@@ -323,26 +435,47 @@ impl<'x, S: Sink> Expansion<'x, S> {
     ) -> Result<(), ExpandError> {
         self.steps += 1;
         if self.steps > MOST_STEPS || self.layers > MOST_LAYERS || depth > DEPTH {
-            let message = format!("there are too many layers: at most {MOST_LAYERS}, in blocks of at most {DEPTH} blocks");
+            let message = format!(
+                "there are too many layers: at most {MOST_LAYERS}, in blocks of at most {DEPTH} blocks"
+            );
             return Err(self.wrong(here, layer, number, message));
         }
         let option = match &layer.op {
             None => 0,
-            Some(site) => self.decision(here, instance, site.local).map_or(0, |(_, choice)| choice),
+            Some(site) => self
+                .decision(here, instance, site.local)
+                .map_or(0, |(_, choice)| choice),
         };
         let Some(callee) = layer.callees.get(option) else {
             return Err(self.wrong(here, layer, number, "the choice is not known".to_owned()));
         };
-        let index = if layer.repeat.is_some() { i64::from(instance) } else { here.index };
-        let path = Path { parent: here.path, name: &layer.label, instance: number };
+        let index = if layer.repeat.is_some() {
+            i64::from(instance)
+        } else {
+            here.index
+        };
+        let path = Path {
+            parent: here.path,
+            name: &layer.label,
+            instance: number,
+        };
         let node = match callee.target {
-            Target::Primitive(primitive) => {
-                self.primitive(here, primitive, callee, instance, index, &inputs, path)
-                    .map_err(|message| self.wrong(here, layer, number, message))?
-            }
+            Target::Primitive(primitive) => self
+                .primitive(here, primitive, callee, instance, index, &inputs, path)
+                .map_err(|message| self.wrong(here, layer, number, message))?,
             Target::Definition(target) => {
-                let place = here.context.map(|context| (context, here.at, instance, option as u32));
-                self.block(here, target, callee, instance, index, (inputs, place, path, depth), layer)?
+                let place = here
+                    .context
+                    .map(|context| (context, here.at, instance, option as u32));
+                self.block(
+                    here,
+                    target,
+                    callee,
+                    instance,
+                    index,
+                    (inputs, place, path, depth),
+                    layer,
+                )?
             }
         };
         if let Some(weight) = &layer.auxiliary {
@@ -350,7 +483,9 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 .evaluate(here, weight, index)
                 .and_then(Value::number)
                 .and_then(|weight| self.sink.auxiliary(node, weight));
-            return marked.map_err(|message| self.wrong(here, layer, number, format!("`auxiliary`: {message}")));
+            return marked.map_err(|message| {
+                self.wrong(here, layer, number, format!("`auxiliary`: {message}"))
+            });
         }
         here.tensors.push(Output { node, taken: false });
         here.layers[here.at as usize].1 += 1;
@@ -380,7 +515,12 @@ impl<'x, S: Sink> Expansion<'x, S> {
             });
         }
         self.layers += 1;
-        self.sink.layer(&Call { primitive, arguments: &arguments, inputs, path })
+        self.sink.layer(&Call {
+            primitive,
+            arguments: &arguments,
+            inputs,
+            path,
+        })
     }
 
     fn argument(
@@ -391,7 +531,10 @@ impl<'x, S: Sink> Expansion<'x, S> {
         instance: u32,
         index: i64,
     ) -> Result<Argument, String> {
-        let whole = |given: &Given| self.value(here, given, instance, index).and_then(Value::count);
+        let whole = |given: &Given| {
+            self.value(here, given, instance, index)
+                .and_then(Value::count)
+        };
         match given {
             Given::Choose(site) => match self.chosen(here, site, instance) {
                 Some(given) => self.argument(here, kind, given, instance, index),
@@ -399,9 +542,12 @@ impl<'x, S: Sink> Expansion<'x, S> {
             },
             Given::Word(word) => Ok(Argument::Word(*word)),
             Given::Pair(parts) => Ok(Argument::Pair([whole(&parts[0])?, whole(&parts[1])?])),
-            Given::Sides(parts) => {
-                Ok(Argument::Sides([whole(&parts[0])?, whole(&parts[1])?, whole(&parts[2])?, whole(&parts[3])?]))
-            }
+            Given::Sides(parts) => Ok(Argument::Sides([
+                whole(&parts[0])?,
+                whole(&parts[1])?,
+                whole(&parts[2])?,
+                whole(&parts[3])?,
+            ])),
             Given::Expression(expression) => {
                 let value = self.evaluate(here, expression, index)?;
                 Ok(match kind {
@@ -441,7 +587,15 @@ impl<'x, S: Sink> Expansion<'x, S> {
         }
         if definition.anonymous {
             let slots = here.slots.to_vec();
-            return self.definition(target, context, &slots, index, inputs, Some(&path), depth + 1);
+            return self.definition(
+                target,
+                context,
+                &slots,
+                index,
+                inputs,
+                Some(&path),
+                depth + 1,
+            );
         }
         let mut slots: Vec<Value> = Vec::with_capacity(definition.arguments.len());
         for ((name, default), given) in definition.arguments.iter().zip(&callee.arguments) {
@@ -450,7 +604,9 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 (None, Some(default)) => self.default(&slots, default),
                 (None, None) => Err("it is needed".to_owned()),
             };
-            slots.push(value.map_err(|message| self.wrong(here, layer, path.instance, format!("`{name}`: {message}")))?);
+            slots.push(value.map_err(|message| {
+                self.wrong(here, layer, path.instance, format!("`{name}`: {message}"))
+            })?);
         }
         self.definition(target, context, &slots, 0, inputs, Some(&path), depth + 1)
     }
@@ -472,7 +628,9 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 None
             }
         }
-        default.evaluate(&mut Earlier(slots, self.classes))?.ok_or_else(|| "its default is not known".to_owned())
+        default
+            .evaluate(&mut Earlier(slots, self.classes))?
+            .ok_or_else(|| "its default is not known".to_owned())
     }
 }
 
@@ -480,8 +638,9 @@ impl<'x, S: Sink> Expansion<'x, S> {
 fn range<N>(here: &Here<'_, N>, name: Name) -> (usize, usize) {
     match name {
         Name::Input(index) => (index as usize, index as usize + 1),
-        Name::Layer(number) => {
-            here.layers.get(number as usize).map_or((0, 0), |(begin, end)| (*begin as usize, *end as usize))
-        }
+        Name::Layer(number) => here
+            .layers
+            .get(number as usize)
+            .map_or((0, 0), |(begin, end)| (*begin as usize, *end as usize)),
     }
 }

@@ -50,11 +50,15 @@ impl Value {
             Value::Fraction(number) if number >= 0.0 && number.fract() == 0.0 && number < 1e15 => {
                 Ok(number as usize)
             }
-            Value::Bool(_) => Err("a whole number was expected, and this is true or false".to_owned()),
+            Value::Bool(_) => {
+                Err("a whole number was expected, and this is true or false".to_owned())
+            }
             Value::Fraction(number) if number.fract() != 0.0 => Err(format!(
                 "a whole number was expected, and this is {number}: use //, round(), floor() or ceil()"
             )),
-            other => Err(format!("a whole number of at least 0 was expected, and this is {other}")),
+            other => Err(format!(
+                "a whole number of at least 0 was expected, and this is {other}"
+            )),
         }
     }
 }
@@ -117,14 +121,23 @@ pub(crate) enum Function {
 
 /// The functions, with what the reference says of them.
 pub(crate) const FUNCTIONS: [(&str, &str); 10] = [
-    ("if(condition, a, b)", "a where the condition is true, else b"),
+    (
+        "if(condition, a, b)",
+        "a where the condition is true, else b",
+    ),
     ("min(a, b, ...)", "the smallest"),
     ("max(a, b, ...)", "the largest"),
     ("ceil(a)", "rounded up, a whole number"),
     ("floor(a)", "rounded down, a whole number"),
-    ("round(a)", "rounded to the nearest whole number, halves away from zero"),
+    (
+        "round(a)",
+        "rounded to the nearest whole number, halves away from zero",
+    ),
     ("sqrt(a)", "the square root"),
-    ("channels(x)", "the channels of a tensor: an input, an earlier layer, or `last`"),
+    (
+        "channels(x)",
+        "the channels of a tensor: an input, an earlier layer, or `last`",
+    ),
     ("height(x)", "its rows"),
     ("width(x)", "its columns"),
 ];
@@ -178,10 +191,20 @@ const LENGTH: usize = 4096;
 /// Parses an expression and resolves its names.
 pub(crate) fn parse(text: &str, names: &dyn Names) -> Result<Expression, Wrong> {
     if text.len() > LENGTH {
-        return Err((format!("an expression may have {LENGTH} bytes"), 0..text.len(), None));
+        return Err((
+            format!("an expression may have {LENGTH} bytes"),
+            0..text.len(),
+            None,
+        ));
     }
     let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, end: text.len(), names, depth: 0 };
+    let mut parser = Parser {
+        tokens: &tokens,
+        at: 0,
+        end: text.len(),
+        names,
+        depth: 0,
+    };
     let expression = parser.binary(0)?;
     match parser.tokens.get(parser.at) {
         None => Ok(expression),
@@ -206,8 +229,9 @@ impl std::fmt::Display for Token {
     }
 }
 
-const SIGNS: [&str; 15] =
-    ["//", "<=", ">=", "==", "!=", "+", "-", "*", "/", "%", "<", ">", "(", ")", ","];
+const SIGNS: [&str; 15] = [
+    "//", "<=", ">=", "==", "!=", "+", "-", "*", "/", "%", "<", ">", "(", ")", ",",
+];
 
 fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, Wrong> {
     let mut tokens = Vec::new();
@@ -221,13 +245,19 @@ fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, Wrong> {
         let (token, length) = if first.is_ascii_digit() {
             number(rest, at)?
         } else if first.is_alphabetic() || first == '_' {
-            let end = rest.find(|it: char| !(it.is_alphanumeric() || it == '_')).unwrap_or(rest.len());
+            let end = rest
+                .find(|it: char| !(it.is_alphanumeric() || it == '_'))
+                .unwrap_or(rest.len());
             (Token::Name(rest[..end].to_owned()), end)
         } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
             (Token::Sign(sign), sign.len())
         } else {
             let help = (first == '=').then(|| "equality is ==".to_owned());
-            return Err((format!("'{first}' has no meaning in an expression"), at..at + first.len_utf8(), help));
+            return Err((
+                format!("'{first}' has no meaning in an expression"),
+                at..at + first.len_utf8(),
+                help,
+            ));
         };
         tokens.push((token, at..at + length));
         at += length;
@@ -236,12 +266,16 @@ fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, Wrong> {
 }
 
 fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
-    let mut end = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
+    let mut end = rest
+        .find(|it: char| !it.is_ascii_digit())
+        .unwrap_or(rest.len());
     let mut fraction = false;
     if rest[end..].starts_with('.') && rest[end + 1..].starts_with(|it: char| it.is_ascii_digit()) {
         fraction = true;
         end += 1;
-        end += rest[end..].find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len() - end);
+        end += rest[end..]
+            .find(|it: char| !it.is_ascii_digit())
+            .unwrap_or(rest.len() - end);
     }
     let exponent = rest[end..].strip_prefix(['e', 'E']);
     if let Some(digits) = exponent.map(|it| it.strip_prefix(['-', '+']).unwrap_or(it))
@@ -249,17 +283,26 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
     {
         fraction = true;
         end = rest.len() - digits.len();
-        end += digits.find(|it: char| !it.is_ascii_digit()).unwrap_or(digits.len());
+        end += digits
+            .find(|it: char| !it.is_ascii_digit())
+            .unwrap_or(digits.len());
     }
     let text = &rest[..end];
     let value = if fraction {
-        text.parse().ok().filter(|it: &f64| it.is_finite()).map(Value::Fraction)
+        text.parse()
+            .ok()
+            .filter(|it: &f64| it.is_finite())
+            .map(Value::Fraction)
     } else {
         text.parse().ok().map(Value::Whole)
     };
     match value {
         Some(value) => Ok((Token::Number(value), end)),
-        None => Err((format!("the number {text} is too large"), at..at + end, None)),
+        None => Err((
+            format!("the number {text} is too large"),
+            at..at + end,
+            None,
+        )),
     }
 }
 
@@ -298,7 +341,9 @@ impl Parser<'_> {
     }
 
     fn span(&self) -> Range<usize> {
-        self.tokens.get(self.at).map_or(self.end..self.end, |(_, span)| span.clone())
+        self.tokens
+            .get(self.at)
+            .map_or(self.end..self.end, |(_, span)| span.clone())
     }
 
     fn sign(&mut self, sign: &str) -> bool {
@@ -313,13 +358,21 @@ impl Parser<'_> {
             return Ok(());
         }
         let found = self.peek().map_or("the end".to_owned(), Token::to_string);
-        Err((format!("'{sign}' was expected, not {found}"), self.span(), None))
+        Err((
+            format!("'{sign}' was expected, not {found}"),
+            self.span(),
+            None,
+        ))
     }
 
     fn deeper(&mut self) -> Result<(), Wrong> {
         self.depth += 1;
         if self.depth > DEPTH {
-            return Err(("this expression is nested too deeply".to_owned(), self.span(), None));
+            return Err((
+                "this expression is nested too deeply".to_owned(),
+                self.span(),
+                None,
+            ));
         }
         Ok(())
     }
@@ -373,7 +426,11 @@ impl Parser<'_> {
                 self.name(&name, span)
             }
             Some(token) => Err((format!("a value was expected, not {token}"), span, None)),
-            None => Err(("a value was expected, and here is the end".to_owned(), span, None)),
+            None => Err((
+                "a value was expected, and here is the end".to_owned(),
+                span,
+                None,
+            )),
         }
     }
 
@@ -435,7 +492,11 @@ impl Parser<'_> {
     }
 }
 
-fn function(name: &str, mut arguments: Vec<Expression>, span: Range<usize>) -> Result<Expression, Wrong> {
+fn function(
+    name: &str,
+    mut arguments: Vec<Expression>,
+    span: Range<usize>,
+) -> Result<Expression, Wrong> {
     let (function, fits) = match (name, arguments.len()) {
         ("if", 3) => {
             let (c, b) = (arguments.pop(), arguments.pop());
@@ -444,7 +505,13 @@ fn function(name: &str, mut arguments: Vec<Expression>, span: Range<usize>) -> R
             }
             unreachable!("three arguments were counted")
         }
-        ("if", _) => return Err(("if() takes a condition and two values".to_owned(), span, None)),
+        ("if", _) => {
+            return Err((
+                "if() takes a condition and two values".to_owned(),
+                span,
+                None,
+            ));
+        }
         ("min", count) => (Function::Min, count > 0),
         ("max", count) => (Function::Max, count > 0),
         ("ceil", count) => (Function::Ceil, count == 1),
@@ -452,14 +519,26 @@ fn function(name: &str, mut arguments: Vec<Expression>, span: Range<usize>) -> R
         ("round", count) => (Function::Round, count == 1),
         ("sqrt", count) => (Function::Sqrt, count == 1),
         _ => {
-            let known = FUNCTIONS.iter().filter_map(|(form, _)| form.split('(').next());
-            return Err((format!("there is no function '{name}'"), span, suggest(name, known)));
+            let known = FUNCTIONS
+                .iter()
+                .filter_map(|(form, _)| form.split('(').next());
+            return Err((
+                format!("there is no function '{name}'"),
+                span,
+                suggest(name, known),
+            ));
         }
     };
     if !fits {
-        let form = FUNCTIONS.iter().find(|(form, _)| form.split('(').next() == Some(name));
+        let form = FUNCTIONS
+            .iter()
+            .find(|(form, _)| form.split('(').next() == Some(name));
         let form = form.map_or(name, |(form, _)| form);
-        return Err((format!("{form} does not take {} values", arguments.len()), span, None));
+        return Err((
+            format!("{form} does not take {} values", arguments.len()),
+            span,
+            None,
+        ));
     }
     Ok(fold(Expression::Call(function, arguments)))
 }
@@ -504,7 +583,9 @@ impl Expression {
                 None => None,
             },
             Expression::Negate(inner) => match inner.evaluate(values)? {
-                Some(Value::Whole(number)) => Some(Value::Whole(number.checked_neg().ok_or_else(overflow)?)),
+                Some(Value::Whole(number)) => {
+                    Some(Value::Whole(number.checked_neg().ok_or_else(overflow)?))
+                }
                 Some(value) => Some(Value::Fraction(-value.number()?)),
                 None => None,
             },
@@ -565,13 +646,25 @@ fn apply(operator: Operator, left: Value, right: Value) -> Result<Value, String>
             O::Add => whole(a.checked_add(b)),
             O::Subtract => whole(a.checked_sub(b)),
             O::Multiply => whole(a.checked_mul(b)),
-            O::FloorDivide | O::Remainder | O::Divide if b == 0 => Err("division by zero".to_owned()),
+            O::FloorDivide | O::Remainder | O::Divide if b == 0 => {
+                Err("division by zero".to_owned())
+            }
             O::FloorDivide => {
                 let quotient = a.checked_div_euclid(b).ok_or_else(overflow)?;
                 // Euclid rounds up for a negative divisor that leaves a rest.
-                Ok(Value::Whole(if b < 0 && a.rem_euclid(b) != 0 { quotient - 1 } else { quotient }))
+                Ok(Value::Whole(if b < 0 && a.rem_euclid(b) != 0 {
+                    quotient - 1
+                } else {
+                    quotient
+                }))
             }
-            O::Remainder => whole(a.checked_rem(b).map(|rest| if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })),
+            O::Remainder => whole(a.checked_rem(b).map(|rest| {
+                if rest != 0 && (rest < 0) != (b < 0) {
+                    rest + b
+                } else {
+                    rest
+                }
+            })),
             O::Divide => Ok(Value::Fraction(a as f64 / b as f64)),
             O::Less => Ok(Value::Bool(a < b)),
             O::LessOrEqual => Ok(Value::Bool(a <= b)),
@@ -584,7 +677,11 @@ fn apply(operator: Operator, left: Value, right: Value) -> Result<Value, String>
     }
     let (a, b) = (left.number()?, right.number()?);
     let number = |result: f64| {
-        if result.is_finite() { Ok(Value::Fraction(result)) } else { Err(overflow()) }
+        if result.is_finite() {
+            Ok(Value::Fraction(result))
+        } else {
+            Err(overflow())
+        }
     };
     match operator {
         O::Add => number(a + b),
@@ -605,7 +702,11 @@ fn apply(operator: Operator, left: Value, right: Value) -> Result<Value, String>
 }
 
 fn rounded(number: f64) -> Result<Value, String> {
-    if number.abs() < 9e15 { Ok(Value::Whole(number as i64)) } else { Err(overflow()) }
+    if number.abs() < 9e15 {
+        Ok(Value::Whole(number as i64))
+    } else {
+        Err(overflow())
+    }
 }
 
 fn call(

@@ -37,7 +37,11 @@ pub(crate) fn template(text: &str, names: &[&str]) -> Result<Vec<Part>, String> 
         }
         let end = match (brace, rest.find('}')) {
             ("{", Some(end)) => end,
-            _ => return Err("a brace that is not closed or opened; a plain one is written twice".to_owned()),
+            _ => {
+                return Err(
+                    "a brace that is not closed or opened; a plain one is written twice".to_owned(),
+                );
+            }
         };
         let word = &rest[..end];
         rest = &rest[end + 1..];
@@ -76,7 +80,11 @@ impl Space {
                 Part::Decision(index) => {
                     let choice = choices.0.get(*index).copied().unwrap_or(0) as usize;
                     let decision = self.decisions().get(*index);
-                    text.push_str(decision.and_then(|it| it.options.get(choice)).map_or("?", String::as_str));
+                    text.push_str(
+                        decision
+                            .and_then(|it| it.options.get(choice))
+                            .map_or("?", String::as_str),
+                    );
                 }
             }
         }
@@ -89,13 +97,17 @@ impl Space {
     /// # Errors
     /// Where the text departs from the notation, and what was expected there.
     pub fn parse_notation(&self, text: &str) -> Result<Choices, NotationError> {
-        let wrong = |reason: String| NotationError { text: text.to_owned(), reason };
+        let wrong = |reason: String| NotationError {
+            text: text.to_owned(),
+            reason,
+        };
         let choices = match (self.template(), text.parse::<Choices>()) {
             (Some(parts), Err(_)) => self.match_template(parts, text).map_err(wrong)?,
             (None, Err(error)) => return Err(wrong(error.to_string())),
             (_, Ok(choices)) => choices,
         };
-        self.check(&choices).map_err(|error| wrong(error.to_string()))?;
+        self.check(&choices)
+            .map_err(|error| wrong(error.to_string()))?;
         Ok(choices)
     }
 
@@ -113,9 +125,16 @@ impl Space {
                 Part::Decision(index) => {
                     let options = &self.decisions()[*index].options;
                     // The longest option that fits: one may begin with another.
-                    let fitting = options.iter().enumerate().filter(|(_, label)| rest.starts_with(label.as_str()));
+                    let fitting = options
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, label)| rest.starts_with(label.as_str()));
                     let Some((choice, label)) = fitting.max_by_key(|(_, label)| label.len()) else {
-                        return Err(format!("one of {} was expected at '{}'", options.join(", "), excerpt(rest)));
+                        return Err(format!(
+                            "one of {} was expected at '{}'",
+                            options.join(", "),
+                            excerpt(rest)
+                        ));
                     };
                     if known[*index] && choices[*index] != choice as u32 {
                         return Err(format!("decision {index} is given twice, differently"));
@@ -126,7 +145,11 @@ impl Space {
                 }
             }
         }
-        if rest.is_empty() { Ok(Choices(choices)) } else { Err(format!("'{}' is too much", excerpt(rest))) }
+        if rest.is_empty() {
+            Ok(Choices(choices))
+        } else {
+            Err(format!("'{}' is too much", excerpt(rest)))
+        }
     }
 }
 

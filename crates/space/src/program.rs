@@ -120,10 +120,14 @@ pub(crate) enum Name {
 impl Layer {
     /// All places of the layer where something is chosen, but for those inside of what it uses.
     pub fn sites(&self) -> impl Iterator<Item = &Site> {
-        let from = self.from.iter().flatten().filter_map(|source| match source {
-            Source::Choose(site) => Some(site),
-            _ => None,
-        });
+        let from = self
+            .from
+            .iter()
+            .flatten()
+            .filter_map(|source| match source {
+                Source::Choose(site) => Some(site),
+                _ => None,
+            });
         let given = self
             .callees
             .iter()
@@ -155,7 +159,10 @@ impl Program {
                 if definition.chooses {
                     continue;
                 }
-                let local = definition.locals.iter().any(|(_, given)| !given.sites().is_empty());
+                let local = definition
+                    .locals
+                    .iter()
+                    .any(|(_, given)| !given.sites().is_empty());
                 let inside = definition.layers.iter().any(|layer| {
                     layer.sites().next().is_some()
                         || layer.callees.iter().any(|callee| match callee.target {

@@ -15,19 +15,28 @@ pub fn reference(vocabulary: &Vocabulary) -> String {
     keys(&mut text, "The file", &FILE_KEYS);
     keys(&mut text, "A block, a cell, the network", &DEFINITION_KEYS);
     keys(&mut text, "A layer", &LAYER_KEYS);
-    text.push_str("\nEvery other key of a layer is an argument of its operation.\n\n## Operations\n");
+    text.push_str(
+        "\nEvery other key of a layer is an argument of its operation.\n\n## Operations\n",
+    );
     for primitive in &vocabulary.primitives {
         let inputs = match primitive.inputs {
             Inputs::Exactly(1) => String::new(),
             Inputs::Exactly(count) => format!(" Takes {count} tensors."),
             Inputs::Many => " Takes any number of tensors.".to_owned(),
         };
-        let _ = write!(text, "\n### `{}`\n\n{}.{inputs}\n", primitive.name, primitive.about.trim_end_matches('.'));
+        let _ = write!(
+            text,
+            "\n### `{}`\n\n{}.{inputs}\n",
+            primitive.name,
+            primitive.about.trim_end_matches('.')
+        );
         if !primitive.arguments.is_empty() {
             text.push_str("\n| argument | takes | default | |\n|---|---|---|---|\n");
         }
         for argument in &primitive.arguments {
-            let default = argument.default.map_or("needed".to_owned(), |it| format!("`{it}`"));
+            let default = argument
+                .default
+                .map_or("needed".to_owned(), |it| format!("`{it}`"));
             let _ = writeln!(
                 text,
                 "| `{}` | {} | {default} | {} |",

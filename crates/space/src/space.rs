@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use crate::diagnostic::Report;
 use crate::discover::{Decisions, Found, Guard, Meaning, discover};
-use crate::expand::{Expansion, ExpandError};
+use crate::expand::{ExpandError, Expansion};
 use crate::expression::Value;
 use crate::notation::{Part, template};
 use crate::program::Program;
@@ -75,7 +75,11 @@ impl Space {
     ///
     /// # Errors
     /// All that is wrong with it, each with its place; also that it cannot be read.
-    pub fn load(path: &Path, overrides: &[(String, String)], vocabulary: &Vocabulary) -> Result<Self, Errors> {
+    pub fn load(
+        path: &Path,
+        overrides: &[(String, String)],
+        vocabulary: &Vocabulary,
+    ) -> Result<Self, Errors> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, path, overrides, vocabulary),
             Err(error) => Err(plain(path, format!("cannot be read: {error}"))),
@@ -93,7 +97,10 @@ impl Space {
         vocabulary: &Vocabulary,
     ) -> Result<Self, Errors> {
         if text.len() > LARGEST_FILE {
-            return Err(plain(path, format!("a space file has at most {LARGEST_FILE} bytes")));
+            return Err(plain(
+                path,
+                format!("a space file has at most {LARGEST_FILE} bytes"),
+            ));
         }
         let mut report = Report::new(text);
         let (document, errors) = DeTable::parse_recoverable(text);
@@ -170,7 +177,11 @@ impl Space {
 
     /// Its parameters with the values that are set, as text.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, String)> {
-        self.0.header.parameters.iter().map(|(name, value)| (name.as_str(), value.to_string()))
+        self.0
+            .header
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_string()))
     }
 
     /// The decisions, in order.
@@ -233,7 +244,10 @@ impl Space {
     pub fn check(&self, choices: &Choices) -> Result<(), IllegalChoices> {
         let decisions = self.decisions();
         if choices.0.len() != decisions.len() {
-            return Err(IllegalChoices::Length { decisions: decisions.len(), choices: choices.0.len() });
+            return Err(IllegalChoices::Length {
+                decisions: decisions.len(),
+                choices: choices.0.len(),
+            });
         }
         for (index, decision) in decisions.iter().enumerate() {
             let option = choices.0[index];
@@ -249,7 +263,12 @@ impl Space {
                 } else {
                     "what is chosen before rules it out".to_owned()
                 };
-                return Err(IllegalChoices::Option { index, name: decision.name.clone(), option, reason });
+                return Err(IllegalChoices::Option {
+                    index,
+                    name: decision.name.clone(),
+                    option,
+                    reason,
+                });
             }
         }
         Ok(())
@@ -264,13 +283,19 @@ impl Space {
     /// An architecture at random: each decision uniform over its legal options.
     #[must_use]
     pub fn sample(&self, rng: &mut impl rand::Rng) -> Choices {
-        self.complete(Vec::with_capacity(self.decisions().len()), &mut |count| rng.random_range(0..count))
-            .unwrap_or_default()
+        self.complete(Vec::with_capacity(self.decisions().len()), &mut |count| {
+            rng.random_range(0..count)
+        })
+        .unwrap_or_default()
     }
 
     /// Decides what a prefix leaves open, `pick` one of so many legal options. Where a condition of the
     /// space leaves nothing legal, it goes back. None: nothing fits the prefix.
-    fn complete(&self, mut prefix: Vec<u32>, pick: &mut dyn FnMut(usize) -> usize) -> Option<Choices> {
+    fn complete(
+        &self,
+        mut prefix: Vec<u32>,
+        pick: &mut dyn FnMut(usize) -> usize,
+    ) -> Option<Choices> {
         let decisions = self.decisions();
         let start = prefix.len();
         // What was tried and found to lead nowhere, for each open decision.
@@ -323,7 +348,9 @@ impl Space {
     pub fn neighbours(&self, choices: &Choices) -> Vec<Choices> {
         let each = |index| {
             let others = self.alternatives(choices, index);
-            others.into_iter().filter_map(move |option| self.changed(choices, index, option))
+            others
+                .into_iter()
+                .filter_map(move |option| self.changed(choices, index, option))
         };
         (0..self.decisions().len()).flat_map(each).collect()
     }
@@ -334,14 +361,17 @@ impl Space {
             return Vec::new();
         };
         if self.decisions()[index].unconditional {
-            return (0..self.decisions()[index].options.len() as u32).filter(|it| it != now).collect();
+            return (0..self.decisions()[index].options.len() as u32)
+                .filter(|it| it != now)
+                .collect();
         }
         // Without regard to conditions over all decisions: later ones may be repaired.
         let found = &self.0.found.list[index];
         if !self.is_active(prefix) {
             return Vec::new();
         }
-        let legal = |option: &u32| option != now && hold(&found.option_guards[*option as usize], prefix);
+        let legal =
+            |option: &u32| option != now && hold(&found.option_guards[*option as usize], prefix);
         (0..found.labels.len() as u32).filter(legal).collect()
     }
 
@@ -389,11 +419,17 @@ impl Space {
             layers: 0,
             steps: 0,
         };
-        expansion.run(input).map_err(|ExpandError { layer, span, message }| {
-            let mut report = Report::new(&self.0.text);
-            report.error(span, format!("layer {layer}: {message}"), None);
-            report.errors(&self.0.path)
-        })
+        expansion.run(input).map_err(
+            |ExpandError {
+                 layer,
+                 span,
+                 message,
+             }| {
+                let mut report = Report::new(&self.0.text);
+                report.error(span, format!("layer {layer}: {message}"), None);
+                report.errors(&self.0.path)
+            },
+        )
     }
 
     /// Whether the conditions of `require` can hold still, after the choices of a prefix.
@@ -408,7 +444,10 @@ fn hold(guards: &[Guard], prefix: &[u32]) -> bool {
 
 fn decision(found: &Found, program: &Program) -> Decision {
     let free = found.guards.is_empty() && found.option_guards.iter().all(Vec::is_empty);
-    let required = found.given.as_ref().is_some_and(|name| program.required_names.contains(name));
+    let required = found
+        .given
+        .as_ref()
+        .is_some_and(|name| program.required_names.contains(name));
     Decision {
         name: found.name.clone(),
         options: found.labels.clone(),

@@ -73,7 +73,10 @@ impl ArgumentKind {
             ArgumentKind::Bool => "true or false".to_owned(),
             ArgumentKind::Pair => "a whole number or [rows, columns]".to_owned(),
             ArgumentKind::Padding(names) => {
-                format!("{}, a whole number, or [top, bottom, left, right]", words(names))
+                format!(
+                    "{}, a whole number, or [top, bottom, left, right]",
+                    words(names)
+                )
             }
             ArgumentKind::Word(names) => format!("one of {}", words(names)),
         }
@@ -84,6 +87,8 @@ impl Vocabulary {
     /// The index of an operation by its name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.primitives.iter().position(|primitive| primitive.name == name)
+        self.primitives
+            .iter()
+            .position(|primitive| primitive.name == name)
     }
 }

@@ -1,1 +1,24 @@
 //! Trains a network and evaluates it: optimiser, schedule, regularisation, checkpoints.
+//!
+//! [`train()`] takes a graph, a data set and [`Settings`], and gives an [`Outcome`]. The same settings
+//! give the same bits on the CPU, for any number of threads, whether or not the training was
+//! interrupted and went on from a checkpoint. [`profile()`] times a training step.
+
+mod checkpoint;
+mod error;
+mod evaluate;
+mod memory;
+mod outcome;
+mod profile;
+mod schedule;
+mod settings;
+mod step;
+mod trainer;
+
+pub use error::Error;
+pub use evaluate::{Accuracy, evaluate};
+pub use outcome::{EpochRecord, Observer, Outcome, Progress, Silent, Status};
+pub use profile::{Profile, profile};
+pub use schedule::learning_rate;
+pub use settings::{Optimizer, Settings};
+pub use trainer::{Files, train};

@@ -14,8 +14,16 @@ const MOST_OPTIONS: usize = 4096;
 
 impl<'r> Resolver<'r, '_> {
     /// The place of a choice, with its `name` taken out of the table; its options come later.
-    pub fn site(&mut self, table: &mut Table<'r>, key: &str, span: Range<usize>, sites: &mut u32) -> Site {
-        let name = table.take("name").and_then(|node| text(node, "`name`", self.report));
+    pub fn site(
+        &mut self,
+        table: &mut Table<'r>,
+        key: &str,
+        span: Range<usize>,
+        sites: &mut u32,
+    ) -> Site {
+        let name = table
+            .take("name")
+            .and_then(|node| text(node, "`name`", self.report));
         if let Some(name) = name {
             self.decision_names.push(name.to_owned());
         }
@@ -33,14 +41,16 @@ impl<'r> Resolver<'r, '_> {
     /// What `choose` lists: a list, or the name of one in `[options]`.
     pub fn options(&mut self, table: &mut Table<'r>, span: &Range<usize>) -> Option<Vec<Node<'r>>> {
         let Some(node) = table.take("choose") else {
-            self.report.error(span.clone(), "`choose` was expected here", None);
+            self.report
+                .error(span.clone(), "`choose` was expected here", None);
             return None;
         };
         let listed = match node.get_ref() {
             DeValue::String(name) => {
                 let Some(listed) = self.options.get(name.as_ref()) else {
                     let help = crate::diagnostic::suggest(name, self.options.keys().copied());
-                    self.report.error(node.span(), format!("[options] has no list '{name}'"), help);
+                    self.report
+                        .error(node.span(), format!("[options] has no list '{name}'"), help);
                     return None;
                 };
                 *listed
@@ -49,7 +59,10 @@ impl<'r> Resolver<'r, '_> {
         };
         let items = crate::document::list(listed, "`choose`", self.report)?;
         if items.is_empty() || items.len() > MOST_OPTIONS {
-            let message = format!("there must be 1 to {MOST_OPTIONS} options, and here are {}", items.len());
+            let message = format!(
+                "there must be 1 to {MOST_OPTIONS} options, and here are {}",
+                items.len()
+            );
             self.report.error(node.span(), message, None);
             return None;
         }
@@ -57,12 +70,20 @@ impl<'r> Resolver<'r, '_> {
     }
 
     /// A number or truth value, an expression, or a choice of these.
-    pub fn value(&mut self, node: Node<'r>, key: &str, scope: &Scope, sites: &mut u32) -> Option<Given> {
+    pub fn value(
+        &mut self,
+        node: Node<'r>,
+        key: &str,
+        scope: &Scope,
+        sites: &mut u32,
+    ) -> Option<Given> {
         match node.get_ref() {
             DeValue::Table(_) => self.choice(node, key, sites, &mut |resolver, option, sites| {
                 resolver.value(option, key, scope, sites)
             }),
-            _ => self.expression(node, scope).map(|expression| Given::Expression(expression)),
+            _ => self
+                .expression(node, scope)
+                .map(|expression| Given::Expression(expression)),
         }
     }
 
@@ -82,7 +103,8 @@ impl<'r> Resolver<'r, '_> {
         for option in options {
             if matches!(option.get_ref(), DeValue::Table(_)) {
                 let help = "an option that is chosen among again is an option more".to_owned();
-                self.report.error(option.span(), "an option must be a value", Some(help));
+                self.report
+                    .error(option.span(), "an option must be a value", Some(help));
             } else if let Some(given) = read(self, option, sites) {
                 values.push((given, label(option)));
             }
@@ -109,20 +131,32 @@ impl<'r> Resolver<'r, '_> {
         }
         match (spec.kind, node.get_ref()) {
             (ArgumentKind::Pair, DeValue::Array(items)) if items.len() == 2 => {
-                let mut part = |index: usize| self.value(items.get(index)?, spec.name, scope, sites);
+                let mut part =
+                    |index: usize| self.value(items.get(index)?, spec.name, scope, sites);
                 Some(Given::Pair(Box::new([part(0)?, part(1)?])))
             }
             (ArgumentKind::Padding(_), DeValue::Array(items)) if items.len() == 4 => {
-                let mut part = |index: usize| self.value(items.get(index)?, spec.name, scope, sites);
-                Some(Given::Sides(Box::new([part(0)?, part(1)?, part(2)?, part(3)?])))
+                let mut part =
+                    |index: usize| self.value(items.get(index)?, spec.name, scope, sites);
+                Some(Given::Sides(Box::new([
+                    part(0)?,
+                    part(1)?,
+                    part(2)?,
+                    part(3)?,
+                ])))
             }
             (ArgumentKind::Word(words) | ArgumentKind::Padding(words), DeValue::String(word))
                 if words.contains(&word.as_ref()) =>
             {
-                words.iter().position(|it| *it == word.as_ref()).map(Given::Word)
+                words
+                    .iter()
+                    .position(|it| *it == word.as_ref())
+                    .map(Given::Word)
             }
             (ArgumentKind::Word(words), value) => {
-                let help = value.as_str().and_then(|word| crate::diagnostic::suggest(word, words.iter().copied()));
+                let help = value
+                    .as_str()
+                    .and_then(|word| crate::diagnostic::suggest(word, words.iter().copied()));
                 self.wrong_kind(node, spec, help);
                 None
             }
@@ -131,18 +165,33 @@ impl<'r> Resolver<'r, '_> {
                 None
             }
             (ArgumentKind::Bool, DeValue::Integer(_) | DeValue::Float(_))
-            | (ArgumentKind::Whole | ArgumentKind::Pair | ArgumentKind::Padding(_), DeValue::Float(_))
-            | (ArgumentKind::Whole | ArgumentKind::Number | ArgumentKind::Pair | ArgumentKind::Padding(_), DeValue::Boolean(_)) => {
+            | (
+                ArgumentKind::Whole | ArgumentKind::Pair | ArgumentKind::Padding(_),
+                DeValue::Float(_),
+            )
+            | (
+                ArgumentKind::Whole
+                | ArgumentKind::Number
+                | ArgumentKind::Pair
+                | ArgumentKind::Padding(_),
+                DeValue::Boolean(_),
+            ) => {
                 self.wrong_kind(node, spec, None);
                 None
             }
-            _ => self.expression(node, scope).map(|expression| Given::Expression(expression)),
+            _ => self
+                .expression(node, scope)
+                .map(|expression| Given::Expression(expression)),
         }
     }
 
     fn wrong_kind(&mut self, node: Node<'r>, spec: &ArgumentSpec, help: Option<String>) {
-        let message =
-            format!("'{}' takes {}, not {}", spec.name, spec.kind.expected(), kind(node.get_ref()));
+        let message = format!(
+            "'{}' takes {}, not {}",
+            spec.name,
+            spec.kind.expected(),
+            kind(node.get_ref())
+        );
         self.report.error(node.span(), message, help);
     }
 }

@@ -16,8 +16,12 @@ impl<'r> Resolver<'r, '_> {
     /// `let`, whose names are added to the scope one by one.
     pub fn lets(&mut self, table: &mut Table<'r>, scope: &mut Scope) -> Vec<(String, Given)> {
         let mut locals = Vec::new();
-        let Some(node) = table.take("let") else { return locals };
-        let Some(entries) = Table::from(node, "`let`", self.report) else { return locals };
+        let Some(node) = table.take("let") else {
+            return locals;
+        };
+        let Some(entries) = Table::from(node, "`let`", self.report) else {
+            return locals;
+        };
         let mut sites = 0;
         for (name, span, node) in entries.rest() {
             self.check_name(name, span);
@@ -30,14 +34,24 @@ impl<'r> Resolver<'r, '_> {
     }
 
     /// The layers of a definition.
-    pub fn layers(&mut self, table: &mut Table<'r>, scope: &Scope, place: Range<usize>) -> Vec<Layer> {
+    pub fn layers(
+        &mut self,
+        table: &mut Table<'r>,
+        scope: &Scope,
+        place: Range<usize>,
+    ) -> Vec<Layer> {
         let Some(node) = table.take("layers") else {
-            self.report.error(place, "there are no `layers` here", Some("write layers = [{ op = ... }, ...]".to_owned()));
+            self.report.error(
+                place,
+                "there are no `layers` here",
+                Some("write layers = [{ op = ... }, ...]".to_owned()),
+            );
             return Vec::new();
         };
         let items = list(node, "`layers`", self.report).unwrap_or_default();
         if items.is_empty() {
-            self.report.error(node.span(), "there must be at least one layer", None);
+            self.report
+                .error(node.span(), "there must be at least one layer", None);
         }
         let mut scope = scope.clone();
         // Names that come later, so that a use before them can be told from an unknown name.
@@ -66,15 +80,27 @@ impl<'r> Resolver<'r, '_> {
         let name = table.take("name").and_then(|node| {
             let name = text(node, "`name`", self.report)?;
             self.check_name(name, node.span());
-            if scope.layers.iter().any(|(it, _)| it == name) || scope.inputs.iter().any(|it| it == name) {
-                self.report.error(node.span(), format!("there is a '{name}' here already"), None);
+            if scope.layers.iter().any(|(it, _)| it == name)
+                || scope.inputs.iter().any(|it| it == name)
+            {
+                self.report.error(
+                    node.span(),
+                    format!("there is a '{name}' here already"),
+                    None,
+                );
             }
             Some(name)
         });
         let mut sites = 0;
-        let when = table.take("when").and_then(|node| self.expression(node, scope));
-        let auxiliary = table.take("auxiliary").and_then(|node| self.expression(node, scope));
-        let repeat = table.take("repeat").and_then(|node| self.value(node, "repeat", scope, &mut sites));
+        let when = table
+            .take("when")
+            .and_then(|node| self.expression(node, scope));
+        let auxiliary = table
+            .take("auxiliary")
+            .and_then(|node| self.expression(node, scope));
+        let repeat = table
+            .take("repeat")
+            .and_then(|node| self.value(node, "repeat", scope, &mut sites));
         // Inside of its own `from`, a layer's name stands for its earlier repetitions.
         let mut with_itself = scope.clone();
         if let Some(name) = name {
@@ -82,7 +108,8 @@ impl<'r> Resolver<'r, '_> {
         }
         let each = table.has("each");
         if each && table.has("from") {
-            self.report.error(table.span(), "a layer has `from` or `each`, not both", None);
+            self.report
+                .error(table.span(), "a layer has `from` or `each`, not both", None);
         }
         let sources = table.take("each");
         let from = table.take("from").or(sources);
@@ -114,14 +141,20 @@ impl<'r> Resolver<'r, '_> {
         let op = table.take("op");
         if table.has("layers") {
             if let Some(op) = op {
-                self.report.error(op.span(), "a layer has `op` or `layers`, not both", None);
+                self.report
+                    .error(op.span(), "a layer has `op` or `layers`, not both", None);
             }
             let callee = self.anonymous(table, scope, place);
-            std::mem::replace(table, Table::nothing()).finish(&LAYER_KEYS.map(|(key, _)| key), self.report);
+            std::mem::replace(table, Table::nothing())
+                .finish(&LAYER_KEYS.map(|(key, _)| key), self.report);
             return Some((None, vec![callee], "layers"));
         }
         let Some(op) = op else {
-            self.report.error(place, "a layer needs an `op`", Some("write op = \"conv\", or layers = [...]".to_owned()));
+            self.report.error(
+                place,
+                "a layer needs an `op`",
+                Some("write op = \"conv\", or layers = [...]".to_owned()),
+            );
             return None;
         };
         let given = std::mem::replace(table, Table::nothing()).rest();
@@ -136,7 +169,10 @@ impl<'r> Resolver<'r, '_> {
                 self.chosen_operation(choice, op.span(), &given, scope, sites)
             }
             other => {
-                let message = format!("`op` must be a name or {{ choose = [...] }}, not {}", kind(other));
+                let message = format!(
+                    "`op` must be a name or {{ choose = [...] }}, not {}",
+                    kind(other)
+                );
                 self.report.error(op.span(), message, None);
                 None
             }
@@ -158,7 +194,10 @@ impl<'r> Resolver<'r, '_> {
             layers,
             ..Definition::default()
         });
-        Callee { target: Target::Definition(index), arguments: Vec::new() }
+        Callee {
+            target: Target::Definition(index),
+            arguments: Vec::new(),
+        }
     }
 
     fn chosen_operation(
@@ -179,20 +218,30 @@ impl<'r> Resolver<'r, '_> {
                 DeValue::Table(table) => {
                     let mut table = Table::new(table, option.span());
                     let Some(op) = table.take("op") else {
-                        self.report.error(option.span(), "an option needs an `op`", None);
+                        self.report
+                            .error(option.span(), "an option needs an `op`", None);
                         continue;
                     };
-                    let Some(name) = text(op, "`op`", self.report) else { continue };
+                    let Some(name) = text(op, "`op`", self.report) else {
+                        continue;
+                    };
                     (name, table.rest(), op.span())
                 }
                 other => {
-                    let message = format!("an operation is a name or {{ op = ..., ... }}, not {}", kind(other));
+                    let message = format!(
+                        "an operation is a name or {{ op = ..., ... }}, not {}",
+                        kind(other)
+                    );
                     self.report.error(option.span(), message, None);
                     continue;
                 }
             };
-            let Some(target) = self.target(name, place.clone()) else { continue };
-            let shared = given.iter().filter(|(key, ..)| !own.iter().any(|(it, ..)| it == key));
+            let Some(target) = self.target(name, place.clone()) else {
+                continue;
+            };
+            let shared = given
+                .iter()
+                .filter(|(key, ..)| !own.iter().any(|(it, ..)| it == key));
             // What the layer gives is for the options that know it; what an option gives is for it alone.
             let shared = shared.filter(|(key, ..)| self.takes(target, key)).cloned();
             let all: Vec<Entry<'r>> = own.iter().cloned().chain(shared).collect();
@@ -202,7 +251,11 @@ impl<'r> Resolver<'r, '_> {
         for (key, span, _) in given {
             let known = callees.iter().any(|callee| self.takes(callee.target, key));
             if !known && !callees.is_empty() {
-                self.report.error(span.clone(), format!("none of the options takes '{key}'"), None);
+                self.report.error(
+                    span.clone(),
+                    format!("none of the options takes '{key}'"),
+                    None,
+                );
             }
         }
         site.options = Options::Callees(labels);
@@ -211,12 +264,14 @@ impl<'r> Resolver<'r, '_> {
 
     fn takes(&self, target: Target, key: &str) -> bool {
         match target {
-            Target::Primitive(index) => {
-                self.vocabulary.primitives[index].arguments.iter().any(|it| it.name == key)
-            }
-            Target::Definition(index) => {
-                self.program.definitions[index].arguments.iter().any(|(name, _)| name == key)
-            }
+            Target::Primitive(index) => self.vocabulary.primitives[index]
+                .arguments
+                .iter()
+                .any(|it| it.name == key),
+            Target::Definition(index) => self.program.definitions[index]
+                .arguments
+                .iter()
+                .any(|(name, _)| name == key),
         }
     }
 
@@ -246,7 +301,11 @@ impl<'r> Resolver<'r, '_> {
             let Some(index) = specs.iter().position(|(name, ..)| name == key) else {
                 let known = specs.iter().map(|(name, ..)| name.as_str());
                 let help = suggest(key, known.chain(LAYER_KEYS.iter().map(|(key, _)| *key)));
-                self.report.error(span.clone(), format!("{} takes no '{key}'", self.called(target)), help);
+                self.report.error(
+                    span.clone(),
+                    format!("{} takes no '{key}'", self.called(target)),
+                    help,
+                );
                 continue;
             };
             arguments[index] = match &specs[index].2 {
@@ -275,23 +334,43 @@ impl<'r> Resolver<'r, '_> {
     }
 
     /// What `from` or `each` says.
-    fn sources(&mut self, node: Node<'r>, scope: &Scope, later: &[&str], sites: &mut u32) -> Vec<Source> {
+    fn sources(
+        &mut self,
+        node: Node<'r>,
+        scope: &Scope,
+        later: &[&str],
+        sites: &mut u32,
+    ) -> Vec<Source> {
         let items = match node.get_ref() {
             DeValue::Array(items) => items.iter().collect(),
             _ => vec![node],
         };
         if items.is_empty() {
-            self.report.error(node.span(), "a layer takes at least one tensor", None);
+            self.report
+                .error(node.span(), "a layer takes at least one tensor", None);
         }
-        items.into_iter().filter_map(|item| self.source(item, scope, later, sites)).collect()
+        items
+            .into_iter()
+            .filter_map(|item| self.source(item, scope, later, sites))
+            .collect()
     }
 
-    fn source(&mut self, node: Node<'r>, scope: &Scope, later: &[&str], sites: &mut u32) -> Option<Source> {
+    fn source(
+        &mut self,
+        node: Node<'r>,
+        scope: &Scope,
+        later: &[&str],
+        sites: &mut u32,
+    ) -> Option<Source> {
         match node.get_ref() {
             DeValue::Integer(_) => match integer(node.get_ref()) {
                 Some(back @ -1_000_000..=-1) => Some(Source::Back(back.unsigned_abs() as usize)),
                 _ => {
-                    self.report.error(node.span(), "a tensor is a name, or -1, -2, ... counted from the last", None);
+                    self.report.error(
+                        node.span(),
+                        "a tensor is a name, or -1, -2, ... counted from the last",
+                        None,
+                    );
                     None
                 }
             },
@@ -301,7 +380,10 @@ impl<'r> Resolver<'r, '_> {
                 self.source_table(table, node.span(), scope, later, sites)
             }
             other => {
-                let message = format!("a tensor is a name, -1, or a table with `choose` or `unused`, not {}", kind(other));
+                let message = format!(
+                    "a tensor is a name, -1, or a table with `choose` or `unused`, not {}",
+                    kind(other)
+                );
                 self.report.error(node.span(), message, None);
                 None
             }
@@ -323,24 +405,36 @@ impl<'r> Resolver<'r, '_> {
         }
         let mut site = self.site(&mut table, "from", span.clone(), sites);
         let Some(choose) = table.take("choose") else {
-            self.report.error(span, "`choose` or `unused` was expected", None);
+            self.report
+                .error(span, "`choose` or `unused` was expected", None);
             return None;
         };
         site.options = match (choose.get_ref(), table.take("of")) {
-            (DeValue::Array(_), None) => Options::Tensors { count: 1, of: self.tensor_names(choose, scope, later) },
+            (DeValue::Array(_), None) => Options::Tensors {
+                count: 1,
+                of: self.tensor_names(choose, scope, later),
+            },
             (DeValue::Integer(_), Some(of)) => {
                 let count = integer(choose.get_ref()).filter(|it| (1..=16).contains(it));
                 if count.is_none() {
-                    self.report.error(choose.span(), "`choose` takes 1 to 16 of the tensors", None);
+                    self.report
+                        .error(choose.span(), "`choose` takes 1 to 16 of the tensors", None);
                 }
-                Options::Tensors { count: count.unwrap_or(1) as usize, of: self.tensor_names(of, scope, later) }
+                Options::Tensors {
+                    count: count.unwrap_or(1) as usize,
+                    of: self.tensor_names(of, scope, later),
+                }
             }
-            (DeValue::String(word), Some(of)) if word == "any" => {
-                Options::Subset { of: self.tensor_names(of, scope, later) }
-            }
+            (DeValue::String(word), Some(of)) if word == "any" => Options::Subset {
+                of: self.tensor_names(of, scope, later),
+            },
             _ => {
                 let help = "write { choose = [names] }, { choose = 2, of = [names] } or { choose = \"any\", of = [names] }";
-                self.report.error(choose.span(), "this is no choice of tensors", Some(help.to_owned()));
+                self.report.error(
+                    choose.span(),
+                    "this is no choice of tensors",
+                    Some(help.to_owned()),
+                );
                 return None;
             }
         };
@@ -350,9 +444,13 @@ impl<'r> Resolver<'r, '_> {
 
     fn tensor_names(&mut self, node: Node<'r>, scope: &Scope, later: &[&str]) -> Vec<Name> {
         let items = list(node, "the tensors to choose from", self.report).unwrap_or_default();
-        let names: Vec<Name> = items.into_iter().filter_map(|item| self.tensor_name(item, scope, later)).collect();
+        let names: Vec<Name> = items
+            .into_iter()
+            .filter_map(|item| self.tensor_name(item, scope, later))
+            .collect();
         if names.is_empty() {
-            self.report.error(node.span(), "there must be at least one tensor", None);
+            self.report
+                .error(node.span(), "there must be at least one tensor", None);
         }
         names
     }
@@ -367,11 +465,16 @@ impl<'r> Resolver<'r, '_> {
         }
         if later.contains(&name) {
             let help = "a layer takes what comes before it; move the other one up".to_owned();
-            self.report.error(node.span(), format!("'{name}' comes later"), Some(help));
+            self.report
+                .error(node.span(), format!("'{name}' comes later"), Some(help));
         } else {
             let known = scope.layers.iter().map(|(name, _)| name.as_str());
             let help = suggest(name, known.chain(scope.inputs.iter().map(String::as_str)));
-            self.report.error(node.span(), format!("there is no layer or input '{name}' here"), help);
+            self.report.error(
+                node.span(),
+                format!("there is no layer or input '{name}' here"),
+                help,
+            );
         }
         None
     }
@@ -379,7 +482,13 @@ impl<'r> Resolver<'r, '_> {
 
 /// The `name` of a layer that has not been read yet.
 fn name_of<'r>(node: Node<'r>) -> Option<&'r str> {
-    node.get_ref().as_table()?.iter().find(|(key, _)| key.get_ref() == "name")?.1.get_ref().as_str()
+    node.get_ref()
+        .as_table()?
+        .iter()
+        .find(|(key, _)| key.get_ref() == "name")?
+        .1
+        .get_ref()
+        .as_str()
 }
 
 /// A label that no layer of the list has yet.

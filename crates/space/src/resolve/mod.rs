@@ -29,35 +29,80 @@ pub(crate) struct Header {
 pub(crate) const FILE_KEYS: [(&str, &str); 11] = [
     ("name", "what the network or space is called"),
     ("about", "one line about it: paper, table"),
-    ("input", "the images it is meant for, channels x height x width: \"3x32x32\""),
+    (
+        "input",
+        "the images it is meant for, channels x height x width: \"3x32x32\"",
+    ),
     ("classes", "the number of classes it is meant for"),
-    ("notation", "how its architectures are written: a template such as \"|{0}~0|+|{1}~0|{2}~1|\" over decisions, by number or by name"),
-    ("parameters", "named numbers and truth values with their defaults; --set NAME=VALUE sets them"),
+    (
+        "notation",
+        "how its architectures are written: a template such as \"|{0}~0|+|{1}~0|{2}~1|\" over decisions, by number or by name",
+    ),
+    (
+        "parameters",
+        "named numbers and truth values with their defaults; --set NAME=VALUE sets them",
+    ),
     ("options", "named lists of options, for `choose`"),
-    ("blocks", "definitions that are expanded, and decided, afresh at each place of use"),
-    ("cells", "definitions that are decided once, however often they are used"),
-    ("network", "the network: `layers`, from the image to the logits"),
-    ("require", "a list of conditions on decisions, by their names: \"edges <= 9\""),
+    (
+        "blocks",
+        "definitions that are expanded, and decided, afresh at each place of use",
+    ),
+    (
+        "cells",
+        "definitions that are decided once, however often they are used",
+    ),
+    (
+        "network",
+        "the network: `layers`, from the image to the logits",
+    ),
+    (
+        "require",
+        "a list of conditions on decisions, by their names: \"edges <= 9\"",
+    ),
 ];
 
 /// The keys of a block, a cell or the network.
 pub(crate) const DEFINITION_KEYS: [(&str, &str); 4] = [
-    ("arguments", "what it is used with: a list of \"NAME\" or \"NAME = DEFAULT\""),
-    ("inputs", "the names of the tensors it takes; [\"input\"] where nothing is said"),
-    ("let", "local values, which may be chosen: { width = { choose = [16, 32] } }"),
+    (
+        "arguments",
+        "what it is used with: a list of \"NAME\" or \"NAME = DEFAULT\"",
+    ),
+    (
+        "inputs",
+        "the names of the tensors it takes; [\"input\"] where nothing is said",
+    ),
+    (
+        "let",
+        "local values, which may be chosen: { width = { choose = [16, 32] } }",
+    ),
     ("layers", "the layers in order"),
 ];
 
 /// The keys of a layer that are not arguments of its operation.
 pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
-    ("op", "a primitive, a block or a cell; or { choose = [...] }"),
+    (
+        "op",
+        "a primitive, a block or a cell; or { choose = [...] }",
+    ),
     ("layers", "layers in place of an operation"),
     ("name", "a name for its output, for `from` and expressions"),
-    ("from", "where it takes its inputs: a name, -1 (the layer before), { choose = [names] }, { choose = 2, of = [names] }, { choose = \"any\", of = [names] }, { unused = [names] }, or a list of these"),
-    ("each", "like `from`, but it is applied to each of the tensors; its output is all of them"),
-    ("repeat", "how often it is applied, one upon the other; `index` counts from 0"),
+    (
+        "from",
+        "where it takes its inputs: a name, -1 (the layer before), { choose = [names] }, { choose = 2, of = [names] }, { choose = \"any\", of = [names] }, { unused = [names] }, or a list of these",
+    ),
+    (
+        "each",
+        "like `from`, but it is applied to each of the tensors; its output is all of them",
+    ),
+    (
+        "repeat",
+        "how often it is applied, one upon the other; `index` counts from 0",
+    ),
     ("when", "where false, the layer passes its first input on"),
-    ("auxiliary", "its output is an auxiliary classifier whose loss has this weight; the next layer goes on from before it"),
+    (
+        "auxiliary",
+        "its output is an auxiliary classifier whose loss has this weight; the next layer goes on from before it",
+    ),
 ];
 
 pub(crate) struct Resolver<'r, 't> {
@@ -113,13 +158,25 @@ impl Names for Visible<'_> {
 
     fn known(&self) -> Vec<String> {
         let own = ["index", "classes"].map(str::to_owned);
-        self.scope.locals.iter().cloned().chain(self.parameters.keys().cloned()).chain(own).collect()
+        self.scope
+            .locals
+            .iter()
+            .cloned()
+            .chain(self.parameters.keys().cloned())
+            .chain(own)
+            .collect()
     }
 
     fn known_tensors(&self) -> Vec<String> {
         let layers = self.scope.layers.iter().map(|(name, _)| name.clone());
         let last = self.scope.has_layers.then(|| "last".to_owned());
-        self.scope.inputs.iter().cloned().chain(layers).chain(last).collect()
+        self.scope
+            .inputs
+            .iter()
+            .cloned()
+            .chain(layers)
+            .chain(last)
+            .collect()
     }
 }
 
@@ -144,12 +201,20 @@ pub(crate) fn resolve(
     if let Some(node) = table.take("parameters") {
         header.parameters = resolver.parameters(node, overrides);
     } else if let Some((name, _)) = overrides.first() {
-        resolver.report.error(0..0, format!("there is no parameter '{name}': the file has no [parameters]"), None);
+        resolver.report.error(
+            0..0,
+            format!("there is no parameter '{name}': the file has no [parameters]"),
+            None,
+        );
     }
     if let Some(node) = table.take("options")
         && let Some(options) = Table::from(node, "[options]", resolver.report)
     {
-        resolver.options = options.rest().into_iter().map(|(name, _, node)| (name, node)).collect();
+        resolver.options = options
+            .rest()
+            .into_iter()
+            .map(|(name, _, node)| (name, node))
+            .collect();
     }
     let bodies = resolver.declare(&mut table);
     for (index, body) in bodies {
@@ -169,9 +234,15 @@ impl<'r> Resolver<'r, '_> {
         let mut header = Header::default();
         match table.take("name") {
             Some(node) => {
-                header.name = text(node, "`name`", self.report).unwrap_or_default().to_owned();
+                header.name = text(node, "`name`", self.report)
+                    .unwrap_or_default()
+                    .to_owned();
             }
-            None => self.report.error(0..0, "the file has no `name`", Some("begin with name = \"...\"".to_owned())),
+            None => self.report.error(
+                0..0,
+                "the file has no `name`",
+                Some("begin with name = \"...\"".to_owned()),
+            ),
         }
         if let Some(node) = table.take("about") {
             header.about = text(node, "`about`", self.report).map(str::to_owned);
@@ -180,24 +251,39 @@ impl<'r> Resolver<'r, '_> {
             header.input = text(node, "`input`", self.report).and_then(|text| {
                 let shape = parse_shape(text);
                 if shape.is_none() {
-                    self.report.error(node.span(), "`input` must be channels x height x width, such as \"3x32x32\"", None);
+                    self.report.error(
+                        node.span(),
+                        "`input` must be channels x height x width, such as \"3x32x32\"",
+                        None,
+                    );
                 }
                 shape
             });
         }
         if let Some(node) = table.take("classes") {
-            header.classes = integer(node.get_ref()).and_then(|it| usize::try_from(it).ok()).filter(|it| (1..=1_000_000).contains(it));
+            header.classes = integer(node.get_ref())
+                .and_then(|it| usize::try_from(it).ok())
+                .filter(|it| (1..=1_000_000).contains(it));
             if header.classes.is_none() {
-                self.report.error(node.span(), "`classes` must be a whole number from 1 to 1,000,000", None);
+                self.report.error(
+                    node.span(),
+                    "`classes` must be a whole number from 1 to 1,000,000",
+                    None,
+                );
             }
         }
         if let Some(node) = table.take("notation") {
-            header.notation = text(node, "`notation`", self.report).map(|text| (text.to_owned(), node.span()));
+            header.notation =
+                text(node, "`notation`", self.report).map(|text| (text.to_owned(), node.span()));
         }
         header
     }
 
-    fn parameters(&mut self, node: Node<'r>, overrides: &[(String, String)]) -> Vec<(String, Value)> {
+    fn parameters(
+        &mut self,
+        node: Node<'r>,
+        overrides: &[(String, String)],
+    ) -> Vec<(String, Value)> {
         let Some(table) = Table::from(node, "[parameters]", self.report) else {
             return Vec::new();
         };
@@ -205,7 +291,11 @@ impl<'r> Resolver<'r, '_> {
         let place = table.span();
         for (name, span, node) in table.rest() {
             self.check_name(name, span);
-            let value = overrides.iter().rev().find(|(it, _)| it == name).map(|(_, text)| text.as_str());
+            let value = overrides
+                .iter()
+                .rev()
+                .find(|(it, _)| it == name)
+                .map(|(_, text)| text.as_str());
             let value = match value {
                 Some(text) => self.override_value(name, text, node.span()),
                 None => self.constant(node),
@@ -217,7 +307,11 @@ impl<'r> Resolver<'r, '_> {
         for (name, _) in overrides {
             if !self.parameters.contains_key(name) && self.report.is_clean() {
                 let help = suggest(name, self.parameters.keys().map(String::as_str));
-                self.report.error(place.clone(), format!("there is no parameter '{name}' to be set"), help);
+                self.report.error(
+                    place.clone(),
+                    format!("there is no parameter '{name}' to be set"),
+                    help,
+                );
             }
         }
         parameters
@@ -225,11 +319,18 @@ impl<'r> Resolver<'r, '_> {
 
     fn override_value(&mut self, name: &str, text: &str, span: Range<usize>) -> Option<Value> {
         let scope = Scope::default();
-        let names = Visible { scope: &scope, parameters: &self.parameters };
+        let names = Visible {
+            scope: &scope,
+            parameters: &self.parameters,
+        };
         match expression::parse(text, &names) {
             Ok(Expression::Constant(value)) => Some(value),
             _ => {
-                self.report.error(span, format!("'{name}' was set to '{text}', which is no number, true or false"), None);
+                self.report.error(
+                    span,
+                    format!("'{name}' was set to '{text}', which is no number, true or false"),
+                    None,
+                );
                 None
             }
         }
@@ -241,7 +342,11 @@ impl<'r> Resolver<'r, '_> {
         match self.expression(node, &scope)? {
             Expression::Constant(value) => Some(value),
             _ => {
-                self.report.error(node.span(), "a parameter's default must be a number, true or false", None);
+                self.report.error(
+                    node.span(),
+                    "a parameter's default must be a number, true or false",
+                    None,
+                );
                 None
             }
         }
@@ -256,25 +361,41 @@ impl<'r> Resolver<'r, '_> {
             DeValue::Boolean(truth) => Some(Value::Bool(*truth)),
             DeValue::String(text) => return self.parse_expression(text, node.span(), scope),
             other => {
-                let message = format!("a number, true, false or an expression was expected, not {}", kind(other));
+                let message = format!(
+                    "a number, true, false or an expression was expected, not {}",
+                    kind(other)
+                );
                 self.report.error(node.span(), message, None);
                 return None;
             }
         };
         if value.is_none() {
-            self.report.error(node.span(), "this number is too large", None);
+            self.report
+                .error(node.span(), "this number is too large", None);
         }
         value.map(Expression::Constant)
     }
 
-    pub fn parse_expression(&mut self, text: &str, span: Range<usize>, scope: &Scope) -> Option<Expression> {
-        let names = Visible { scope, parameters: &self.parameters };
+    pub fn parse_expression(
+        &mut self,
+        text: &str,
+        span: Range<usize>,
+        scope: &Scope,
+    ) -> Option<Expression> {
+        let names = Visible {
+            scope,
+            parameters: &self.parameters,
+        };
         match expression::parse(text, &names) {
             Ok(expression) => Some(expression),
             Err((message, at, help)) => {
                 // Inside of a plain one-line text the place is exact; elsewhere the whole text is meant.
                 let exact = span.len() == text.len() + 2;
-                let place = if exact { span.start + 1 + at.start..span.start + 1 + at.end } else { span };
+                let place = if exact {
+                    span.start + 1 + at.start..span.start + 1 + at.end
+                } else {
+                    span
+                };
                 self.report.error(place, message, help);
                 None
             }
@@ -283,8 +404,15 @@ impl<'r> Resolver<'r, '_> {
 
     /// A name that expressions and `from` can use.
     pub fn check_name(&mut self, name: &str, span: Range<usize>) {
-        if matches!(name, "index" | "classes" | "last" | "true" | "false" | "and" | "or" | "not" | "if") {
-            self.report.error(span, format!("'{name}' has a meaning of its own; choose another name"), None);
+        if matches!(
+            name,
+            "index" | "classes" | "last" | "true" | "false" | "and" | "or" | "not" | "if"
+        ) {
+            self.report.error(
+                span,
+                format!("'{name}' has a meaning of its own; choose another name"),
+                None,
+            );
         } else if name.is_empty() {
             self.report.error(span, "a name must not be empty", None);
         }
@@ -294,16 +422,32 @@ impl<'r> Resolver<'r, '_> {
     fn declare(&mut self, table: &mut Table<'r>) -> Vec<(usize, Node<'r>)> {
         let mut bodies = Vec::new();
         for (key, is_cell) in [("blocks", false), ("cells", true)] {
-            let Some(node) = table.take(key) else { continue };
-            let Some(definitions) = Table::from(node, &format!("[{key}]"), self.report) else { continue };
+            let Some(node) = table.take(key) else {
+                continue;
+            };
+            let Some(definitions) = Table::from(node, &format!("[{key}]"), self.report) else {
+                continue;
+            };
             for (name, span, body) in definitions.rest() {
                 if self.vocabulary.find(name).is_some() {
-                    self.report.error(span, format!("'{name}' is a primitive operation; choose another name"), None);
+                    self.report.error(
+                        span,
+                        format!("'{name}' is a primitive operation; choose another name"),
+                        None,
+                    );
                 } else if self.definitions.contains_key(name) {
-                    self.report.error(span, format!("there is a block '{name}' already; a cell needs another name"), None);
+                    self.report.error(
+                        span,
+                        format!("there is a block '{name}' already; a cell needs another name"),
+                        None,
+                    );
                 } else {
                     let index = self.program.definitions.len();
-                    self.program.definitions.push(Definition { name: name.to_owned(), is_cell, ..Definition::default() });
+                    self.program.definitions.push(Definition {
+                        name: name.to_owned(),
+                        is_cell,
+                        ..Definition::default()
+                    });
                     self.definitions.insert(name, index);
                     bodies.push((index, body));
                 }
@@ -324,18 +468,29 @@ impl<'r> Resolver<'r, '_> {
         let mut arguments = Vec::new();
         if let Some(node) = table.take("arguments") {
             for node in list(node, "`arguments`", self.report).unwrap_or_default() {
-                let Some(text) = text(node, "an argument", self.report) else { continue };
+                let Some(text) = text(node, "an argument", self.report) else {
+                    continue;
+                };
                 let (name, default) = match text.split_once('=') {
                     Some((name, default)) => (name.trim(), Some(default)),
                     None => (text.trim(), None),
                 };
                 self.check_name(name, node.span());
                 if scope.locals.iter().any(|it| it == name) {
-                    self.report.error(node.span(), format!("there are two arguments '{name}'"), None);
+                    self.report.error(
+                        node.span(),
+                        format!("there are two arguments '{name}'"),
+                        None,
+                    );
                 } else if LAYER_KEYS.iter().any(|(key, _)| *key == name) {
-                    self.report.error(node.span(), format!("'{name}' is a key of every layer, so it cannot be an argument"), None);
+                    self.report.error(
+                        node.span(),
+                        format!("'{name}' is a key of every layer, so it cannot be an argument"),
+                        None,
+                    );
                 }
-                let default = default.and_then(|text| self.parse_expression(text, node.span(), &scope));
+                let default =
+                    default.and_then(|text| self.parse_expression(text, node.span(), &scope));
                 scope.locals.push(name.to_owned());
                 arguments.push((name.to_owned(), default));
             }
@@ -353,15 +508,19 @@ impl<'r> Resolver<'r, '_> {
         };
         let mut inputs: Vec<String> = Vec::new();
         for item in list(node, "`inputs`", self.report).unwrap_or_default() {
-            let Some(name) = text(item, "an input's name", self.report) else { continue };
+            let Some(name) = text(item, "an input's name", self.report) else {
+                continue;
+            };
             self.check_name(name, item.span());
             if inputs.iter().any(|it| it == name) {
-                self.report.error(item.span(), format!("there are two inputs '{name}'"), None);
+                self.report
+                    .error(item.span(), format!("there are two inputs '{name}'"), None);
             }
             inputs.push(name.to_owned());
         }
         if inputs.is_empty() {
-            self.report.error(node.span(), "a definition takes at least one input", None);
+            self.report
+                .error(node.span(), "a definition takes at least one input", None);
             inputs.push("input".to_owned());
         }
         inputs
@@ -369,11 +528,17 @@ impl<'r> Resolver<'r, '_> {
 
     /// Reads lets and layers of a definition whose signature is known.
     fn define(&mut self, index: usize, node: Node<'r>) {
-        let Some(mut table) = Table::from(node, "a definition", self.report) else { return };
+        let Some(mut table) = Table::from(node, "a definition", self.report) else {
+            return;
+        };
         let _ = (table.take("arguments"), table.take("inputs"));
         let definition = &self.program.definitions[index];
         let mut scope = Scope {
-            locals: definition.arguments.iter().map(|(name, _)| name.clone()).collect(),
+            locals: definition
+                .arguments
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
             inputs: definition.inputs.clone(),
             ..Scope::default()
         };
@@ -387,7 +552,11 @@ impl<'r> Resolver<'r, '_> {
 
     fn network(&mut self, table: &mut Table<'r>) {
         let Some(node) = table.take("network") else {
-            self.report.error(0..0, "the file has no [network]", Some("write [network] and layers = [...]".to_owned()));
+            self.report.error(
+                0..0,
+                "the file has no [network]",
+                Some("write [network] and layers = [...]".to_owned()),
+            );
             return;
         };
         self.program.network = self.program.definitions.len();
@@ -405,8 +574,13 @@ impl<'r> Resolver<'r, '_> {
         self.decision_names.dedup();
         self.program.required_names = self.decision_names.clone();
         for item in list(node, "`require`", self.report).unwrap_or_default() {
-            let Some(condition) = text(item, "a condition", self.report) else { continue };
-            let names = DecisionNames { names: &self.program.required_names, parameters: &self.parameters };
+            let Some(condition) = text(item, "a condition", self.report) else {
+                continue;
+            };
+            let names = DecisionNames {
+                names: &self.program.required_names,
+                parameters: &self.parameters,
+            };
             match expression::parse(condition, &names) {
                 Ok(expression) => self.program.require.push((expression, item.span())),
                 Err((message, _, help)) => self.report.error(item.span(), message, help),
@@ -450,7 +624,11 @@ impl Names for DecisionNames<'_> {
     }
 
     fn known(&self) -> Vec<String> {
-        self.names.iter().chain(self.parameters.keys()).cloned().collect()
+        self.names
+            .iter()
+            .chain(self.parameters.keys())
+            .cloned()
+            .collect()
     }
 
     fn known_tensors(&self) -> Vec<String> {
@@ -464,10 +642,19 @@ const LARGEST: usize = 65_536;
 fn parse_shape(text: &str) -> Option<crate::Shape> {
     let sizes: Vec<usize> = text
         .split('x')
-        .map(|part| part.trim().parse().ok().filter(|size| (1..=LARGEST).contains(size)))
+        .map(|part| {
+            part.trim()
+                .parse()
+                .ok()
+                .filter(|size| (1..=LARGEST).contains(size))
+        })
         .collect::<Option<_>>()?;
     match sizes[..] {
-        [channels, height, width] => Some(crate::Shape { height, width, channels }),
+        [channels, height, width] => Some(crate::Shape {
+            height,
+            width,
+            channels,
+        }),
         _ => None,
     }
 }

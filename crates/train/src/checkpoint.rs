@@ -1,0 +1,184 @@
+//! A training's state in one file, from which it goes on with the same bits.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use cellwright_net::Network;
+use cellwright_ops::Kernels;
+use cellwright_ops::optimiser::State;
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+
+use crate::{EpochRecord, Error, Settings};
+
+/// What a checkpoint holds beside tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub settings: Settings,
+    pub identity: String,
+    pub epoch: usize,
+    pub curve: Vec<EpochRecord>,
+    pub train_seconds: f64,
+    optimiser_steps: u64,
+    /// Numbers of each moment of each parameter.
+    moments: Vec<Vec<usize>>,
+}
+
+/// The name under which the network's own file is kept in a checkpoint.
+const NETWORK: &str = "network";
+/// The name of a moment's numbers, all parameters after each other.
+const MOMENT: &str = "moment";
+/// The key of the place in the file's metadata.
+const PLACE: &str = "cellwright_training";
+
+struct Bytes<'b>(Dtype, Vec<usize>, Cow<'b, [u8]>);
+
+impl View for &Bytes<'_> {
+    fn dtype(&self) -> Dtype {
+        self.0
+    }
+    fn shape(&self) -> &[usize] {
+        &self.1
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.2)
+    }
+    fn data_len(&self) -> usize {
+        self.2.len()
+    }
+}
+
+impl Place {
+    pub fn new(
+        settings: &Settings,
+        identity: &str,
+        epoch: usize,
+        curve: &[EpochRecord],
+        train_seconds: f64,
+    ) -> Self {
+        Place {
+            settings: settings.clone(),
+            identity: identity.to_owned(),
+            epoch,
+            curve: curve.to_vec(),
+            train_seconds,
+            optimiser_steps: 0,
+            moments: Vec::new(),
+        }
+    }
+}
+
+/// Writes a checkpoint, under a temporary name until it is whole.
+pub(crate) fn write<D: Kernels>(
+    path: &Path,
+    mut place: Place,
+    network: &Network<D>,
+    state: &State,
+) -> Result<(), Error> {
+    let wrong = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    place.optimiser_steps = state.steps;
+    place.moments = state
+        .moments
+        .iter()
+        .map(|moment| moment.iter().map(Vec::len).collect())
+        .collect();
+    let weights = network.to_bytes().map_err(wrong)?;
+    let mut tensors = vec![(
+        NETWORK.to_owned(),
+        Bytes(Dtype::U8, vec![weights.len()], Cow::Owned(weights)),
+    )];
+    for (index, moment) in state.moments.iter().enumerate() {
+        let data: Vec<u8> = moment
+            .iter()
+            .flatten()
+            .flat_map(|it| it.to_le_bytes())
+            .collect();
+        tensors.push((
+            format!("{MOMENT}{index}"),
+            Bytes(Dtype::F32, vec![data.len() / 4], Cow::Owned(data)),
+        ));
+    }
+    let place = serde_json::to_string(&place).map_err(|error| wrong(error.to_string()))?;
+    let metadata = HashMap::from([(PLACE.to_owned(), place)]);
+    let views = tensors.iter().map(|(name, bytes)| (name.as_str(), bytes));
+    let bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|error| wrong(error.to_string()))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    };
+    write().map_err(|error| wrong(error.to_string()))
+}
+
+/// Reads a checkpoint into a network; where the training was, and the optimiser's state. None where
+/// there is no file.
+pub(crate) fn read<D: Kernels>(
+    path: &Path,
+    settings: &Settings,
+    identity: &str,
+    network: &mut Network<D>,
+) -> Result<Option<(Place, State)>, Error> {
+    let wrong = |reason: &str| Error::Checkpoint {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(&error.to_string())),
+    };
+    let damaged = "is damaged; delete it to begin anew";
+    let file = SafeTensors::deserialize(&bytes).map_err(|_| wrong(damaged))?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|_| wrong(damaged))?;
+    let place = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|it| it.get(PLACE))
+        .ok_or_else(|| wrong(damaged))?;
+    let place: Place = serde_json::from_str(place).map_err(|_| wrong(damaged))?;
+    if place.identity != identity {
+        return Err(wrong(
+            "is of another architecture; name another file, or delete it to begin anew",
+        ));
+    }
+    if place.settings != *settings {
+        return Err(wrong(
+            "is of a training with other settings; name another file, or delete it to begin anew",
+        ));
+    }
+    let weights = file.tensor(NETWORK).map_err(|_| wrong(damaged))?;
+    network.load_bytes(weights.data(), path)?;
+    let mut state = State {
+        steps: place.optimiser_steps,
+        moments: Vec::new(),
+    };
+    for (index, lengths) in place.moments.iter().enumerate() {
+        let moment = file
+            .tensor(&format!("{MOMENT}{index}"))
+            .map_err(|_| wrong(damaged))?;
+        let numbers = moment
+            .data()
+            .chunks_exact(4)
+            .map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]]));
+        let mut numbers = numbers.collect::<Vec<f32>>().into_iter();
+        let split: Vec<Vec<f32>> = lengths
+            .iter()
+            .map(|&length| numbers.by_ref().take(length).collect())
+            .collect();
+        if split.iter().map(Vec::len).ne(lengths.iter().copied()) {
+            return Err(wrong(damaged));
+        }
+        state.moments.push(split);
+    }
+    Ok(Some((place, state)))
+}

@@ -1,0 +1,138 @@
+//! Times a training step and an inference step.
+
+use std::time::Instant;
+
+use cellwright_graph::Graph;
+use cellwright_net::{Mode, Network};
+use cellwright_ops::{Kernels, Optimiser};
+use dfdx::tensor::NoneTape;
+use serde::{Deserialize, Serialize};
+
+use crate::step::{Stepper, decays};
+use crate::{Error, Settings, memory};
+
+/// Times of one network and batch size. Milliseconds are medians over the steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Images of a step.
+    pub batch: usize,
+    /// Steps that were timed.
+    pub steps: usize,
+    /// A whole training step: forward, backward, update.
+    pub step_ms: f64,
+    /// Each step's time.
+    pub step_ms_all: Vec<f64>,
+    /// Forward and loss.
+    pub forward_ms: f64,
+    /// Backward.
+    pub backward_ms: f64,
+    /// The optimiser.
+    pub update_ms: f64,
+    /// Images a second of training, by the median.
+    pub images_per_second: f64,
+    /// An inference step of the same batch.
+    pub evaluate_ms: f64,
+    /// Images a second of inference.
+    pub evaluate_images_per_second: f64,
+    /// The most memory that the training steps held beyond what the process had before the network was
+    /// built, where the system tells.
+    pub peak_bytes: Option<u64>,
+}
+
+/// Steps before the clock starts.
+const WARM_UP: usize = 3;
+
+/// Times `steps` training steps of a batch of random images, after some to warm up.
+///
+/// # Errors
+/// [`Error::Setting`] where batch or steps are 0; what the network says.
+pub fn profile<D: Kernels>(
+    graph: &Graph,
+    batch: usize,
+    steps: usize,
+    device: &D,
+) -> Result<Profile, Error> {
+    for (name, value) in [("batch", batch), ("steps", steps)] {
+        if value == 0 {
+            return Err(Error::Setting {
+                name,
+                reason: "is 0, and must be at least 1".to_owned(),
+            });
+        }
+    }
+    let before = memory::resident_bytes();
+    memory::reset();
+    let mut network = Network::build(graph, device, 0)?;
+    let settings = Settings::default();
+    let mut stepper = Stepper {
+        optimiser: Optimiser::new(settings.optimiser())?,
+        decays: decays(&network, false),
+        label_smoothing: 0.0,
+    };
+    let labels: Vec<u32> = (0..batch)
+        .map(|image| (image % graph.classes) as u32)
+        .collect();
+    let pixels = noise(batch * graph.input.len() as usize);
+    let mut times: Vec<[f64; 3]> = Vec::with_capacity(steps);
+    for step in 0..WARM_UP + steps {
+        let images = crate::trainer::images(&network, pixels.clone(), batch)?;
+        let mode = Mode::Train {
+            seed: step as u64,
+            progress: 0.5,
+        };
+        let stepped = stepper.step(&mut network, images, &labels, mode, 1e-4)?;
+        if step >= WARM_UP {
+            times.push(stepped.seconds.map(|seconds| 1e3 * seconds));
+        }
+    }
+    let peak = memory::peak_bytes();
+    let mut inference = Vec::with_capacity(steps);
+    for step in 0..WARM_UP + steps {
+        let images = crate::trainer::images(&network, pixels.clone(), batch)?;
+        let begin = Instant::now();
+        network.evaluate(images, &mut NoneTape)?;
+        if step >= WARM_UP {
+            inference.push(1e3 * begin.elapsed().as_secs_f64());
+        }
+    }
+    let all: Vec<f64> = times.iter().map(|parts| parts.iter().sum()).collect();
+    let step_ms = median(&all);
+    let evaluate_ms = median(&inference);
+    Ok(Profile {
+        batch,
+        steps,
+        step_ms,
+        forward_ms: median(&times.iter().map(|it| it[0]).collect::<Vec<_>>()),
+        backward_ms: median(&times.iter().map(|it| it[1]).collect::<Vec<_>>()),
+        update_ms: median(&times.iter().map(|it| it[2]).collect::<Vec<_>>()),
+        step_ms_all: all,
+        images_per_second: 1e3 * batch as f64 / step_ms,
+        evaluate_ms,
+        evaluate_images_per_second: 1e3 * batch as f64 / evaluate_ms,
+        peak_bytes: peak
+            .zip(before)
+            .map(|(peak, before)| peak.saturating_sub(before)),
+    })
+}
+
+/// Numbers in -1..1 without a pattern.
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => 0.5 * (sorted[count / 2 - 1] + sorted[count / 2]),
+    }
+}

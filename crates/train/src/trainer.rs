@@ -1,0 +1,322 @@
+//! The training loop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cellwright_data::{Dataset, Loader, Part, split, subset};
+use cellwright_graph::Graph;
+use cellwright_net::{Mode, Network};
+use cellwright_ops::{Feature, Kernels, Optimiser};
+
+use crate::checkpoint::{self, Place};
+use crate::step::{Stepper, decays};
+use crate::{
+    Accuracy, EpochRecord, Error, Observer, Outcome, Progress, Settings, Status, evaluate,
+    learning_rate, memory,
+};
+
+/// Files of a training; none are written where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// After each epoch, what is needed to go on; read at the beginning where it is there.
+    pub checkpoint: Option<PathBuf>,
+    /// At the end, the weights as safetensors.
+    pub weights: Option<PathBuf>,
+}
+
+/// Trains a network of a graph and evaluates it: on the validation part after each epoch, on the test
+/// part once, at the end.
+///
+/// # Errors
+/// What makes the training impossible: settings out of range, images that do not fit, a device or a
+/// file that fails. A loss that is no number any more is an outcome.
+pub fn train<D: Kernels>(
+    graph: &Graph,
+    dataset: &Arc<Dataset>,
+    settings: &Settings,
+    device: &D,
+    observer: &mut dyn Observer,
+    files: &Files,
+) -> Result<Outcome, Error> {
+    settings.check()?;
+    check_images(graph, dataset)?;
+    Training::new(graph, dataset, settings, device, files)?.run(observer)
+}
+
+/// A batch of pixels as a tensor.
+pub(crate) fn images<D: Kernels>(
+    network: &Network<D>,
+    pixels: Vec<f32>,
+    count: usize,
+) -> Result<Feature<D>, Error> {
+    let input = network.graph().input;
+    let dims = (count, input.height, input.width, input.channels);
+    Ok(network
+        .device()
+        .try_tensor_from_vec(pixels, dims)
+        .map_err(cellwright_ops::Error::device)?)
+}
+
+fn check_images(graph: &Graph, dataset: &Dataset) -> Result<(), Error> {
+    let images = &dataset.train;
+    let shape = cellwright_graph::Shape {
+        height: images.height,
+        width: images.width,
+        channels: images.channels,
+    };
+    if graph.input == shape && graph.classes == dataset.classes.len() {
+        return Ok(());
+    }
+    Err(Error::Images {
+        network: format!("{} and {} classes", graph.input, graph.classes),
+        dataset: dataset.name.clone(),
+        images: format!("{shape} of {} classes", dataset.classes.len()),
+    })
+}
+
+struct Training<'t, D: Kernels> {
+    dataset: &'t Arc<Dataset>,
+    settings: &'t Settings,
+    files: &'t Files,
+    identity: String,
+    network: Network<D>,
+    stepper: Stepper,
+    train: Vec<u32>,
+    valid: Vec<u32>,
+    steps_per_epoch: u64,
+    step: u64,
+    first_epoch: usize,
+    curve: Vec<EpochRecord>,
+    train_seconds: f64,
+    begin: Instant,
+}
+
+/// The sums over an epoch.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    correct: usize,
+    images: usize,
+}
+
+impl<'t, D: Kernels> Training<'t, D> {
+    fn new(
+        graph: &Graph,
+        dataset: &'t Arc<Dataset>,
+        settings: &'t Settings,
+        device: &D,
+        files: &'t Files,
+    ) -> Result<Self, Error> {
+        let begin = Instant::now();
+        memory::reset();
+        let labels = &dataset.train.labels;
+        let parts = split(labels, settings.valid_fraction, settings.seed);
+        let train = subset(labels, &parts.train, settings.train_limit, settings.seed);
+        let network = Network::build(graph, device, settings.seed)?;
+        let stepper = Stepper {
+            optimiser: Optimiser::new(settings.optimiser())?,
+            decays: decays(&network, settings.decay_norms),
+            label_smoothing: settings.label_smoothing,
+        };
+        let mut training = Training {
+            dataset,
+            settings,
+            files,
+            identity: graph.identity(),
+            network,
+            stepper,
+            steps_per_epoch: (train.len() / settings.batch).max(1) as u64,
+            train,
+            valid: parts.valid,
+            step: 0,
+            first_epoch: 0,
+            curve: Vec::new(),
+            train_seconds: 0.0,
+            begin,
+        };
+        if let Some(path) = &files.checkpoint
+            && let Some((place, state)) =
+                checkpoint::read(path, settings, &training.identity, &mut training.network)?
+        {
+            training.stepper.optimiser.set_state(state)?;
+            training.first_epoch = place.epoch;
+            training.step = place.epoch as u64 * training.steps_per_epoch;
+            training.curve = place.curve;
+            training.train_seconds = place.train_seconds;
+        }
+        Ok(training)
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps_per_epoch * self.settings.epochs as u64
+    }
+
+    fn run(mut self, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let mut status = Status::Finished;
+        for epoch in self.first_epoch..self.settings.epochs {
+            match self.epoch(epoch, observer)? {
+                Status::Finished => {}
+                ended => {
+                    status = ended;
+                    break;
+                }
+            }
+        }
+        let test = match status {
+            Status::Finished => {
+                let all = (0..self.dataset.test.len() as u32).collect();
+                evaluate(&self.network, self.dataset, Part::Test, all)?
+            }
+            _ => None,
+        };
+        let valid = match status {
+            Status::Finished => self.validate()?,
+            _ => None,
+        };
+        if status == Status::Finished
+            && let Some(path) = &self.files.weights
+        {
+            self.network.save(path)?;
+        }
+        Ok(self.outcome(status, valid, test))
+    }
+
+    fn validate(&self) -> Result<Option<Accuracy>, Error> {
+        evaluate(&self.network, self.dataset, Part::Train, self.valid.clone())
+    }
+
+    /// One pass over the training images.
+    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Status, Error> {
+        let settings = self.settings;
+        let augmentation = settings.augmentation.unwrap_or(self.dataset.augmentation);
+        let loader = Loader::train(
+            Arc::clone(self.dataset),
+            self.train.clone(),
+            settings.batch,
+            augmentation,
+            settings.seed,
+            epoch as u64,
+        )?;
+        let mut sums = Sums::default();
+        let mut smooth = None;
+        let mut rate = 0.0;
+        for batch in loader {
+            let begin = Instant::now();
+            rate = learning_rate(settings, self.step, self.steps(), self.steps_per_epoch);
+            let mode = Mode::Train {
+                seed: settings.seed ^ (self.step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+                progress: self.step as f64 / self.steps() as f64,
+            };
+            let count = batch.labels.len();
+            let images = images(&self.network, batch.pixels, count)?;
+            let stepped =
+                self.stepper
+                    .step(&mut self.network, images, &batch.labels, mode, rate)?;
+            self.step += 1;
+            self.train_seconds += begin.elapsed().as_secs_f64();
+            if !stepped.loss.is_finite() {
+                return Ok(Status::Diverged(format!(
+                    "the loss was {} in step {} of {} (epoch {}); a smaller learning rate may help",
+                    stepped.loss,
+                    self.step,
+                    self.steps(),
+                    epoch + 1
+                )));
+            }
+            sums.loss += stepped.loss * count as f64;
+            sums.correct += stepped.correct;
+            sums.images += count;
+            let loss = smooth.map_or(stepped.loss, |smooth| 0.95 * smooth + 0.05 * stepped.loss);
+            smooth = Some(loss);
+            observer.step(Progress {
+                step: self.step,
+                steps: self.steps(),
+                loss,
+            });
+            if observer.stopped() {
+                return Ok(Status::Stopped);
+            }
+            let limit = settings.seconds_limit;
+            if limit > 0.0 && self.begin.elapsed().as_secs_f64() > limit {
+                return Ok(Status::TimedOut(format!(
+                    "it took longer than {limit} s, and had made {} of {} steps",
+                    self.step,
+                    self.steps()
+                )));
+            }
+        }
+        self.finish_epoch(epoch, &sums, rate, observer)?;
+        Ok(Status::Finished)
+    }
+
+    fn finish_epoch(
+        &mut self,
+        epoch: usize,
+        sums: &Sums,
+        learning_rate: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let last = epoch + 1 == self.settings.epochs;
+        // The last epoch's validation is the outcome's, and is not done twice.
+        let valid = if last { None } else { self.validate()? };
+        let images = sums.images.max(1) as f64;
+        let record = EpochRecord {
+            epoch: epoch as u32 + 1,
+            step: self.step,
+            train_loss: sums.loss / images,
+            train_top1: sums.correct as f64 / images,
+            valid_loss: valid.map(|valid| valid.loss),
+            valid_top1: valid.map(|valid| valid.top1),
+            learning_rate,
+            seconds: self.begin.elapsed().as_secs_f64(),
+        };
+        observer.epoch(&record);
+        self.curve.push(record);
+        if let Some(path) = &self.files.checkpoint {
+            let place = Place::new(
+                self.settings,
+                &self.identity,
+                epoch + 1,
+                &self.curve,
+                self.train_seconds,
+            );
+            checkpoint::write(path, place, &self.network, self.stepper.optimiser.state())?;
+        }
+        Ok(())
+    }
+
+    fn outcome(
+        mut self,
+        status: Status,
+        valid: Option<Accuracy>,
+        test: Option<Accuracy>,
+    ) -> Outcome {
+        if let (Some(valid), Some(last)) = (valid, self.curve.last_mut()) {
+            last.valid_loss = Some(valid.loss);
+            last.valid_top1 = Some(valid.top1);
+        }
+        let trained = self.step as f64 * self.settings.batch.min(self.train.len().max(1)) as f64;
+        Outcome {
+            status,
+            valid_top1: valid.map(|it| it.top1),
+            valid_top5: valid.map(|it| it.top5),
+            valid_loss: valid.map(|it| it.loss),
+            test_top1: test.map(|it| it.top1),
+            test_top5: test.map(|it| it.top5),
+            test_loss: test.map(|it| it.loss),
+            train_loss: self.curve.last().map(|record| record.train_loss),
+            train_seconds: self.train_seconds,
+            total_seconds: self.begin.elapsed().as_secs_f64(),
+            steps: self.step,
+            train_images: self.train.len() as u64,
+            images_per_second: if self.train_seconds > 0.0 {
+                trained / self.train_seconds
+            } else {
+                0.0
+            },
+            peak_bytes: memory::peak_bytes(),
+            curve: self.curve,
+        }
+    }
+}
