@@ -20,8 +20,8 @@ pub struct Split {
 /// The same labels, fraction and seed give the same split.
 pub fn split(labels: &[u32], valid_fraction: f64, seed: u64) -> Split {
     let all: Vec<u32> = (0..labels.len() as u32).collect();
-    // `max` and `min` in this order turn a NaN into 0.
-    let fraction = valid_fraction.max(0.0).min(1.0);
+    // A NaN stays one here, and becomes 0 in the cast below.
+    let fraction = valid_fraction.clamp(0.0, 1.0);
     let count = (fraction * all.len() as f64).round() as usize;
     let (valid, train) = take(labels, &all, count, 1, seed);
     Split { train, valid }
