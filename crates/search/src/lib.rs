@@ -1,1 +1,14 @@
 //! Strategies that ask for architectures and are told their rewards, and the run that drives them.
+//!
+//! - [`strategy`]: who asks. One file a strategy, behind one trait, ask and tell.
+//! - [`evaluator`]: who answers. Plain data in, plain data out: in this process or in others.
+//! - [`run`]: brings both together with the ledger, so that nothing finished is lost.
+
+mod error;
+pub mod evaluator;
+mod objective;
+pub mod run;
+pub mod strategy;
+
+pub use error::Error;
+pub use objective::Objective;

@@ -1,0 +1,79 @@
+//! What makes a search impossible. A trial that fails is a row, not an error.
+
+use std::path::PathBuf;
+
+/// A search that cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A space file is wrong.
+    #[error(transparent)]
+    Space(Box<cellwright_space::Errors>),
+    /// An architecture cannot be built for the images at hand.
+    #[error(transparent)]
+    Graph(Box<cellwright_graph::Error>),
+    /// A run.toml is wrong.
+    #[error("{path}: {message}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its place.
+        message: String,
+    },
+    /// A baseline that has decisions.
+    #[error(
+        "{path} cannot be a baseline: it has {decisions} decisions; search it with --space, or train one \
+         architecture of it with `cellwright train`"
+    )]
+    NotABaseline {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        decisions: usize,
+    },
+    /// A resumed run asks for other architectures than it did before.
+    #[error(
+        "trial {id} of this run is of another architecture than the run would try now: its run.toml or this \
+         program has changed; start a new run"
+    )]
+    Diverged {
+        /// The trial.
+        id: u32,
+    },
+    /// An unknown strategy.
+    #[error("there is no strategy '{name}'; there are: {known}")]
+    Strategy {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The user asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// A worker process.
+    #[error("worker: {0}")]
+    Worker(String),
+    /// A device that is not there.
+    #[error("{0}")]
+    Device(String),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] cellwright_ledger::Error),
+    /// The images.
+    #[error(transparent)]
+    Data(#[from] cellwright_data::Error),
+    /// The training.
+    #[error(transparent)]
+    Train(#[from] cellwright_train::Error),
+    /// The controller's network.
+    #[error("the controller: {0}")]
+    Controller(String),
+}

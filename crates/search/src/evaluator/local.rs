@@ -1,0 +1,181 @@
+//! Evaluates requests in this process.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use cellwright_data::Dataset;
+use cellwright_graph::Graph;
+use cellwright_ledger::{CurvePoint, Status, Trial};
+use cellwright_ops::Kernels;
+use cellwright_train::{EpochRecord, Files, Observer, Outcome};
+use dfdx::tensor::Cpu;
+
+use super::row::{describe, failed};
+use super::{Evaluator, Progress, Request, Row, Watch};
+use crate::Error;
+use crate::run::{DatasetConfig, DeviceSpec};
+
+/// This process. Data sets are read once and kept.
+#[derive(Default)]
+pub struct Local {
+    datasets: Mutex<HashMap<String, Arc<Dataset>>>,
+}
+
+impl Local {
+    /// An evaluator that has read nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A data set, read at its first use.
+    ///
+    /// # Errors
+    /// [`Error::Data`].
+    pub fn dataset(&self, config: &DatasetConfig) -> Result<Arc<Dataset>, Error> {
+        let key = format!("{}\n{}", config.name, config.root.display());
+        let mut datasets = self.datasets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dataset) = datasets.get(&key) {
+            return Ok(Arc::clone(dataset));
+        }
+        let dataset = Arc::new(cellwright_data::load(&config.name, &config.root)?);
+        datasets.insert(key, Arc::clone(&dataset));
+        Ok(dataset)
+    }
+}
+
+impl Evaluator for Local {
+    fn slots(&self) -> usize {
+        1
+    }
+
+    fn evaluate(&self, _slot: usize, request: &Request, watch: &dyn Watch) -> Result<Row, Error> {
+        let started = Instant::now();
+        let dataset = self.dataset(&request.dataset)?;
+        let (trial, graph) = describe(request);
+        let graph = match graph {
+            Ok(graph) => graph,
+            Err(error) => return Ok(failed(trial, error.to_string(), started)),
+        };
+        cellwright_ops::threads::set_threads(request.threads).map_err(cellwright_train::Error::from)?;
+        let training = || train_on(request, &graph, &dataset, watch);
+        // Whatever breaks in one trial costs that trial alone.
+        let outcome = catch_unwind(AssertUnwindSafe(training))
+            .unwrap_or_else(|panic| Ok(Err(format!("crashed: {}", message(&*panic)))))?;
+        cellwright_ops::buffers::clear();
+        match outcome {
+            Ok(outcome) if outcome.status == cellwright_train::Status::Stopped => Err(Error::Stopped),
+            Ok(outcome) => Ok(row(trial, outcome)),
+            Err(reason) => Ok(failed(trial, reason, started)),
+        }
+    }
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason is known")
+}
+
+/// Trains on the request's device. The outer error ends the run, the inner one is the trial's.
+fn train_on(
+    request: &Request,
+    graph: &Graph,
+    dataset: &Arc<Dataset>,
+    watch: &dyn Watch,
+) -> Result<Result<Outcome, String>, Error> {
+    match request.device {
+        DeviceSpec::Cpu => train(&Cpu::default(), request, graph, dataset, watch),
+        #[cfg(feature = "cuda")]
+        DeviceSpec::Cuda(ordinal) => {
+            let device = dfdx::tensor::Cuda::try_build(ordinal, request.training.seed)
+                .map_err(|error| Error::Device(format!("cuda:{ordinal} cannot be used: {error:?}")))?;
+            train(&device, request, graph, dataset, watch)
+        }
+        #[cfg(not(feature = "cuda"))]
+        DeviceSpec::Cuda(_) => Err(Error::Device(
+            "this build has no CUDA: build with --features cuda, or use --device cpu".to_owned(),
+        )),
+    }
+}
+
+fn train<D: Kernels>(
+    device: &D,
+    request: &Request,
+    graph: &Graph,
+    dataset: &Arc<Dataset>,
+    watch: &dyn Watch,
+) -> Result<Result<Outcome, String>, Error> {
+    let files = Files { weights: request.weights.clone(), ..Files::default() };
+    let mut observer = Watched(watch);
+    let outcome = cellwright_train::train(graph, dataset, &request.training, device, &mut observer, &files);
+    match outcome {
+        Ok(outcome) => Ok(Ok(outcome)),
+        // What concerns the network is the trial's; what concerns settings or images is everyone's.
+        Err(error @ (cellwright_train::Error::Network(_) | cellwright_train::Error::Operation(_))) => {
+            Ok(Err(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Hands a training's progress on.
+struct Watched<'w>(&'w dyn Watch);
+
+impl Observer for Watched<'_> {
+    fn step(&mut self, progress: cellwright_train::Progress) {
+        self.0.progress(Progress { step: progress.step, steps: progress.steps, loss: progress.loss });
+    }
+
+    fn stopped(&self) -> bool {
+        self.0.stopped()
+    }
+}
+
+/// The row of a training that has ended.
+fn row(trial: Trial, outcome: Outcome) -> Row {
+    use cellwright_train::Status as Ended;
+    let reason = match &outcome.status {
+        Ended::Finished => None,
+        Ended::Diverged(reason) => Some(format!("diverged: {reason}")),
+        Ended::TimedOut(reason) => Some(format!("timed out: {reason}")),
+        Ended::Stopped => Some("stopped".to_owned()),
+    };
+    let id = trial.id;
+    Row {
+        curve: outcome.curve.iter().map(|record| point(id, record)).collect(),
+        trial: Trial {
+            status: if reason.is_none() { Status::Done } else { Status::Failed },
+            reason,
+            train_images: outcome.train_images,
+            steps: outcome.steps,
+            valid_top1: outcome.valid_top1,
+            valid_top5: outcome.valid_top5,
+            valid_loss: outcome.valid_loss,
+            test_top1: outcome.test_top1,
+            test_top5: outcome.test_top5,
+            test_loss: outcome.test_loss,
+            train_loss: outcome.train_loss,
+            train_seconds: Some(outcome.train_seconds),
+            total_seconds: Some(outcome.total_seconds),
+            images_per_second: Some(outcome.images_per_second),
+            peak_bytes: outcome.peak_bytes,
+            ..trial
+        },
+    }
+}
+
+fn point(trial: u32, record: &EpochRecord) -> CurvePoint {
+    CurvePoint {
+        trial,
+        epoch: record.epoch,
+        step: record.step,
+        train_loss: Some(record.train_loss),
+        train_top1: Some(record.train_top1),
+        valid_loss: record.valid_loss,
+        valid_top1: record.valid_top1,
+        learning_rate: record.learning_rate,
+        seconds: record.seconds,
+    }
+}

@@ -1,0 +1,193 @@
+//! Evaluates each request in a worker process, so that a crash, an out-of-memory kill or a hang
+//! costs one trial. A worker is kept for the next request while it is well.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::row::{describe, failed};
+use super::worker::Reply;
+use super::{Evaluator, Request, Row, Watch};
+use crate::Error;
+
+/// How often a waiting slot looks whether the user wants to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// A worker that has said nothing for so long hangs.
+const SILENCE: Duration = Duration::from_secs(600);
+/// How much of a worker's last words is kept.
+const LAST_WORDS: usize = 2000;
+
+/// Workers beside this process, one for each slot.
+pub struct Processes {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    slots: Vec<Mutex<Option<Worker>>>,
+}
+
+struct Worker {
+    child: Child,
+    requests: ChildStdin,
+    replies: Receiver<String>,
+    last_words: Arc<Mutex<String>>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Gone already is as good as killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Processes {
+    /// Workers that are started by a command (`cellwright worker`), when they are first needed.
+    #[must_use]
+    pub fn new(program: PathBuf, arguments: Vec<OsString>, slots: usize) -> Self {
+        Processes {
+            program,
+            arguments,
+            slots: (0..slots.max(1)).map(|_| Mutex::new(None)).collect(),
+        }
+    }
+
+    fn start(&self) -> Result<Worker, Error> {
+        let wrong = |error: &dyn std::fmt::Display| {
+            Error::Worker(format!("cannot start {}: {error}", self.program.display()))
+        };
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // Ctrl-C reaches the run, which ends its workers; it must not reach them first.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().map_err(|error| wrong(&error))?;
+        let requests = child.stdin.take().ok_or_else(|| wrong(&"no input"))?;
+        let output = child.stdout.take().ok_or_else(|| wrong(&"no output"))?;
+        let errors = child.stderr.take().ok_or_else(|| wrong(&"no errors"))?;
+        let (sender, replies) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let last_words = Arc::new(Mutex::new(String::new()));
+        let words = Arc::clone(&last_words);
+        std::thread::spawn(move || keep_last_words(errors, &words));
+        Ok(Worker {
+            child,
+            requests,
+            replies,
+            last_words,
+        })
+    }
+}
+
+fn keep_last_words(mut errors: impl Read, words: &Mutex<String>) {
+    let mut buffer = [0; 512];
+    while let Ok(count) = errors.read(&mut buffer) {
+        if count == 0 {
+            break;
+        }
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        if words.len() > LAST_WORDS {
+            let mut cut = words.len() - LAST_WORDS;
+            while !words.is_char_boundary(cut) {
+                cut += 1;
+            }
+            words.drain(..cut);
+        }
+    }
+}
+
+/// How a request ended, seen from the run.
+enum End {
+    Row(Box<Row>),
+    Impossible(String),
+    Died,
+    Hung,
+    Stopped,
+}
+
+impl Worker {
+    fn send(&mut self, request: &Request) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(request)
+            .map_err(|error| Error::Worker(format!("cannot write a request: {error}")))?;
+        line.push(b'\n');
+        // A worker that has died is noticed by its silence, with its last words.
+        let _ = self.requests.write_all(&line).and_then(|()| self.requests.flush());
+        Ok(())
+    }
+
+    fn wait(&self, watch: &dyn Watch) -> End {
+        let mut heard = Instant::now();
+        loop {
+            if watch.stopped() {
+                return End::Stopped;
+            }
+            match self.replies.recv_timeout(PATIENCE) {
+                // Anything else on a worker's output is not for us.
+                Ok(line) => match serde_json::from_str(&line) {
+                    Ok(Reply::Progress(progress)) => watch.progress(progress),
+                    Ok(Reply::Row(row)) => return End::Row(row),
+                    Ok(Reply::Error(message)) => return End::Impossible(message),
+                    Err(_) => {}
+                },
+                Err(RecvTimeoutError::Timeout) if heard.elapsed() < SILENCE => continue,
+                Err(RecvTimeoutError::Timeout) => return End::Hung,
+                Err(RecvTimeoutError::Disconnected) => return End::Died,
+            }
+            heard = Instant::now();
+        }
+    }
+
+    /// Why the process has ended, in words.
+    fn post_mortem(mut self) -> String {
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |it| it.to_string());
+        let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        match words.lines().rev().find(|line| !line.trim().is_empty()) {
+            Some(line) => format!("the worker ended ({status}): {}", line.trim()),
+            None if status.contains("SIGKILL") => {
+                format!("the worker was killed ({status}): most likely out of memory")
+            }
+            None => format!("the worker ended ({status})"),
+        }
+    }
+}
+
+impl Evaluator for Processes {
+    fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn evaluate(&self, slot: usize, request: &Request, watch: &dyn Watch) -> Result<Row, Error> {
+        let mut place = self.slots[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worker = match place.take() {
+            Some(worker) => worker,
+            None => self.start()?,
+        };
+        let started = Instant::now();
+        worker.send(request)?;
+        let reason = match worker.wait(watch) {
+            End::Row(row) => {
+                *place = Some(worker);
+                return Ok(*row);
+            }
+            End::Impossible(message) => return Err(Error::Worker(message)),
+            End::Stopped => return Err(Error::Stopped),
+            End::Hung => format!("timed out: silent for {} s", SILENCE.as_secs()),
+            End::Died => worker.post_mortem(),
+        };
+        let (trial, _) = describe(request);
+        Ok(failed(trial, reason, started))
+    }
+}

@@ -1,0 +1,219 @@
+//! run.toml: everything needed to repeat a run. Flags only fill it in.
+
+use std::path::{Path, PathBuf};
+
+use cellwright_graph::{Graph, Shape};
+use cellwright_space::{Choices, Space};
+use cellwright_train::Settings;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The version of run.toml that this build writes and reads.
+pub const VERSION: u32 = 1;
+
+/// One run, as run.toml holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The version of this file's form.
+    pub version: u32,
+    /// What searches, for how long, with which seed.
+    pub search: SearchConfig,
+    /// The images.
+    pub dataset: DatasetConfig,
+    /// Where trials are evaluated.
+    pub machine: MachineConfig,
+    /// How each trial is trained.
+    pub training: Settings,
+    /// The space that is searched.
+    pub space: SpaceSource,
+    /// Networks trained with the same settings, to be set beside what is found.
+    #[serde(default)]
+    pub baselines: Vec<SpaceSource>,
+}
+
+/// The `[search]` table of run.toml.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchConfig {
+    /// The strategy's name, as `cellwright search --help` lists them.
+    pub strategy: String,
+    /// How many distinct architectures are evaluated.
+    pub trials: u32,
+    /// The seed of everything: the strategy, each trial's weights, the order of the images.
+    pub seed: u64,
+}
+
+/// The `[dataset]` table of run.toml.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetConfig {
+    /// The name of a known data set, or a folder of images.
+    pub name: String,
+    /// The folder in which data sets are kept.
+    pub root: PathBuf,
+}
+
+/// The `[machine]` table of run.toml.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineConfig {
+    /// Where tensors live.
+    pub device: DeviceSpec,
+    /// Trials under way at a time. One: in this process; more: each in a process of its own.
+    pub workers: usize,
+    /// Threads of each trial.
+    pub threads: usize,
+}
+
+/// Where tensors live: `cpu`, or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceSpec {
+    /// The processor.
+    Cpu,
+    /// A CUDA device by its ordinal.
+    Cuda(usize),
+}
+
+impl std::fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeviceSpec::Cpu => f.write_str("cpu"),
+            DeviceSpec::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+impl From<DeviceSpec> for String {
+    fn from(device: DeviceSpec) -> String {
+        device.to_string()
+    }
+}
+
+impl TryFrom<String> for DeviceSpec {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for DeviceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("unknown device '{text}': write cpu, cuda or cuda:N");
+        match text.split_once(':') {
+            None if text == "cpu" => Ok(DeviceSpec::Cpu),
+            None if text == "cuda" => Ok(DeviceSpec::Cuda(0)),
+            Some(("cuda", ordinal)) => ordinal
+                .parse()
+                .map(DeviceSpec::Cuda)
+                .map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// A space file as plain data: its text travels with the run, so that the run can be repeated when
+/// the file has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpaceSource {
+    /// Where the text came from; named in errors and tables, not read again.
+    pub path: PathBuf,
+    /// Parameters set by the user, `name=value`, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// The file's text.
+    pub text: String,
+}
+
+impl SpaceSource {
+    /// Reads a space file; nothing is checked yet.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when the file cannot be read as text.
+    pub fn read(path: &Path, set: &[(String, String)]) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(SpaceSource {
+            path: path.to_owned(),
+            set: set.to_vec(),
+            text,
+        })
+    }
+
+    /// Parses and checks the text.
+    ///
+    /// # Errors
+    /// [`Error::Space`] with all that is wrong in it, each with its place.
+    pub fn space(&self) -> Result<Space, Error> {
+        Space::parse(&self.text, &self.path, &self.set, cellwright_graph::vocabulary())
+            .map_err(|errors| Error::Space(Box::new(errors)))
+    }
+
+    /// One architecture of this space as a graph, for images of a shape and a number of classes.
+    ///
+    /// # Errors
+    /// [`Error::Space`] and [`Error::Graph`] as the parts give them.
+    pub fn graph(&self, choices: &Choices, input: Shape, classes: usize) -> Result<Graph, Error> {
+        build(&self.space()?, choices, input, classes)
+    }
+}
+
+/// One architecture as a graph.
+///
+/// # Errors
+/// [`Error::Graph`] when its shapes cannot match.
+pub fn build(space: &Space, choices: &Choices, input: Shape, classes: usize) -> Result<Graph, Error> {
+    Graph::build(space, choices, input, classes).map_err(|error| Error::Graph(Box::new(error)))
+}
+
+impl RunConfig {
+    /// Reads a run.toml.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Config`] with the place of what is wrong.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses the text of a run.toml; `path` is named in errors.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the place of what is wrong, or when the version is not this build's.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let wrong = |message: String| Error::Config {
+            path: path.to_owned(),
+            message,
+        };
+        let config: RunConfig = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if config.version != VERSION {
+            return Err(wrong(format!(
+                "its version is {}, and this build reads version {VERSION}",
+                config.version
+            )));
+        }
+        Ok(config)
+    }
+
+    /// The text of a run.toml.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a value has no form in TOML (an integer beyond 64 bits).
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(|error| Error::Config {
+            path: "run.toml".into(),
+            message: error.to_string(),
+        })
+    }
+}

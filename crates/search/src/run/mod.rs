@@ -1,0 +1,309 @@
+//! The run: a strategy asks, an evaluator answers, the ledger keeps, and nothing finished is lost.
+
+use std::collections::{HashMap, HashSet};
+
+use cellwright_graph::Shape;
+use cellwright_ledger::{Kind, Run as Folder, Trial};
+use cellwright_space::{Choices, Space};
+
+use crate::evaluator::{Evaluator, Progress, Request, Row, Watch};
+use crate::strategy::{self, Strategy};
+use crate::{Error, Objective};
+
+mod config;
+mod defaults;
+mod queue;
+
+pub use config::{
+    DatasetConfig, DeviceSpec, MachineConfig, RunConfig, SearchConfig, SpaceSource, VERSION, build,
+};
+pub use defaults::{Picked, pick_dataset, pick_device};
+
+use queue::Queue;
+
+/// So many architectures in a row that are all known already mean that the space is exhausted.
+const STALE: usize = 2_000;
+
+/// Looks on while a run is under way. Slots are 0..[`Evaluator::slots`].
+pub trait RunWatch: Sync {
+    /// A trial begins.
+    fn started(&self, slot: usize, request: &Request);
+    /// A trial is so far.
+    fn progress(&self, slot: usize, progress: Progress);
+    /// A trial is over and its row is in the ledger.
+    fn finished(&self, slot: usize, row: &Row);
+    /// Whether the user wants to stop.
+    fn stopped(&self) -> bool;
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All that was asked for is in the ledger.
+    Complete,
+    /// The space has no further distinct architecture.
+    Exhausted,
+    /// The user stopped it; it can be resumed.
+    Stopped,
+}
+
+/// Runs what is left of a run: everything in a new folder, what is missing in a resumed one.
+///
+/// The sequence of architectures depends on the configuration alone: not on the number of slots,
+/// and not on where an earlier process was stopped.
+///
+/// # Errors
+/// What makes the whole run impossible: a wrong space, shapes that cannot match in a baseline, no
+/// images, a ledger that cannot be written. Failed trials are rows, not errors.
+pub fn run(
+    config: &RunConfig,
+    input: Shape,
+    classes: usize,
+    folder: &Folder,
+    evaluator: &dyn Evaluator,
+    watch: &dyn RunWatch,
+) -> Result<Ending, Error> {
+    let space = config.space.space()?;
+    let baselines = baselines(config, input, classes)?;
+    let trials = folder.trials()?.rows;
+    let done: HashSet<u32> = trials.iter().map(|it| it.id).collect();
+    let missing = baselines.into_iter().filter(|it| !done.contains(&it.id));
+    let mut search = Search::new(config, &space, input, classes, &trials)?;
+
+    let queue = Queue::default();
+    queue.push_later(missing);
+    let result = std::thread::scope(|scope| {
+        for slot in 0..evaluator.slots() {
+            let queue = &queue;
+            scope.spawn(move || serve(slot, queue, folder, evaluator, watch));
+        }
+        let result = search.drive(&queue, folder).and_then(|ending| {
+            queue.finish()?;
+            Ok(ending)
+        });
+        queue.close();
+        result
+    });
+    match result {
+        Err(Error::Stopped) => Ok(Ending::Stopped),
+        result => result,
+    }
+}
+
+/// Evaluates requests on one slot and writes their rows, until the queue ends.
+fn serve(slot: usize, queue: &Queue, folder: &Folder, evaluator: &dyn Evaluator, watch: &dyn RunWatch) {
+    while let Some(request) = queue.next() {
+        if watch.stopped() {
+            queue.done(Err(Error::Stopped));
+            return;
+        }
+        watch.started(slot, &request);
+        let result = evaluator
+            .evaluate(slot, &request, &SlotWatch { slot, watch })
+            .and_then(|row| {
+                folder.write_curve(row.trial.id, &row.curve)?;
+                folder.write_trial(&row.trial)?;
+                watch.finished(slot, &row);
+                Ok(row)
+            });
+        queue.done(result);
+    }
+}
+
+/// A run's watch, seen from a slot.
+struct SlotWatch<'a> {
+    slot: usize,
+    watch: &'a dyn RunWatch,
+}
+
+impl Watch for SlotWatch<'_> {
+    fn progress(&self, progress: Progress) {
+        self.watch.progress(self.slot, progress);
+    }
+
+    fn stopped(&self) -> bool {
+        self.watch.stopped()
+    }
+}
+
+/// The requests of all baselines, which have the first ids, each checked: it has no decisions and its shapes match.
+fn baselines(config: &RunConfig, input: Shape, classes: usize) -> Result<Vec<Request>, Error> {
+    let request = |(id, source): (usize, &SpaceSource)| {
+        let space = source.space()?;
+        if !space.decisions().is_empty() {
+            return Err(Error::NotABaseline {
+                path: source.path.clone(),
+                decisions: space.decisions().len(),
+            });
+        }
+        let choices = Choices::default();
+        build(&space, &choices, input, classes)?;
+        Ok(request(config, Kind::Baseline, id as u32, source, choices, (input, classes)))
+    };
+    config.baselines.iter().enumerate().map(request).collect()
+}
+
+fn request(
+    config: &RunConfig,
+    kind: Kind,
+    id: u32,
+    space: &SpaceSource,
+    choices: Choices,
+    (input, classes): (Shape, usize),
+) -> Request {
+    Request {
+        id,
+        kind,
+        space: space.clone(),
+        choices,
+        strategy: if kind == Kind::Search { config.search.strategy.clone() } else { String::new() },
+        dataset: config.dataset.clone(),
+        input,
+        classes,
+        training: config.training.clone(),
+        device: config.machine.device,
+        threads: config.machine.threads,
+        weights: None,
+    }
+}
+
+/// The search itself: one strategy, what it has asked for and what came of it.
+struct Search<'a> {
+    config: &'a RunConfig,
+    space: &'a Space,
+    input: Shape,
+    classes: usize,
+    strategy: Box<dyn Strategy>,
+    objective: Objective,
+    /// Rows of an earlier process, by id.
+    earlier: HashMap<u32, Trial>,
+    /// The reward of every identity that has been evaluated; none when it failed.
+    rewards: HashMap<String, Option<f64>>,
+    /// Ids of the search's trials: the baselines have those before.
+    next_id: u32,
+    end_id: u32,
+}
+
+/// One architecture of a batch: its choices and its identity.
+struct Asked {
+    choices: Choices,
+    identity: String,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        config: &'a RunConfig,
+        space: &'a Space,
+        input: Shape,
+        classes: usize,
+        trials: &[Trial],
+    ) -> Result<Self, Error> {
+        let earlier = trials.iter().filter(|it| it.kind == Kind::Search).map(|it| (it.id, it.clone()));
+        Ok(Search {
+            config,
+            space,
+            input,
+            classes,
+            strategy: strategy::create(&config.search.strategy, space, config.search.seed)?,
+            objective: Objective::default(),
+            earlier: earlier.collect(),
+            rewards: HashMap::new(),
+            next_id: config.baselines.len() as u32,
+            end_id: config.search.trials.saturating_add(config.baselines.len() as u32),
+        })
+    }
+
+    /// Asks and tells until the trials are spent.
+    fn drive(&mut self, queue: &Queue, folder: &Folder) -> Result<Ending, Error> {
+        let mut stale = 0;
+        while self.next_id < self.end_id {
+            let batch = self.ask();
+            let before = self.next_id;
+            let complete = self.evaluate(&batch, queue)?;
+            if complete {
+                self.tell(batch, folder)?;
+            }
+            stale = if self.next_id == before { stale + 1 } else { 0 };
+            if stale == STALE {
+                return Ok(Ending::Exhausted);
+            }
+        }
+        Ok(Ending::Complete)
+    }
+
+    /// The strategy's next batch. An architecture that cannot be built for these images has an
+    /// identity of its own: it becomes a failed trial.
+    fn ask(&mut self) -> Vec<Asked> {
+        let asked = |choices: Choices| Asked {
+            identity: build(self.space, &choices, self.input, self.classes)
+                .map_or_else(|_| format!("invalid {choices}"), |graph| graph.identity()),
+            choices,
+        };
+        self.strategy.ask().into_iter().map(asked).collect()
+    }
+
+    /// Has all new architectures of a batch evaluated, as far as the trials reach. Whether all of
+    /// the batch is known now.
+    fn evaluate(&mut self, batch: &[Asked], queue: &Queue) -> Result<bool, Error> {
+        let mut waiting = Vec::new();
+        let mut complete = true;
+        for asked in batch {
+            let known = self.rewards.contains_key(&asked.identity);
+            if known || waiting.iter().any(|(identity, _)| identity == &asked.identity) {
+                continue;
+            }
+            if self.next_id == self.end_id {
+                complete = false;
+                break;
+            }
+            let id = self.next_id;
+            self.next_id += 1;
+            match self.earlier.remove(&id) {
+                Some(trial) => self.recall(&trial, asked)?,
+                None => waiting.push((asked.identity.clone(), self.request(id, asked))),
+            }
+        }
+        let count = waiting.len();
+        let identities: HashMap<u32, String> =
+            waiting.iter().map(|(identity, request)| (request.id, identity.clone())).collect();
+        queue.push(waiting.into_iter().map(|(_, request)| request));
+        for row in queue.wait(Kind::Search, count)? {
+            if row.trial.kind == Kind::Search
+                && let Some(identity) = identities.get(&row.trial.id)
+            {
+                self.rewards.insert(identity.clone(), self.objective.reward(&row.trial));
+            }
+        }
+        Ok(complete)
+    }
+
+    fn request(&self, id: u32, asked: &Asked) -> Request {
+        let images = (self.input, self.classes);
+        let choices = asked.choices.clone();
+        request(self.config, Kind::Search, id, &self.config.space, choices, images)
+    }
+
+    /// Takes a row of an earlier process instead of evaluating again.
+    fn recall(&mut self, trial: &Trial, asked: &Asked) -> Result<(), Error> {
+        if trial.choices != asked.choices.to_string() {
+            return Err(Error::Diverged { id: trial.id });
+        }
+        self.rewards.insert(asked.identity.clone(), self.objective.reward(trial));
+        Ok(())
+    }
+
+    fn tell(&mut self, batch: Vec<Asked>, folder: &Folder) -> Result<(), Error> {
+        let told: Vec<_> = batch
+            .into_iter()
+            .map(|asked| {
+                let reward = self.rewards.get(&asked.identity).copied().flatten();
+                (asked.choices, reward)
+            })
+            .collect();
+        self.strategy.tell(&told)?;
+        for update in self.strategy.updates() {
+            folder.write_controller_update(&update)?;
+        }
+        Ok(())
+    }
+}

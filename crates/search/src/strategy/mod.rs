@@ -1,0 +1,89 @@
+//! Who chooses the architectures: strategies behind one trait, ask and tell.
+//!
+//! A new strategy is one file and one line in the list below.
+
+mod random;
+
+use cellwright_ledger::ControllerUpdate;
+use cellwright_space::{Choices, Space};
+
+use crate::Error;
+
+/// A strategy: asked for architectures, told their rewards.
+///
+/// The same seed and the same rewards give the same sequence, so a run is resumed by telling a new
+/// strategy what an earlier one was told.
+pub trait Strategy: Send {
+    /// The next batch. Its size is the strategy's, not the machine's; it is never empty. It may hold
+    /// architectures that were asked for before: their known reward is told again without a trial.
+    fn ask(&mut self) -> Vec<Choices>;
+
+    /// The rewards of the last batch, in its order; none for a trial that failed.
+    ///
+    /// # Errors
+    /// [`Error::Controller`] when a network inside the strategy fails.
+    fn tell(&mut self, told: &[(Choices, Option<f64>)]) -> Result<(), Error>;
+
+    /// The architecture that it recommends: one that was told, by default the one with the best reward.
+    fn recommend(&self) -> Option<Choices>;
+
+    /// What an inner model has learned since the last call, a record an update.
+    fn updates(&mut self) -> Vec<ControllerUpdate> {
+        Vec::new()
+    }
+}
+
+/// The best architecture that was told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Best(Option<(Choices, f64)>);
+
+impl Best {
+    /// Takes rewards in; of equal ones the first stays.
+    pub fn tell(&mut self, told: &[(Choices, Option<f64>)]) {
+        for (choices, reward) in told {
+            if let Some(reward) = reward.filter(|it| !it.is_nan())
+                && self.0.as_ref().is_none_or(|(_, best)| reward > *best)
+            {
+                self.0 = Some((choices.clone(), reward));
+            }
+        }
+    }
+
+    /// The choices.
+    pub fn choices(&self) -> Option<Choices> {
+        self.0.as_ref().map(|(choices, _)| choices.clone())
+    }
+}
+
+/// How a strategy is made for a space and a seed.
+type Make = fn(&Space, u64) -> Result<Box<dyn Strategy>, Error>;
+
+/// All strategies: name, what it is, how it is made.
+const STRATEGIES: &[(&str, &str, Make)] = &[
+    ("random", "each decision uniform over its options", random::make),
+];
+
+/// The strategy where none is named.
+pub const DEFAULT: &str = "random";
+
+/// The names of all strategies.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    STRATEGIES.iter().map(|(name, ..)| *name).collect()
+}
+
+/// Name and description of all strategies.
+pub fn list() -> impl Iterator<Item = (&'static str, &'static str)> {
+    STRATEGIES.iter().map(|(name, about, _)| (*name, *about))
+}
+
+/// Makes a strategy by its name.
+///
+/// # Errors
+/// [`Error::Strategy`] for an unknown name, [`Error::Controller`] when its model cannot be built.
+pub fn create(name: &str, space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+    match STRATEGIES.iter().find(|(it, ..)| *it == name) {
+        Some((.., make)) => make(space, seed),
+        None => Err(Error::Strategy { name: name.to_owned(), known: names().join(", ") }),
+    }
+}
