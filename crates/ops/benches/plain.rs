@@ -22,8 +22,14 @@ fn feature(shape: (usize, usize, usize, usize)) -> Feature<Cpu> {
 }
 
 /// One operation: `forward` and `backward` are the floors, in passes over the input.
-fn bench<F, G>(group: &mut Group, name: &str, x: &Feature<Cpu>, passes: [f64; 2], plain: F, taped: G)
-where
+fn bench<F, G>(
+    group: &mut Group,
+    name: &str,
+    x: &Feature<Cpu>,
+    passes: [f64; 2],
+    plain: F,
+    taped: G,
+) where
     F: Fn(&mut NoneTape, &Feature<Cpu>) -> Feature<Cpu>,
     G: Fn(&mut Tape, &Feature<Cpu>) -> Feature<Cpu>,
 {
@@ -39,7 +45,11 @@ where
             let y = taped(&mut tape, x);
             y.put_tape(tape).sum::<Rank0, Axes4<0, 1, 2, 3>>()
         };
-        bencher.iter_batched(prepare, Backward::backward, criterion::BatchSize::PerIteration);
+        bencher.iter_batched(
+            prepare,
+            Backward::backward,
+            criterion::BatchSize::PerIteration,
+        );
     });
 }
 
@@ -88,18 +98,38 @@ fn plain(criterion: &mut Criterion) {
             }
         }
         for kind in [Activation::Relu, Activation::Swish] {
-            both!(&mut group, &format!("{kind:?}"), x, [2.0, 4.0], |tape, x| {
-                activation(tape, x, kind)
-            });
+            both!(
+                &mut group,
+                &format!("{kind:?}"),
+                x,
+                [2.0, 4.0],
+                |tape, x| { activation(tape, x, kind) }
+            );
         }
-        both!(&mut group, "add", x, [3.0, 6.0], |tape, x| add(tape, &[x, other]));
-        both!(&mut group, "concat", x, [4.0, 6.0], |tape, x| concat(tape, &[x, other]));
-        both!(&mut group, "multiply", x, [2.0, 4.0], |tape, x| multiply(tape, x, gate));
+        both!(&mut group, "add", x, [3.0, 6.0], |tape, x| add(
+            tape,
+            &[x, other]
+        ));
+        both!(&mut group, "concat", x, [4.0, 6.0], |tape, x| concat(
+            tape,
+            &[x, other]
+        ));
+        both!(&mut group, "multiply", x, [2.0, 4.0], |tape, x| multiply(
+            tape, x, gate
+        ));
         both!(&mut group, "global_avg_pool", x, [1.0, 2.0], |tape, x| {
             global_avg_pool(tape, x)
         });
-        both!(&mut group, "subsample", x, [0.5, 0.75], |tape, x| subsample(tape, x, 2, 0));
-        both!(&mut group, "dropout", x, [2.0, 3.0], |tape, x| dropout(tape, x, 0.3, 1));
+        both!(
+            &mut group,
+            "subsample",
+            x,
+            [0.5, 0.75],
+            |tape, x| subsample(tape, x, 2, 0)
+        );
+        both!(&mut group, "dropout", x, [2.0, 3.0], |tape, x| dropout(
+            tape, x, 0.3, 1
+        ));
         group.finish();
     }
 }

@@ -65,12 +65,41 @@ impl Axis {
         output * self.stride + tap - self.before
     }
 
-    /// The outputs whose window has a real pixel under position `tap`.
-    pub(crate) fn outputs(&self, tap: usize) -> Range<usize> {
-        let first = self.before.saturating_sub(tap).div_ceil(self.stride);
-        let end = (self.input + self.before).saturating_sub(tap);
-        let last = end.div_ceil(self.stride).min(self.output);
-        first.min(last)..last
+    /// Outputs that are next to each other and have all their pixels, where windows are one pixel
+    /// apart; else none.
+    fn inner_outputs(&self) -> Range<usize> {
+        let end = (self.input + self.before + 1).saturating_sub(self.kernel);
+        match self.stride {
+            1 => self.before..end.min(self.output).max(self.before),
+            _ => 0..0,
+        }
+    }
+
+    /// Cuts the outputs into runs whose windows have the same real positions: a long one inside
+    /// where windows are one pixel apart, and single outputs elsewhere.
+    pub(crate) fn output_runs(&self) -> Vec<Range<usize>> {
+        runs(self.output, self.inner_outputs())
+    }
+
+    /// Cuts the input pixels into runs that lie in windows at the same positions, each with its
+    /// first pixel's windows.
+    pub(crate) fn input_runs(&self) -> Vec<InputRun> {
+        // Pixel p is at position t of output p + before - t: for all positions of the kernel the
+        // outputs must exist.
+        let inner = match self.stride {
+            1 => {
+                let first = (self.kernel - 1).saturating_sub(self.before);
+                let end = self.output.saturating_sub(self.before).min(self.input);
+                first..end.max(first)
+            }
+            _ => 0..0,
+        };
+        let runs = runs(self.input, inner).into_iter();
+        runs.map(|pixels| InputRun {
+            windows: self.windows(pixels.start).collect(),
+            pixels,
+        })
+        .collect()
     }
 
     /// The outputs whose window holds input pixel `pixel`, each with the position in the window.
@@ -90,6 +119,29 @@ impl Axis {
             .map(|output| 1.0 / self.taps(output).len() as f32)
             .collect()
     }
+}
+
+/// Pixels next to each other that lie in windows at the same positions.
+#[derive(Clone, Debug)]
+pub(crate) struct InputRun {
+    /// The pixels.
+    pub(crate) pixels: Range<usize>,
+    /// Outputs whose windows hold the first pixel, each with the pixel's position there; those of a
+    /// later pixel are as much later.
+    pub(crate) windows: Vec<(usize, usize)>,
+}
+
+/// `0..length` as the run `inner` and single numbers.
+fn runs(length: usize, inner: Range<usize>) -> Vec<Range<usize>> {
+    let single = |numbers: Range<usize>| numbers.map(|i| i..i + 1);
+    if inner.is_empty() {
+        return single(0..length).collect();
+    }
+    let after = single(inner.end..length);
+    single(0..inner.start)
+        .chain([inner.clone()])
+        .chain(after)
+        .collect()
 }
 
 /// The windows of both axes, and what they are applied to.
