@@ -40,3 +40,9 @@ lint:
 # Type-check the CUDA code; needs neither CUDA nor a GPU
 check-cuda:
     cargo clippy --release --locked --workspace --features cuda,ci-check -- -D warnings
+
+# Time a training step against PyTorch, in one run (makes its own virtual environment)
+bench-peer *args: build
+    test -x .venv/bin/python || python3 -m venv .venv
+    .venv/bin/python -c "import torch" 2>/dev/null || .venv/bin/pip install --quiet torch==2.9.1 numpy setuptools
+    .venv/bin/python benches/peer.py {{ args }}

@@ -152,6 +152,9 @@ impl Run {
     pub fn trials(&self) -> Result<Rows<Trial>, Error> {
         let mut seen = std::collections::HashSet::new();
         let mut found = self.read(|rows: &[Trial]| {
+            if rows.is_empty() {
+                return Some("holds no row".to_owned());
+            }
             let twice = rows
                 .iter()
                 .find(|row| seen.contains(&row.id))

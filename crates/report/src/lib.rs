@@ -1,1 +1,84 @@
-//! Charts, cell drawings and one HTML page, from the ledger alone.
+//! Charts, cell drawings and one HTML page, from the ledger alone: no training, no search, seconds to draw.
+//!
+//! [`write`] reads one run or several to lay over each other, and draws every chart as SVG and PNG, and
+//! `index.html`, which holds everything: it needs no network and no other file.
+//! Text in the images is set in Roboto, which is part of the binary (see `assets/README.md`).
+
+mod canvas;
+mod cells;
+mod charts;
+mod data;
+mod error;
+mod numbers;
+mod page;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cellwright_ledger::Run;
+
+use canvas::Svg;
+use charts::{CHARTS, Chart, Figure};
+use data::Data;
+pub use error::Error;
+
+/// What was drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The page to open.
+    pub page: PathBuf,
+    /// All files, the page first.
+    pub files: Vec<PathBuf>,
+    /// What the reader should know: files of the run that could not be used, runs that do not compare.
+    pub warnings: Vec<String>,
+}
+
+/// A chart with its drawings, for the page.
+pub(crate) struct Drawn {
+    pub(crate) chart: &'static Chart,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// Draws the report of `runs` into `folder`, which is made if it is not there; for a single run that is usually
+/// [`Run::report`]. Files of an earlier report are replaced.
+///
+/// # Errors
+/// [`Error::NoRun`], [`Error::Empty`] where no trial is finished, [`Error::Ledger`] where a run cannot be read,
+/// [`Error::Write`].
+pub fn write(runs: &[Run], folder: &Path) -> Result<Written, Error> {
+    let data = Data::read(runs)?;
+    fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+    let page = folder.join("index.html");
+    let mut files = vec![page.clone()];
+    let mut drawn = Vec::new();
+    for chart in CHARTS {
+        let figures = (chart.draw)(&data).map_err(draw_error(chart.file))?;
+        for figure in &figures {
+            let stem = match figure.suffix.as_str() {
+                "" => chart.file.to_owned(),
+                suffix => format!("{}-{suffix}", chart.file),
+            };
+            files.extend(write_images(folder, &stem, &figure.svg)?);
+        }
+        if !figures.is_empty() {
+            drawn.push(Drawn { chart, figures });
+        }
+    }
+    save(&page, page::html(&data, &drawn).as_bytes())?;
+    Ok(Written { page, files, warnings: data.warnings })
+}
+
+fn write_images(folder: &Path, stem: &str, svg: &Svg) -> Result<[PathBuf; 2], Error> {
+    let (vector, bitmap) = (folder.join(format!("{stem}.svg")), folder.join(format!("{stem}.png")));
+    save(&vector, svg.as_str().as_bytes())?;
+    save(&bitmap, &svg.png().map_err(draw_error(stem))?)?;
+    Ok([vector, bitmap])
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    fs::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+fn draw_error(figure: &str) -> impl FnOnce(String) -> Error {
+    move |reason| Error::Draw { figure: figure.to_owned(), reason }
+}

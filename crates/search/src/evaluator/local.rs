@@ -9,7 +9,7 @@ use cellwright_data::Dataset;
 use cellwright_graph::Graph;
 use cellwright_ledger::{CurvePoint, Status, Trial};
 use cellwright_ops::Kernels;
-use cellwright_train::{EpochRecord, Files, Observer, Outcome};
+use cellwright_train::{EpochRecord, Files, Observer, Outcome, Profile};
 use dfdx::tensor::Cpu;
 
 use super::row::{describe, failed};
@@ -59,14 +59,27 @@ impl Evaluator for Local {
             Ok(graph) => graph,
             Err(error) => return Ok(failed(trial, error.to_string(), started)),
         };
-        cellwright_ops::threads::set_threads(request.threads).map_err(cellwright_train::Error::from)?;
-        let training = || train_on(request, &graph, &dataset, watch);
+        cellwright_ops::threads::set_threads(request.threads)
+            .map_err(cellwright_train::Error::from)?;
+        let training = || {
+            with_device(
+                request.device,
+                Trained {
+                    request,
+                    graph: &graph,
+                    dataset: &dataset,
+                    watch,
+                },
+            )
+        };
         // Whatever breaks in one trial costs that trial alone.
         let outcome = catch_unwind(AssertUnwindSafe(training))
             .unwrap_or_else(|panic| Ok(Err(format!("crashed: {}", message(&*panic)))))?;
         cellwright_ops::buffers::clear();
         match outcome {
-            Ok(outcome) if outcome.status == cellwright_train::Status::Stopped => Err(Error::Stopped),
+            Ok(outcome) if outcome.status == cellwright_train::Status::Stopped => {
+                Err(Error::Stopped)
+            }
             Ok(outcome) => Ok(row(trial, outcome)),
             Err(reason) => Ok(failed(trial, reason, started)),
         }
@@ -75,23 +88,26 @@ impl Evaluator for Local {
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason is known")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason is known")
 }
 
-/// Trains on the request's device. The outer error ends the run, the inner one is the trial's.
-fn train_on(
-    request: &Request,
-    graph: &Graph,
-    dataset: &Arc<Dataset>,
-    watch: &dyn Watch,
-) -> Result<Result<Outcome, String>, Error> {
-    match request.device {
-        DeviceSpec::Cpu => train(&Cpu::default(), request, graph, dataset, watch),
+/// Does something on a device, generic over its type.
+trait OnDevice {
+    type Output;
+    fn on<D: Kernels>(self, device: &D) -> Result<Self::Output, Error>;
+}
+
+/// Opens a device.
+fn with_device<W: OnDevice>(spec: DeviceSpec, work: W) -> Result<W::Output, Error> {
+    match spec {
+        DeviceSpec::Cpu => work.on(&Cpu::default()),
         #[cfg(feature = "cuda")]
         DeviceSpec::Cuda(ordinal) => {
-            let device = dfdx::tensor::Cuda::try_build(ordinal, request.training.seed)
-                .map_err(|error| Error::Device(format!("cuda:{ordinal} cannot be used: {error:?}")))?;
-            train(&device, request, graph, dataset, watch)
+            let device = dfdx::tensor::Cuda::try_build(ordinal, 0).map_err(|error| {
+                Error::Device(format!("cuda:{ordinal} cannot be used: {error:?}"))
+            })?;
+            work.on(&device)
         }
         #[cfg(not(feature = "cuda"))]
         DeviceSpec::Cuda(_) => Err(Error::Device(
@@ -100,23 +116,62 @@ fn train_on(
     }
 }
 
-fn train<D: Kernels>(
-    device: &D,
-    request: &Request,
+/// Times a training step of a network on a device.
+///
+/// # Errors
+/// [`Error::Device`] when the device is not there, [`Error::Train`].
+pub fn profile(
     graph: &Graph,
-    dataset: &Arc<Dataset>,
-    watch: &dyn Watch,
-) -> Result<Result<Outcome, String>, Error> {
-    let files = Files { weights: request.weights.clone(), ..Files::default() };
-    let mut observer = Watched(watch);
-    let outcome = cellwright_train::train(graph, dataset, &request.training, device, &mut observer, &files);
-    match outcome {
-        Ok(outcome) => Ok(Ok(outcome)),
-        // What concerns the network is the trial's; what concerns settings or images is everyone's.
-        Err(error @ (cellwright_train::Error::Network(_) | cellwright_train::Error::Operation(_))) => {
-            Ok(Err(error.to_string()))
+    batch: usize,
+    steps: usize,
+    device: DeviceSpec,
+) -> Result<Profile, Error> {
+    struct Profiled<'p>(&'p Graph, usize, usize);
+    impl OnDevice for Profiled<'_> {
+        type Output = Profile;
+        fn on<D: Kernels>(self, device: &D) -> Result<Profile, Error> {
+            Ok(cellwright_train::profile(self.0, self.1, self.2, device)?)
         }
-        Err(error) => Err(error.into()),
+    }
+    with_device(device, Profiled(graph, batch, steps))
+}
+
+/// A request on the way to being trained.
+struct Trained<'t> {
+    request: &'t Request,
+    graph: &'t Graph,
+    dataset: &'t Arc<Dataset>,
+    watch: &'t dyn Watch,
+}
+
+impl OnDevice for Trained<'_> {
+    /// The error is the trial's own.
+    type Output = Result<Outcome, String>;
+
+    fn on<D: Kernels>(self, device: &D) -> Result<Self::Output, Error> {
+        let request = self.request;
+        let files = Files {
+            weights: request.weights.clone(),
+            checkpoint: request.checkpoint.clone(),
+        };
+        let mut observer = Watched(self.watch);
+        let settings = &request.training;
+        match cellwright_train::train(
+            self.graph,
+            self.dataset,
+            settings,
+            device,
+            &mut observer,
+            &files,
+        ) {
+            Ok(outcome) => Ok(Ok(outcome)),
+            // What concerns the network is the trial's; what concerns settings or images is everyone's.
+            Err(
+                error @ (cellwright_train::Error::Network(_)
+                | cellwright_train::Error::Operation(_)),
+            ) => Ok(Err(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -125,7 +180,11 @@ struct Watched<'w>(&'w dyn Watch);
 
 impl Observer for Watched<'_> {
     fn step(&mut self, progress: cellwright_train::Progress) {
-        self.0.progress(Progress { step: progress.step, steps: progress.steps, loss: progress.loss });
+        self.0.progress(Progress {
+            step: progress.step,
+            steps: progress.steps,
+            loss: progress.loss,
+        });
     }
 
     fn stopped(&self) -> bool {
@@ -144,9 +203,17 @@ fn row(trial: Trial, outcome: Outcome) -> Row {
     };
     let id = trial.id;
     Row {
-        curve: outcome.curve.iter().map(|record| point(id, record)).collect(),
+        curve: outcome
+            .curve
+            .iter()
+            .map(|record| point(id, record))
+            .collect(),
         trial: Trial {
-            status: if reason.is_none() { Status::Done } else { Status::Failed },
+            status: if reason.is_none() {
+                Status::Done
+            } else {
+                Status::Failed
+            },
             reason,
             train_images: outcome.train_images,
             steps: outcome.steps,

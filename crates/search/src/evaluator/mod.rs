@@ -18,7 +18,7 @@ mod process;
 mod row;
 mod worker;
 
-pub use local::Local;
+pub use local::{Local, profile};
 pub use process::Processes;
 pub use worker::serve;
 
@@ -50,6 +50,8 @@ pub struct Request {
     pub threads: usize,
     /// Where the trained weights go, if anywhere.
     pub weights: Option<PathBuf>,
+    /// Where the training's state is kept after each epoch, and read from, if anywhere.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// What an evaluation gives: the trial's row and its learning curve.

@@ -124,7 +124,10 @@ impl Worker {
             .map_err(|error| Error::Worker(format!("cannot write a request: {error}")))?;
         line.push(b'\n');
         // A worker that has died is noticed by its silence, with its last words.
-        let _ = self.requests.write_all(&line).and_then(|()| self.requests.flush());
+        let _ = self
+            .requests
+            .write_all(&line)
+            .and_then(|()| self.requests.flush());
         Ok(())
     }
 
@@ -152,8 +155,14 @@ impl Worker {
 
     /// Why the process has ended, in words.
     fn post_mortem(mut self) -> String {
-        let status = self.child.wait().map_or_else(|error| error.to_string(), |it| it.to_string());
-        let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self
+            .child
+            .wait()
+            .map_or_else(|error| error.to_string(), |it| it.to_string());
+        let words = self
+            .last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match words.lines().rev().find(|line| !line.trim().is_empty()) {
             Some(line) => format!("the worker ended ({status}): {}", line.trim()),
             None if status.contains("SIGKILL") => {
@@ -170,7 +179,9 @@ impl Evaluator for Processes {
     }
 
     fn evaluate(&self, slot: usize, request: &Request, watch: &dyn Watch) -> Result<Row, Error> {
-        let mut place = self.slots[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.slots[slot]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut worker = match place.take() {
             Some(worker) => worker,
             None => self.start()?,

@@ -63,6 +63,10 @@ pub(super) fn failed(trial: Trial, reason: String, started: Instant) -> Row {
 }
 
 fn overrides(source: &SpaceSource) -> String {
-    let pairs: Vec<String> = source.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let pairs: Vec<String> = source
+        .set
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     pairs.join(" ")
 }

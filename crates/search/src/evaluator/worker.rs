@@ -33,7 +33,8 @@ pub fn serve(input: impl BufRead, output: impl Write + Send) -> Result<(), Error
     let output = Mutex::new(output);
     let local = Local::new();
     for line in input.lines() {
-        let line = line.map_err(|error| Error::Worker(format!("cannot read a request: {error}")))?;
+        let line =
+            line.map_err(|error| Error::Worker(format!("cannot read a request: {error}")))?;
         let request: Request = serde_json::from_str(&line)
             .map_err(|error| Error::Worker(format!("cannot understand a request: {error}")))?;
         let watch = Lines {
@@ -54,7 +55,9 @@ fn write_line<W: Write>(output: &Mutex<W>, reply: &Reply) -> Result<(), Error> {
     let broken = |error: &dyn std::fmt::Display| Error::Worker(format!("cannot answer: {error}"));
     let mut line = serde_json::to_vec(reply).map_err(|error| broken(&error))?;
     line.push(b'\n');
-    let mut output = output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut output = output
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     output
         .write_all(&line)
         .and_then(|()| output.flush())
@@ -71,7 +74,10 @@ struct Lines<'a, W> {
 
 impl<W: Write + Send> Watch for Lines<'_, W> {
     fn progress(&self, progress: Progress) {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self
+            .last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.is_some_and(|last| last.elapsed() < PROGRESS_INTERVAL) {
             return;
         }

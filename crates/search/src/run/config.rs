@@ -108,10 +108,7 @@ impl std::str::FromStr for DeviceSpec {
         match text.split_once(':') {
             None if text == "cpu" => Ok(DeviceSpec::Cpu),
             None if text == "cuda" => Ok(DeviceSpec::Cuda(0)),
-            Some(("cuda", ordinal)) => ordinal
-                .parse()
-                .map(DeviceSpec::Cuda)
-                .map_err(|_| wrong()),
+            Some(("cuda", ordinal)) => ordinal.parse().map(DeviceSpec::Cuda).map_err(|_| wrong()),
             _ => Err(wrong()),
         }
     }
@@ -153,8 +150,13 @@ impl SpaceSource {
     /// # Errors
     /// [`Error::Space`] with all that is wrong in it, each with its place.
     pub fn space(&self) -> Result<Space, Error> {
-        Space::parse(&self.text, &self.path, &self.set, cellwright_graph::vocabulary())
-            .map_err(|errors| Error::Space(Box::new(errors)))
+        Space::parse(
+            &self.text,
+            &self.path,
+            &self.set,
+            cellwright_graph::vocabulary(),
+        )
+        .map_err(|errors| Error::Space(Box::new(errors)))
     }
 
     /// One architecture of this space as a graph, for images of a shape and a number of classes.
@@ -170,7 +172,12 @@ impl SpaceSource {
 ///
 /// # Errors
 /// [`Error::Graph`] when its shapes cannot match.
-pub fn build(space: &Space, choices: &Choices, input: Shape, classes: usize) -> Result<Graph, Error> {
+pub fn build(
+    space: &Space,
+    choices: &Choices,
+    input: Shape,
+    classes: usize,
+) -> Result<Graph, Error> {
     Graph::build(space, choices, input, classes).map_err(|error| Error::Graph(Box::new(error)))
 }
 

@@ -19,8 +19,14 @@ pub struct Picked<T> {
 pub fn pick_device() -> Picked<DeviceSpec> {
     #[cfg(feature = "cuda")]
     return match crate::evaluator::cuda_available() {
-        Ok(()) => Picked { value: DeviceSpec::Cuda(0), why: "a CUDA device is there".to_owned() },
-        Err(reason) => Picked { value: DeviceSpec::Cpu, why: reason },
+        Ok(()) => Picked {
+            value: DeviceSpec::Cuda(0),
+            why: "a CUDA device is there".to_owned(),
+        },
+        Err(reason) => Picked {
+            value: DeviceSpec::Cpu,
+            why: reason,
+        },
     };
     #[cfg(not(feature = "cuda"))]
     Picked {
@@ -34,11 +40,7 @@ pub fn pick_device() -> Picked<DeviceSpec> {
 ///
 /// `told` is called with the name of what is about to be fetched, and with how far it is.
 #[must_use]
-pub fn pick_dataset(
-    device: DeviceSpec,
-    root: &Path,
-    told: &mut dyn FnMut(&str),
-) -> Picked<String> {
+pub fn pick_dataset(device: DeviceSpec, root: &Path, told: &mut dyn FnMut(&str)) -> Picked<String> {
     let (wanted, why) = match device {
         DeviceSpec::Cpu => ("fashion-mnist", "small enough for a CPU"),
         DeviceSpec::Cuda(_) => ("cifar10", "the usual one for a GPU"),

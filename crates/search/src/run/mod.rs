@@ -14,6 +14,7 @@ mod config;
 mod defaults;
 mod queue;
 
+pub use cellwright_train::Settings;
 pub use config::{
     DatasetConfig, DeviceSpec, MachineConfig, RunConfig, SearchConfig, SpaceSource, VERSION, build,
 };
@@ -91,7 +92,13 @@ pub fn run(
 }
 
 /// Evaluates requests on one slot and writes their rows, until the queue ends.
-fn serve(slot: usize, queue: &Queue, folder: &Folder, evaluator: &dyn Evaluator, watch: &dyn RunWatch) {
+fn serve(
+    slot: usize,
+    queue: &Queue,
+    folder: &Folder,
+    evaluator: &dyn Evaluator,
+    watch: &dyn RunWatch,
+) {
     while let Some(request) = queue.next() {
         if watch.stopped() {
             queue.done(Err(Error::Stopped));
@@ -138,7 +145,14 @@ fn baselines(config: &RunConfig, input: Shape, classes: usize) -> Result<Vec<Req
         }
         let choices = Choices::default();
         build(&space, &choices, input, classes)?;
-        Ok(request(config, Kind::Baseline, id as u32, source, choices, (input, classes)))
+        Ok(request(
+            config,
+            Kind::Baseline,
+            id as u32,
+            source,
+            choices,
+            (input, classes),
+        ))
     };
     config.baselines.iter().enumerate().map(request).collect()
 }
@@ -156,7 +170,11 @@ fn request(
         kind,
         space: space.clone(),
         choices,
-        strategy: if kind == Kind::Search { config.search.strategy.clone() } else { String::new() },
+        strategy: if kind == Kind::Search {
+            config.search.strategy.clone()
+        } else {
+            String::new()
+        },
         dataset: config.dataset.clone(),
         input,
         classes,
@@ -164,6 +182,7 @@ fn request(
         device: config.machine.device,
         threads: config.machine.threads,
         weights: None,
+        checkpoint: None,
     }
 }
 
@@ -198,7 +217,10 @@ impl<'a> Search<'a> {
         classes: usize,
         trials: &[Trial],
     ) -> Result<Self, Error> {
-        let earlier = trials.iter().filter(|it| it.kind == Kind::Search).map(|it| (it.id, it.clone()));
+        let earlier = trials
+            .iter()
+            .filter(|it| it.kind == Kind::Search)
+            .map(|it| (it.id, it.clone()));
         Ok(Search {
             config,
             space,
@@ -209,7 +231,10 @@ impl<'a> Search<'a> {
             earlier: earlier.collect(),
             rewards: HashMap::new(),
             next_id: config.baselines.len() as u32,
-            end_id: config.search.trials.saturating_add(config.baselines.len() as u32),
+            end_id: config
+                .search
+                .trials
+                .saturating_add(config.baselines.len() as u32),
         })
     }
 
@@ -249,7 +274,11 @@ impl<'a> Search<'a> {
         let mut complete = true;
         for asked in batch {
             let known = self.rewards.contains_key(&asked.identity);
-            if known || waiting.iter().any(|(identity, _)| identity == &asked.identity) {
+            if known
+                || waiting
+                    .iter()
+                    .any(|(identity, _)| identity == &asked.identity)
+            {
                 continue;
             }
             if self.next_id == self.end_id {
@@ -264,14 +293,17 @@ impl<'a> Search<'a> {
             }
         }
         let count = waiting.len();
-        let identities: HashMap<u32, String> =
-            waiting.iter().map(|(identity, request)| (request.id, identity.clone())).collect();
+        let identities: HashMap<u32, String> = waiting
+            .iter()
+            .map(|(identity, request)| (request.id, identity.clone()))
+            .collect();
         queue.push(waiting.into_iter().map(|(_, request)| request));
         for row in queue.wait(Kind::Search, count)? {
             if row.trial.kind == Kind::Search
                 && let Some(identity) = identities.get(&row.trial.id)
             {
-                self.rewards.insert(identity.clone(), self.objective.reward(&row.trial));
+                self.rewards
+                    .insert(identity.clone(), self.objective.reward(&row.trial));
             }
         }
         Ok(complete)
@@ -280,7 +312,14 @@ impl<'a> Search<'a> {
     fn request(&self, id: u32, asked: &Asked) -> Request {
         let images = (self.input, self.classes);
         let choices = asked.choices.clone();
-        request(self.config, Kind::Search, id, &self.config.space, choices, images)
+        request(
+            self.config,
+            Kind::Search,
+            id,
+            &self.config.space,
+            choices,
+            images,
+        )
     }
 
     /// Takes a row of an earlier process instead of evaluating again.
@@ -288,7 +327,8 @@ impl<'a> Search<'a> {
         if trial.choices != asked.choices.to_string() {
             return Err(Error::Diverged { id: trial.id });
         }
-        self.rewards.insert(asked.identity.clone(), self.objective.reward(trial));
+        self.rewards
+            .insert(asked.identity.clone(), self.objective.reward(trial));
         Ok(())
     }
 

@@ -61,7 +61,10 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -83,7 +86,12 @@ impl Queue {
     /// The error that ended the queue.
     pub fn wait(&self, kind: Kind, enough: usize) -> Result<Vec<Row>, Error> {
         self.wait_until(|state| {
-            state.rows.iter().filter(|row| row.trial.kind == kind).count() >= enough
+            state
+                .rows
+                .iter()
+                .filter(|row| row.trial.kind == kind)
+                .count()
+                >= enough
         })
     }
 
@@ -115,7 +123,10 @@ impl Queue {
             if enough(&state) {
                 return Ok(std::mem::take(&mut state.rows));
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -59,9 +59,11 @@ impl Best {
 type Make = fn(&Space, u64) -> Result<Box<dyn Strategy>, Error>;
 
 /// All strategies: name, what it is, how it is made.
-const STRATEGIES: &[(&str, &str, Make)] = &[
-    ("random", "each decision uniform over its options", random::make),
-];
+const STRATEGIES: &[(&str, &str, Make)] = &[(
+    "random",
+    "each decision uniform over its options",
+    random::make,
+)];
 
 /// The strategy where none is named.
 pub const DEFAULT: &str = "random";
@@ -84,6 +86,9 @@ pub fn list() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub fn create(name: &str, space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
     match STRATEGIES.iter().find(|(it, ..)| *it == name) {
         Some((.., make)) => make(space, seed),
-        None => Err(Error::Strategy { name: name.to_owned(), known: names().join(", ") }),
+        None => Err(Error::Strategy {
+            name: name.to_owned(),
+            known: names().join(", "),
+        }),
     }
 }

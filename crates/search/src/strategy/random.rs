@@ -28,7 +28,9 @@ pub(super) fn make(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error>
 
 impl Strategy for Random {
     fn ask(&mut self) -> Vec<Choices> {
-        (0..BATCH).map(|_| self.space.sample(&mut self.rng)).collect()
+        (0..BATCH)
+            .map(|_| self.space.sample(&mut self.rng))
+            .collect()
     }
 
     fn tell(&mut self, told: &[(Choices, Option<f64>)]) -> Result<(), Error> {

@@ -1,0 +1,138 @@
+//! `cellwright inspect`: what an architecture is made of, and what it costs.
+
+use anyhow::Result;
+use cellwright_graph::Graph;
+use serde::Serialize;
+
+use crate::options::{ImageFlags, SpaceFlags, Which};
+use crate::output::{print, print_json, right, short, table, thousands};
+
+/// Flags of `inspect`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    space: SpaceFlags,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    images: ImageFlags,
+    /// Batch size for the memory of a training step
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// The graph of layers with all their settings, as JSON, for other programs
+    #[arg(long, conflicts_with = "json")]
+    graph: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    choices: String,
+    architecture: String,
+    identity: String,
+    params: u64,
+    macs: u64,
+    flops: u64,
+    activation_bytes: u64,
+    batch: u32,
+    /// Channels, height, width.
+    input: [usize; 3],
+    classes: usize,
+    receptive_field: [usize; 2],
+    layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    inputs: Vec<String>,
+    /// Channels, height, width.
+    output: [usize; 3],
+    params: u64,
+    macs: u64,
+}
+
+/// Shows one architecture.
+pub fn run(args: Args) -> Result<()> {
+    let space = args.space.source()?.space()?;
+    let choices = args.which.choices(&space)?;
+    let graph = args.images.graph(&space, &choices)?;
+    if args.graph {
+        return print_json(&graph);
+    }
+    let report = Report {
+        name: space.name().to_owned(),
+        choices: choices.to_string(),
+        architecture: space.notation(&choices),
+        identity: graph.identity(),
+        params: graph.params(),
+        macs: graph.macs(),
+        flops: 2 * graph.macs(),
+        activation_bytes: graph.activation_bytes(args.batch as usize),
+        batch: args.batch,
+        input: [graph.input.channels, graph.input.height, graph.input.width],
+        classes: graph.classes,
+        receptive_field: graph.receptive_field(),
+        layers: layers(&graph),
+    };
+    if args.json {
+        print_json(&report)
+    } else {
+        show(&report)
+    }
+}
+
+fn layers(graph: &Graph) -> Vec<Layer> {
+    let layer = |(id, node): (usize, &cellwright_graph::Node)| Layer {
+        name: node.name.clone(),
+        op: node.layer.op(),
+        inputs: node
+            .inputs
+            .iter()
+            .map(|&input| graph.nodes[input].name.clone())
+            .collect(),
+        output: [node.shape.channels, node.shape.height, node.shape.width],
+        params: graph.node_params(id),
+        macs: graph.node_macs(id),
+    };
+    graph.nodes.iter().enumerate().map(layer).collect()
+}
+
+fn show(report: &Report) -> Result<()> {
+    let mut layers = table(&["layer", "op", "output", "parameters", "MACs"]);
+    for layer in &report.layers {
+        let [channels, height, width] = layer.output;
+        layers.add_row([
+            layer.name.clone(),
+            layer.op.to_owned(),
+            format!("{channels}x{height}x{width}"),
+            thousands(layer.params),
+            thousands(layer.macs),
+        ]);
+    }
+    right(&mut layers, &[3, 4]);
+    print(layers)?;
+    let [channels, height, width] = report.input;
+    print(format!(
+        "\n{}  {}x{}x{}, {} classes\n  architecture     {}\n  parameters       {}\n  MACs             {} ({}) an image\n  FLOPs            {} ({})\n  activations      {}B for a training step of {} images\n  receptive field  {}x{}",
+        report.name,
+        channels,
+        height,
+        width,
+        report.classes,
+        report.architecture,
+        thousands(report.params),
+        thousands(report.macs),
+        short(report.macs),
+        thousands(report.flops),
+        short(report.flops),
+        short(report.activation_bytes),
+        report.batch,
+        report.receptive_field[0],
+        report.receptive_field[1],
+    ))
+}

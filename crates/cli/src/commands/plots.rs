@@ -1,0 +1,70 @@
+//! `cellwright plots`: charts and report, from the tables alone.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cellwright_ledger::Run;
+
+use crate::output::print;
+
+/// Flags of `plots`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folders of runs (default: the newest in results)
+    #[arg(value_name = "RUN")]
+    runs: Vec<PathBuf>,
+}
+
+/// Draws the report of the runs into the first one's folder.
+pub fn run(args: Args) -> Result<()> {
+    let folders = if args.runs.is_empty() {
+        vec![newest(Path::new("results"))?]
+    } else {
+        args.runs
+    };
+    let runs = folders
+        .iter()
+        .map(Run::open)
+        .collect::<Result<Vec<_>, _>>()?;
+    draw(&runs)
+}
+
+/// Draws the report into the first run's folder and says where it is.
+pub fn draw(runs: &[Run]) -> Result<()> {
+    let page = draw_quietly(runs)?;
+    print(format!("report: {}", page.display()))
+}
+
+/// Draws the report; the path of its page.
+pub fn draw_quietly(runs: &[Run]) -> Result<PathBuf> {
+    let folder = runs.first().map(Run::report).context("no run is named")?;
+    let written = cellwright_report::write(runs, &folder)?;
+    for warning in &written.warnings {
+        crate::output::warn(warning);
+    }
+    Ok(written.page)
+}
+
+/// The folder of the run that was begun last.
+fn newest(results: &Path) -> Result<PathBuf> {
+    let begun = |folder: &PathBuf| {
+        folder
+            .join("run.toml")
+            .metadata()
+            .and_then(|it| it.modified())
+            .ok()
+    };
+    let folders = std::fs::read_dir(results)
+        .with_context(|| format!("cannot list {}; name a run's folder", results.display()))?;
+    folders
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|folder| begun(folder).is_some())
+        .max_by_key(begun)
+        .with_context(|| {
+            format!(
+                "no runs in {}: start one with `just search`",
+                results.display()
+            )
+        })
+}

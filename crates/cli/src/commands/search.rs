@@ -1,0 +1,293 @@
+//! `cellwright search`: a run from beginning to end, or from where it was stopped.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cellwright_graph::Shape;
+use cellwright_ledger::{Kind, Run};
+use cellwright_search::evaluator::{Evaluator, Local, Processes};
+use cellwright_search::run::{
+    DatasetConfig, DeviceSpec, Ending, MachineConfig, RunConfig, SearchConfig, SpaceSource, VERSION,
+};
+use cellwright_search::strategy;
+
+use crate::commands::plots;
+use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags};
+use crate::output::{note, print, print_json};
+use crate::progress::{Bars, stop_on_interrupt};
+use crate::standings;
+
+/// Flags of `search`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The space file (default: NASNet's cells, sized for the device)
+    #[arg(long, value_name = "FILE")]
+    space: Option<PathBuf>,
+    #[command(flatten)]
+    set: Set,
+    #[command(flatten)]
+    data: DataFlags,
+    /// How architectures are chosen
+    #[arg(long, value_name = "NAME", default_value = strategy::DEFAULT, value_parser = strategy_names())]
+    strategy: String,
+    /// How many architectures are trained
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    trials: Option<u32>,
+    #[command(flatten)]
+    training: TrainingFlags,
+    /// The seed of the whole run
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceFlag,
+    /// Trials under way at a time, each in a process of its own
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+    /// Threads of each trial (default: the machine's cores divided by the workers)
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Networks to train beside, with the same settings (default: VGG, GoogLeNet and ResNet where no
+    /// space is named, else none)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    baselines: Option<Vec<PathBuf>>,
+    /// The run's folder (default: a new one in results)
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Repeat the run that a run.toml describes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["space", "set", "dataset", "baselines"])]
+    config: Option<PathBuf>,
+    /// Go on with a run that was stopped
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["space", "set", "dataset", "baselines", "out", "config", "seed", "strategy", "training"])]
+    resume: Option<PathBuf>,
+    /// One JSON object a trial, and no table
+    #[arg(long)]
+    json: bool,
+}
+
+fn strategy_names() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(strategy::names())
+}
+
+/// The space of a search where none is named.
+const DEFAULT_SPACE: &str = "search-spaces/nasnet.toml";
+/// The baselines of such a search.
+const DEFAULT_BASELINES: [&str; 3] = [
+    "search-spaces/baselines/vgg16.toml",
+    "search-spaces/baselines/googlenet.toml",
+    "search-spaces/baselines/resnet18.toml",
+];
+
+/// Runs the search and shows what it found.
+pub fn run(args: Args) -> Result<()> {
+    stop_on_interrupt()?;
+    let (config, folder) = open(&args)?;
+    let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
+    let input = Shape {
+        height: dataset.train.height,
+        width: dataset.train.width,
+        channels: dataset.train.channels,
+    };
+    let classes = dataset.classes.len();
+    let evaluator = evaluator(&config.machine)?;
+    let done = folder.trials()?.rows.len() as u64;
+    let all = u64::from(config.search.trials) + config.baselines.len() as u64;
+    let bars = Bars::new(all, done, evaluator.slots(), args.json);
+    let ending = cellwright_search::run::run(&config, input, classes, &folder, &*evaluator, &bars);
+    bars.clear();
+    finish(ending?, &config, &folder, args.json)
+}
+
+/// The run that the flags mean: a new one, one repeated from its run.toml, or one to go on with.
+fn open(args: &Args) -> Result<(RunConfig, Run)> {
+    if let Some(folder) = &args.resume {
+        return resume(args, folder);
+    }
+    let mut config = match &args.config {
+        Some(path) => RunConfig::load(path)?,
+        None => fresh(args)?,
+    };
+    config
+        .training
+        .check()
+        .map_err(cellwright_search::Error::from)?;
+    let out = args.out.clone().map_or_else(|| free_folder(&config), Ok)?;
+    if let Some(trials) = args.trials {
+        config.search.trials = trials;
+    }
+    let folder = Run::create(out, &config.to_toml()?)?;
+    note(format!("run folder: {}", folder.folder().display()));
+    Ok((config, folder))
+}
+
+fn resume(args: &Args, folder: &Path) -> Result<(RunConfig, Run)> {
+    let folder = Run::open(folder)?;
+    let mut config = RunConfig::parse(&folder.settings_text()?, &folder.settings_path())?;
+    if let Some(trials) = args.trials {
+        config.search.trials = trials;
+    }
+    note(format!(
+        "going on with {}: {} rows are there",
+        folder.folder().display(),
+        folder.trials()?.rows.len()
+    ));
+    Ok((config, folder))
+}
+
+/// The run that the flags describe, with what they leave open picked and told.
+fn fresh(args: &Args) -> Result<RunConfig> {
+    let device = args.device.resolve_and_tell();
+    let dataset = args.data.name(device);
+    let (space, baselines) = spaces(args, device)?;
+    let (workers, threads) = share(args, device);
+    Ok(RunConfig {
+        version: VERSION,
+        search: SearchConfig {
+            strategy: args.strategy.clone(),
+            trials: args.trials.unwrap_or(DEFAULT_TRIALS),
+            seed: args.seed,
+        },
+        training: args.training.short_settings(device, args.seed),
+        dataset: DatasetConfig {
+            name: dataset,
+            root: args.data.root.clone(),
+        },
+        machine: MachineConfig {
+            device,
+            workers,
+            threads,
+        },
+        space,
+        baselines,
+    })
+}
+
+/// Trials of a search where no number is said.
+const DEFAULT_TRIALS: u32 = 12;
+
+/// The space and the baselines. Where no space is named, NASNet and the baselines in a size that
+/// suits the device.
+fn spaces(args: &Args, device: DeviceSpec) -> Result<(SpaceSource, Vec<SpaceSource>)> {
+    let read = |path: &Path, set: &[(String, String)]| SpaceSource::read(path, set);
+    let named = |paths: &[PathBuf]| {
+        paths
+            .iter()
+            .map(|path| read(path, &[]))
+            .collect::<Result<_, _>>()
+    };
+    let Some(path) = &args.space else {
+        let path = Path::new(DEFAULT_SPACE);
+        anyhow::ensure!(
+            path.exists(),
+            "{DEFAULT_SPACE} is not here: name a space file with --space FILE, or start in the \
+             folder of the project"
+        );
+        let mut set = size(device, "filters=8", "filters=16");
+        set.extend_from_slice(args.set.pairs());
+        let small = size(device, "filters=16", "filters=64");
+        let baselines = match &args.baselines {
+            Some(paths) => named(paths)?,
+            None => DEFAULT_BASELINES
+                .iter()
+                .map(|path| read(Path::new(path), &small))
+                .collect::<Result<_, _>>()?,
+        };
+        return Ok((read(path, &set)?, baselines));
+    };
+    let baselines = args.baselines.as_deref().map_or(Ok(Vec::new()), named)?;
+    Ok((read(path, args.set.pairs())?, baselines))
+}
+
+fn size(device: DeviceSpec, cpu: &str, cuda: &str) -> Vec<(String, String)> {
+    let text = if device == DeviceSpec::Cpu { cpu } else { cuda };
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
+        .collect()
+}
+
+/// Workers and the threads of each: on a CPU one trial a core, since candidates side by side use the
+/// cores better than threads within a step; on a GPU one.
+fn share(args: &Args, device: DeviceSpec) -> (usize, usize) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = args.workers.map_or(
+        if device == DeviceSpec::Cpu { cores } else { 1 },
+        |workers| workers as usize,
+    );
+    let threads = args
+        .threads
+        .map_or((cores / workers).max(1), |threads| threads as usize);
+    (workers, threads)
+}
+
+/// A folder in results that is not there yet: space, data set and a number.
+fn free_folder(config: &RunConfig) -> Result<PathBuf> {
+    let plain = |text: &str| {
+        text.replace(|it: char| !it.is_ascii_alphanumeric(), "-")
+            .to_lowercase()
+    };
+    let space = config
+        .space
+        .path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let dataset = Path::new(&config.dataset.name)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let name = format!("{}-{}", plain(&space), plain(&dataset));
+    (1..u32::MAX)
+        .map(|number| Path::new("results").join(format!("{name}-{number}")))
+        .find(|folder| !folder.exists())
+        .context("every run folder that could be new is taken; name one with --out DIR")
+}
+
+fn evaluator(machine: &MachineConfig) -> Result<Box<dyn Evaluator>> {
+    if machine.workers == 1 {
+        return Ok(Box::new(Local::new()));
+    }
+    let program = std::env::current_exe().context("cannot find this program to start workers")?;
+    Ok(Box::new(Processes::new(
+        program,
+        vec!["worker".into()],
+        machine.workers,
+    )))
+}
+
+/// Shows the table, draws the report, and says how to go on.
+fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Result<()> {
+    let rows = folder.trials()?;
+    for skipped in &rows.skipped {
+        crate::output::warn(skipped);
+    }
+    if json {
+        rows.rows.iter().try_for_each(print_json)?;
+    } else if !rows.rows.is_empty() {
+        print(standings::table(&rows.rows))?;
+    }
+    if !rows.rows.is_empty() {
+        let run = std::slice::from_ref(folder);
+        if json {
+            plots::draw_quietly(run).map(drop)?
+        } else {
+            plots::draw(run)?
+        }
+    }
+    let here = folder.folder().display();
+    match ending {
+        Ending::Complete => {}
+        Ending::Exhausted => note(format!(
+            "the space has no further distinct architecture: {} trials of {}",
+            rows.rows
+                .iter()
+                .filter(|row| row.kind == Kind::Search)
+                .count(),
+            config.search.trials
+        )),
+        Ending::Stopped => {
+            anyhow::bail!("stopped; go on with:\n  cellwright search --resume {here}")
+        }
+    }
+    Ok(())
+}

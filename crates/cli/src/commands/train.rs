@@ -1,0 +1,189 @@
+//! `cellwright train`: one architecture or baseline, trained and evaluated on the test part.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cellwright_graph::Shape;
+use cellwright_ledger::{Kind, Run, Status, Trial};
+use cellwright_search::evaluator::{Evaluator, Local, Progress, Request, Watch};
+use cellwright_search::run::{DatasetConfig, RunConfig, SpaceSource};
+use cellwright_space::Choices;
+use indicatif::ProgressBar;
+
+use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags, Which};
+use crate::output::{Usage, print, print_json, short, thousands};
+use crate::progress::{self, stop_on_interrupt};
+
+/// Flags of `train`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A space file
+    #[arg(value_name = "FILE", required_unless_present = "trial")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    set: Set,
+    #[command(flatten)]
+    which: Which,
+    /// The architecture of a run's trial: its folder, #, its number
+    #[arg(long, value_name = "RUN#ID", conflicts_with_all = ["file", "set", "which"])]
+    trial: Option<String>,
+    #[command(flatten)]
+    data: DataFlags,
+    #[command(flatten)]
+    training: TrainingFlags,
+    /// The seed of weights, order and augmentation
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    training_seed: u64,
+    #[command(flatten)]
+    device: DeviceFlag,
+    /// Threads (default: the machine's cores)
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Where the trained weights go, as safetensors
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// A file with the training's state after each epoch; where it is there, the training goes on from it
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// One JSON object: the row of the trial
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains and shows what came of it.
+pub fn run(args: Args) -> Result<()> {
+    stop_on_interrupt()?;
+    let (source, choices) = architecture(&args)?;
+    let device = args.device.resolve();
+    let dataset = DatasetConfig {
+        name: args.data.name(device),
+        root: args.data.root.clone(),
+    };
+    let local = Local::new();
+    let images = local.dataset(&dataset)?;
+    let request = Request {
+        id: 0,
+        kind: Kind::Baseline,
+        space: source,
+        choices,
+        strategy: String::new(),
+        input: Shape {
+            height: images.train.height,
+            width: images.train.width,
+            channels: images.train.channels,
+        },
+        classes: images.classes.len(),
+        training: args.training.settings(args.training_seed),
+        dataset,
+        device,
+        threads: args.threads.unwrap_or(0) as usize,
+        weights: args.save.clone(),
+        checkpoint: args.checkpoint.clone(),
+    };
+    drop(images);
+    let bar = Bar::new(args.json);
+    let row = local.evaluate(0, &request, &bar)?;
+    bar.0.finish_and_clear();
+    let trial = row.trial;
+    if trial.status == Status::Failed {
+        anyhow::bail!(trial.reason.unwrap_or_else(|| "it failed".to_owned()));
+    }
+    if args.json {
+        print_json(&Trial {
+            graph: None,
+            ..trial
+        })
+    } else {
+        show(&trial)
+    }
+}
+
+/// The space and choices that the flags name.
+fn architecture(args: &Args) -> Result<(SpaceSource, Choices)> {
+    if let Some(name) = &args.trial {
+        return of_run(name);
+    }
+    let file = args.file.as_deref().unwrap_or(Path::new(""));
+    let source = SpaceSource::read(file, args.set.pairs())?;
+    let choices = args.which.choices(&source.space()?)?;
+    Ok((source, choices))
+}
+
+fn of_run(name: &str) -> Result<(SpaceSource, Choices)> {
+    let wrong = || {
+        Usage(format!(
+            "--trial {name}: write a run's folder, # and a trial's number: results/nasnet-1#7"
+        ))
+    };
+    let (folder, id) = name.rsplit_once('#').ok_or_else(wrong)?;
+    let id: u32 = id.parse().map_err(|_| wrong())?;
+    let run = Run::open(folder)?;
+    let trials = run.trials()?.rows;
+    let trial = trials
+        .iter()
+        .find(|trial| trial.id == id)
+        .with_context(|| format!("{folder} has no trial {id}; it has {}", trials.len()))?;
+    let config = RunConfig::parse(&run.settings_text()?, &run.settings_path())?;
+    let source = match trial.kind {
+        Kind::Baseline => config.baselines.get(id as usize).cloned(),
+        _ => Some(config.space),
+    };
+    let source = source
+        .with_context(|| format!("{folder}: its run.toml does not have the space of trial {id}"))?;
+    Ok((
+        source,
+        trial
+            .choices
+            .parse()
+            .map_err(|error| Usage(format!("{error}")))?,
+    ))
+}
+
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(quiet: bool) -> Self {
+        let bar = if quiet {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(1)
+        };
+        bar.set_style(progress::style(
+            "{bar:32.cyan} {percent:>3} %  {elapsed} gone, {eta} left  {msg}",
+        ));
+        Bar(bar)
+    }
+}
+
+impl Watch for Bar {
+    fn progress(&self, progress: Progress) {
+        self.0.set_length(progress.steps);
+        self.0.set_position(progress.step);
+        self.0.set_message(format!("loss {:.3}", progress.loss));
+    }
+
+    fn stopped(&self) -> bool {
+        progress::stopped()
+    }
+}
+
+fn show(trial: &Trial) -> Result<()> {
+    let percent = |fraction: Option<f64>| {
+        fraction.map_or("–".to_owned(), |it| format!("{:.2} %", 100.0 * it))
+    };
+    print(format!(
+        "{} on {}, {} epochs of {} images\n  test accuracy        {} (top 5: {})\n  validation accuracy  {}\n  parameters           \
+         {}\n  MACs                 {} an image\n  training             {:.1} s, {:.0} images/s",
+        trial.space,
+        trial.dataset,
+        trial.epochs,
+        thousands(trial.train_images),
+        percent(trial.test_top1),
+        percent(trial.test_top5),
+        percent(trial.valid_top1),
+        thousands(trial.params),
+        short(trial.macs),
+        trial.train_seconds.unwrap_or(0.0),
+        trial.images_per_second.unwrap_or(0.0),
+    ))
+}

@@ -1,0 +1,67 @@
+//! `cellwright validate`: checks space files, without training anything.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use cellwright_search::run::SpaceSource;
+use serde::Serialize;
+
+use crate::options::{ImageFlags, Set};
+use crate::output::{error, print, print_json};
+
+/// Flags of `validate`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Space files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    set: Set,
+    #[command(flatten)]
+    images: ImageFlags,
+    /// One JSON object a file
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    file: PathBuf,
+    valid: bool,
+    error: Option<String>,
+}
+
+/// Checks every file, also after one has failed.
+pub fn run(args: Args) -> Result<()> {
+    let mut wrong = 0;
+    for file in &args.files {
+        let result = check(file, &args);
+        wrong += usize::from(result.is_err());
+        if args.json {
+            print_json(&Verdict {
+                file: file.clone(),
+                valid: result.is_ok(),
+                error: result.err().map(|error| format!("{error:#}")),
+            })?;
+        } else {
+            match result {
+                Ok(()) => print(format!("{}: valid", file.display()))?,
+                Err(wrong) => error(&wrong),
+            }
+        }
+    }
+    anyhow::ensure!(
+        wrong == 0,
+        "{wrong} of {} space files are wrong",
+        args.files.len()
+    );
+    Ok(())
+}
+
+/// Loads a file and builds one architecture of it.
+fn check(file: &std::path::Path, args: &Args) -> Result<()> {
+    let space = SpaceSource::read(file, args.set.pairs())?.space()?;
+    let choices = space.first();
+    args.images.graph(&space, &choices)?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! How results and errors are shown.
+
+use std::io::Write;
+
+use anyhow::Result;
+use serde::Serialize;
+
+/// A wrong use of the command: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Tells an error with its causes on stderr.
+pub fn error(error: &anyhow::Error) {
+    let mut told = error.to_string();
+    let mut text = format!("error: {told}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !told.contains(&cause) {
+            text.push_str(&format!("\n  because: {cause}"));
+            told = cause;
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Tells what is odd but does not stop anything.
+pub fn warn(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
+}
+
+/// Tells the user something that is not a result.
+pub fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// 2 for a wrong use, 1 for everything else.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() { 2 } else { 1 }
+}
+
+/// Prints text and a line end on stdout. A reader that has gone away ends the command quietly.
+pub fn print(text: impl std::fmt::Display) -> Result<()> {
+    finish(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// Prints one JSON value on a line.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    print(serde_json::to_string(value)?)
+}
+
+fn finish(result: std::io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => Ok(result?),
+    }
+}
+
+/// A number with a separator between thousands: 3,328,234.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count in the unit that suits it: 8.81 M.
+pub fn short(number: u64) -> String {
+    let number = number as f64;
+    match number {
+        n if n >= 1e9 => format!("{:.2} G", n / 1e9),
+        n if n >= 1e6 => format!("{:.2} M", n / 1e6),
+        n if n >= 1e3 => format!("{:.1} k", n / 1e3),
+        n => format!("{n}"),
+    }
+}
+
+/// A plain table: no lines but one under the head.
+pub fn table(head: &[&str]) -> comfy_table::Table {
+    use comfy_table::{LineStyle, TableStyle};
+    let line = LineStyle::none().fill('─').junction('─');
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(TableStyle::new().header_separator(line))
+        .set_header(head);
+    table
+}
+
+/// Columns to the right, for numbers.
+pub fn right(table: &mut comfy_table::Table, columns: &[usize]) {
+    for &column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(thousands(3_328_234), "3,328,234");
+        assert_eq!(thousands(12), "12");
+        assert_eq!(thousands(0), "0");
+        assert_eq!(short(8_812_345), "8.81 M");
+        assert_eq!(short(999), "999");
+    }
+}

@@ -1,0 +1,158 @@
+//! Progress on the terminal: one bar for the run, one for each trial under way. Where stderr is no
+//! terminal, a line a finished trial.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cellwright_ledger::{Kind, Status, Trial};
+use cellwright_search::evaluator::{Progress, Request, Row};
+use cellwright_search::run::RunWatch;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::short;
+
+/// Set by Ctrl-C.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Makes Ctrl-C ask for a clean stop, and a second one end the process at once.
+pub fn stop_on_interrupt() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if STOPPED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nstopping; what is finished is kept (Ctrl-C again to stop at once)"
+        );
+    })?;
+    Ok(())
+}
+
+/// Whether the user has asked to stop.
+pub fn stopped() -> bool {
+    STOPPED.load(Ordering::SeqCst)
+}
+
+/// The bars of a run.
+pub struct Bars {
+    all: MultiProgress,
+    run: ProgressBar,
+    slots: Vec<Mutex<ProgressBar>>,
+    plain: bool,
+    quiet: bool,
+}
+
+impl Bars {
+    /// Bars for a run of so many trials, of which `done` are there already. `quiet` shows nothing.
+    pub fn new(trials: u64, done: u64, slots: usize, quiet: bool) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let all = MultiProgress::new();
+        if plain || quiet {
+            all.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let run = all.add(ProgressBar::new(trials).with_position(done));
+        run.set_style(style(
+            "{prefix:<24} {bar:28.green} {pos:>5}/{len:<5} trials  {elapsed} gone, {eta} left  {msg}",
+        ));
+        run.set_prefix("run");
+        run.reset_eta();
+        run.enable_steady_tick(std::time::Duration::from_millis(500));
+        Bars {
+            slots: (0..slots)
+                .map(|_| Mutex::new(ProgressBar::hidden()))
+                .collect(),
+            all,
+            run,
+            plain,
+            quiet,
+        }
+    }
+
+    /// Takes the bars off the terminal.
+    pub fn clear(&self) {
+        for slot in &self.slots {
+            lock(slot).finish_and_clear();
+        }
+        self.run.finish_and_clear();
+    }
+
+    fn tell(&self, text: &str) {
+        if self.quiet {
+        } else if self.plain {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        } else {
+            let _ = self.all.println(text);
+        }
+    }
+}
+
+/// A bar's style.
+pub fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl RunWatch for Bars {
+    fn started(&self, slot: usize, request: &Request) {
+        let bar = self.all.add(ProgressBar::new(1));
+        bar.set_style(style(
+            "  {prefix:<22} {bar:28.cyan} {percent:>4} %            {elapsed} gone, {eta} left  {msg}",
+        ));
+        bar.set_prefix(match request.kind {
+            Kind::Search => format!("trial {}", request.id),
+            _ => request
+                .space
+                .path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+        });
+        *lock(&self.slots[slot]) = bar;
+    }
+
+    fn progress(&self, slot: usize, progress: Progress) {
+        let bar = lock(&self.slots[slot]);
+        bar.set_length(progress.steps);
+        bar.set_position(progress.step);
+        bar.set_message(format!("loss {:.3}", progress.loss));
+    }
+
+    fn finished(&self, slot: usize, row: &Row) {
+        let bar = lock(&self.slots[slot]);
+        bar.finish_and_clear();
+        self.all.remove(&bar);
+        self.run.inc(1);
+        self.tell(&line(&row.trial));
+    }
+
+    fn stopped(&self) -> bool {
+        stopped()
+    }
+}
+
+/// One line for a finished trial.
+fn line(trial: &Trial) -> String {
+    let name = match trial.kind {
+        Kind::Search => format!("trial {}", trial.id),
+        _ => trial.space.clone(),
+    };
+    let size = format!("{} params, {} MACs", short(trial.params), short(trial.macs));
+    match (trial.status, trial.valid_top1) {
+        (Status::Done, Some(accuracy)) => format!(
+            "{name:<24} validation {:>6.2} %   {size:<32} {:>6.1} s",
+            100.0 * accuracy,
+            trial.total_seconds.unwrap_or(0.0)
+        ),
+        _ => format!(
+            "{name:<24} failed: {}",
+            trial.reason.as_deref().unwrap_or("no reason is known")
+        ),
+    }
+}

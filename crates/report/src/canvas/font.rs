@@ -1,0 +1,93 @@
+//! The one typeface of all charts, carried in the binary so that they look the same on every machine.
+
+use std::sync::OnceLock;
+
+use ab_glyph::{Font, FontRef, ScaleFont};
+use plotters::style::{FontStyle, register_font};
+
+/// The family's name in SVG.
+pub(crate) const FAMILY: &str = "Roboto";
+/// What a viewer without that family falls back to.
+pub(crate) const FAMILIES: &str = "Roboto, Helvetica, Arial, sans-serif";
+
+pub(crate) const REGULAR: &[u8] = include_bytes!("../../assets/Roboto-Regular.ttf");
+pub(crate) const BOLD: &[u8] = include_bytes!("../../assets/Roboto-Bold.ttf");
+
+/// Makes the family known to plotters; any number of times.
+pub(crate) fn register() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        // The bytes are ours, and a test reads them: this cannot fail, and without it only text would be missing.
+        let _ = register_font(FAMILY, FontStyle::Normal, REGULAR);
+        let _ = register_font(FAMILY, FontStyle::Bold, BOLD);
+    });
+}
+
+/// Width of a line of text in pixels, at a font size in pixels.
+pub(crate) fn width(text: &str, size: f64, bold: bool) -> f64 {
+    let Ok(font) = FontRef::try_from_slice(if bold { BOLD } else { REGULAR }) else {
+        return text.chars().count() as f64 * size * 0.55;
+    };
+    let em = f64::from(font.units_per_em().unwrap_or(2048.0));
+    let unscaled = font.as_scaled(font.height_unscaled());
+    let units: f32 = text.chars().map(|c| unscaled.h_advance(font.glyph_id(c))).sum();
+    f64::from(units) / em * size
+}
+
+/// Splits `text` into lines that are at most `limit` wide; a single word may be wider.
+pub(crate) fn wrap(text: &str, size: f64, limit: f64) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last().cloned().unwrap_or_default();
+        let longer = if last.is_empty() { word.to_owned() } else { format!("{last} {word}") };
+        if last.is_empty() || width(&longer, size, false) <= limit {
+            lines.pop();
+            lines.push(longer);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// `text`, cut to `limit` with an ellipsis where it is wider.
+pub(crate) fn shorten(text: &str, size: f64, limit: f64) -> String {
+    if width(text, size, false) <= limit {
+        return text.to_owned();
+    }
+    let mut kept: Vec<char> = text.chars().collect();
+    while !kept.is_empty() {
+        kept.pop();
+        let short = format!("{}…", kept.iter().collect::<String>().trim_end());
+        if width(&short, size, false) <= limit {
+            return short;
+        }
+    }
+    "…".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_faces_load_and_measure() {
+        for bold in [false, true] {
+            let one = width("Accuracy", 10.0, bold);
+            assert!(one > 30.0 && one < 60.0, "{one}");
+            assert!((width("Accuracy", 20.0, bold) - 2.0 * one).abs() < 1e-3);
+        }
+        assert!(width("accuracy", 10.0, true) > width("accuracy", 10.0, false));
+    }
+
+    #[test]
+    fn long_text_is_cut_or_wrapped_to_fit() {
+        let text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|";
+        let short = shorten(text, 12.0, 100.0);
+        assert!(short.ends_with('…') && width(&short, 12.0, false) <= 100.0, "{short}");
+        assert_eq!(shorten("short", 12.0, 100.0), "short");
+        let lines = wrap("one two three four five six seven", 12.0, 80.0);
+        assert!(lines.len() > 1 && lines.iter().all(|line| width(line, 12.0, false) <= 80.0));
+        assert_eq!(lines.join(" "), "one two three four five six seven");
+    }
+}

@@ -1,0 +1,59 @@
+//! Keys beside a chart: colours with names, sizes with numbers.
+
+use plotters::style::RGBColor;
+
+use super::{Canvas, Point, Text, font, theme};
+
+const SIZE: f64 = 12.0;
+const LINE: f64 = 19.0;
+
+/// What stands before a name in a legend.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mark {
+    Disc,
+    Line,
+    Thin,
+    Dashes,
+    Cross,
+}
+
+/// A legend's heading; gives the height below it.
+pub(crate) fn heading(canvas: &mut Canvas<'_>, text: &str, (x, y): Point) -> f64 {
+    canvas.text(text, (x, y), Text::new(SIZE, theme::INK).bold());
+    y + LINE + 2.0
+}
+
+/// One line of a legend, cut to `limit` pixels; gives the height below it.
+pub(crate) fn entry(
+    canvas: &mut Canvas<'_>,
+    mark: Mark,
+    color: RGBColor,
+    text: &str,
+    (x, y): Point,
+    limit: f64,
+) -> f64 {
+    match mark {
+        Mark::Disc => canvas.disc((x + 8.0, y), 5.0, color, 0.75),
+        Mark::Line => canvas.line(&[(x, y), (x + 16.0, y)], color, 1.0, 2.6),
+        Mark::Thin => canvas.line(&[(x, y), (x + 16.0, y)], color, 0.45, 1.2),
+        Mark::Dashes => canvas.dashed(&[(x, y), (x + 16.0, y)], color, 1.6, 3.6),
+        Mark::Cross => canvas.cross((x + 8.0, y), 3.4, color),
+    }
+    let text = font::shorten(text, SIZE, limit - 24.0);
+    canvas.text(&text, (x + 24.0, y), Text::new(SIZE, theme::INK));
+    y + LINE
+}
+
+/// Circles of known size with their numbers, one below the other; gives the height below them.
+pub(crate) fn sizes(canvas: &mut Canvas<'_>, sizes: &[(f64, String)], (x, y): Point) -> f64 {
+    let widest = sizes.iter().map(|(radius, _)| *radius).fold(0.0, f64::max);
+    let mut top = y - 6.0;
+    for (radius, text) in sizes {
+        let center = (x + widest, top + radius.max(8.0));
+        canvas.disc(center, *radius, theme::MUTED, 0.22);
+        canvas.ring(center, *radius, theme::MUTED, 1.0);
+        canvas.text(text, (x + 2.0 * widest + 12.0, center.1), Text::new(SIZE, theme::INK));
+        top += 2.0 * radius.max(8.0) + 6.0;
+    }
+    top
+}

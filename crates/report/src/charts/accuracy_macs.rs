@@ -1,0 +1,237 @@
+//! Accuracy against MACs, circles sized by parameters, after Canziani, Paszke and Culurciello (2016), figure 2.
+
+use cellwright_ledger::Kind;
+use plotters::style::RGBColor;
+
+use super::{Chart, Figure};
+use crate::canvas::axes::{Axis, Panel, headline};
+use crate::canvas::labels::{self, Disc, Wish};
+use crate::canvas::legend::{self, Mark};
+use crate::canvas::scale::{Scale, round_step};
+use crate::canvas::{Anchor, Canvas, Point, Rect, Text, theme};
+use crate::data::{Data, Entry};
+use crate::numbers::{percent, percent_tick, round, short};
+
+pub(crate) const CHART: Chart = Chart {
+    file: "accuracy-macs",
+    title: "Accuracy against compute",
+    about: "A circle is a network, its area the number of parameters. Further up is more accurate, further left is \
+            cheaper. The stepped line joins the found architectures that no cheaper found one beats.",
+    draw,
+};
+
+const SIZE: (f64, f64) = (960.0, 600.0);
+const PLOT: Rect = Rect { left: 76.0, top: 96.0, right: 760.0, bottom: 536.0 };
+/// Radius of the largest network's circle.
+const LARGEST: f64 = 34.0;
+/// Radius below which a circle would not be seen.
+const SMALLEST: f64 = 2.2;
+const LABEL: f64 = 12.5;
+
+/// A network as the chart sees it.
+struct Bubble<'a> {
+    entry: &'a Entry,
+    macs: f64,
+    params: f64,
+    accuracy: f64,
+    faint: bool,
+}
+
+fn draw(data: &Data) -> Result<Vec<Figure>, String> {
+    let finalists = data.finalists();
+    let test = finalists.iter().all(|entry| entry.test.is_some());
+    let mut bubbles = bubbles(data, &finalists, test);
+    if bubbles.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Large circles first, so that small ones lie on top.
+    bubbles.sort_by(|a, b| b.params.total_cmp(&a.params));
+    let largest = bubbles.iter().map(|bubble| bubble.params).fold(1.0, f64::max);
+    let radius = |params: f64| (LARGEST * (params / largest).sqrt()).max(SMALLEST);
+    let name = if test { "Test accuracy" } else { "Validation accuracy" };
+
+    Canvas::draw(SIZE.0, SIZE.1, |canvas| {
+        headline(canvas, "Accuracy against compute", &data.setting());
+        let panel = panel(canvas, &bubbles, name);
+        front(canvas, &panel, &bubbles, data.runs.len());
+        for bubble in &bubbles {
+            circle(canvas, &panel, bubble, radius(bubble.params), data);
+        }
+        name_networks(canvas, &panel, &bubbles, &radius, data);
+        keys(canvas, data, &bubbles, &radius, largest);
+    })
+    .map(Figure::only)
+}
+
+/// The finalists, and behind them, where some were trained again, all that the search saw.
+fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubble<'a>> {
+    let bubble = |entry: &'a Entry, faint: bool| {
+        let measure = if test { entry.test } else { entry.valid }?;
+        let trial = data.trial(entry);
+        Some(Bubble {
+            entry,
+            macs: trial.macs as f64,
+            params: trial.params as f64,
+            accuracy: measure.mean,
+            faint,
+        })
+    };
+    let reranked = finalists.iter().any(|entry| entry.kind == Kind::Rerank);
+    let behind = data.entries.iter().filter(|entry| reranked && entry.kind == Kind::Search);
+    behind
+        .filter_map(|entry| bubble(entry, true))
+        .chain(finalists.iter().filter_map(|entry| bubble(entry, false)))
+        .filter(|bubble| bubble.macs > 0.0)
+        .collect()
+}
+
+fn panel(canvas: &mut Canvas<'_>, bubbles: &[Bubble<'_>], name: &str) -> Panel {
+    let macs = Scale::logarithmic(bubbles.iter().map(|bubble| bubble.macs), 0.08);
+    let accuracy = Scale::linear(bubbles.iter().map(|bubble| bubble.accuracy), 0.1).within(0.0, 1.0 + 0.02);
+    let x = Axis {
+        scale: macs,
+        name: "Multiply-accumulates for one image (FLOPs = 2 × MACs), log scale",
+        ticks: 8,
+        format: &round,
+    };
+    let y = Axis { scale: accuracy, name, ticks: 7, format: &percent_tick };
+    Panel::new(canvas, PLOT, &x, &y)
+}
+
+fn color(entry: &Entry) -> RGBColor {
+    if entry.kind == Kind::Baseline { theme::BASELINE } else { theme::series(entry.run) }
+}
+
+fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f64, data: &Data) {
+    let center = panel.at(bubble.macs, bubble.accuracy);
+    let color = color(bubble.entry);
+    canvas.disc(center, radius, color, if bubble.faint { 0.13 } else { 0.42 });
+    if !bubble.faint {
+        canvas.ring(center, radius, color, 1.2);
+        canvas.disc(center, 1.4, theme::INK, 0.8);
+    }
+    let deviation = bubble.entry.valid.and_then(|valid| valid.deviation);
+    let tip = format!(
+        "{}{}\n{} accuracy{}\n{} parameters, {} MACs",
+        data.run_prefix(bubble.entry.run),
+        bubble.entry.label,
+        percent(bubble.accuracy),
+        deviation.map_or(String::new(), |sd| format!(" (± {:.2} over {} seeds)", sd * 100.0, bubble.entry.trials.len())),
+        short(bubble.params),
+        short(bubble.macs),
+    );
+    canvas.tip(center, radius.max(5.0), tip);
+}
+
+/// The Pareto front of each run's found architectures, as steps.
+fn front(canvas: &mut Canvas<'_>, panel: &Panel, bubbles: &[Bubble<'_>], runs: usize) {
+    for run in 0..runs {
+        let found = |bubble: &&Bubble<'_>| {
+            bubble.entry.run == run && bubble.entry.kind != Kind::Baseline && !bubble.faint
+        };
+        let mut sorted: Vec<&Bubble<'_>> = bubbles.iter().filter(found).collect();
+        sorted.sort_by(|a, b| a.macs.total_cmp(&b.macs).then(b.accuracy.total_cmp(&a.accuracy)));
+        let mut steps: Vec<Point> = Vec::new();
+        let mut best = f64::NEG_INFINITY;
+        for bubble in sorted {
+            if bubble.accuracy > best {
+                steps.extend(steps.last().map(|last| (panel.x(bubble.macs), last.1)));
+                steps.push(panel.at(bubble.macs, bubble.accuracy));
+                best = bubble.accuracy;
+            }
+        }
+        if steps.len() > 2 {
+            canvas.line(&steps, theme::series(run), 0.8, 1.4);
+        }
+    }
+}
+
+/// Names beside the baselines' circles and the best found of each run.
+fn name_networks(
+    canvas: &mut Canvas<'_>,
+    panel: &Panel,
+    bubbles: &[Bubble<'_>],
+    radius: &dyn Fn(f64) -> f64,
+    data: &Data,
+) {
+    let disc = |bubble: &Bubble<'_>| Disc {
+        center: panel.at(bubble.macs, bubble.accuracy),
+        radius: radius(bubble.params),
+    };
+    let discs: Vec<Disc> = bubbles.iter().filter(|bubble| !bubble.faint).map(disc).collect();
+    let named: Vec<&Bubble<'_>> = bubbles.iter().filter(|bubble| is_named(bubble, bubbles)).collect();
+    let wishes: Vec<Wish> = named
+        .iter()
+        .map(|bubble| Wish {
+            text: match bubble.entry.kind {
+                Kind::Baseline => bubble.entry.label.clone(),
+                _ => format!("{}best found ({})", data.run_prefix(bubble.entry.run), bubble.entry.label),
+            },
+            disc: disc(bubble),
+        })
+        .collect();
+    let bounds = Rect::new(panel.rect.left + 2.0, panel.rect.top, panel.rect.right + 6.0, panel.rect.bottom - 2.0);
+    for ((placed, wish), bubble) in
+        labels::place(&wishes, &discs, bounds, LABEL).iter().zip(&wishes).zip(&named)
+    {
+        let rect = placed.rect;
+        let middle = ((rect.left + rect.right) / 2.0, (rect.top + rect.bottom) / 2.0);
+        if placed.far {
+            let near = (wish.disc.center.0.clamp(rect.left, rect.right), wish.disc.center.1.clamp(rect.top, rect.bottom));
+            canvas.line(&[edge(wish.disc, near), near], theme::MUTED, 0.8, 0.8);
+        }
+        let look = Text::new(LABEL, color(bubble.entry)).bold().anchor(Anchor::Middle);
+        canvas.text(&wish.text, middle, look);
+    }
+}
+
+/// The point of a circle's edge that is nearest to `towards`.
+fn edge(disc: Disc, towards: Point) -> Point {
+    let (dx, dy) = (towards.0 - disc.center.0, towards.1 - disc.center.1);
+    let length = dx.hypot(dy).max(1e-9);
+    (disc.center.0 + dx / length * disc.radius, disc.center.1 + dy / length * disc.radius)
+}
+
+fn is_named(bubble: &Bubble<'_>, all: &[Bubble<'_>]) -> bool {
+    let rival = |other: &&Bubble<'_>| {
+        other.entry.run == bubble.entry.run && other.entry.kind == bubble.entry.kind && !other.faint
+    };
+    let best = all.iter().filter(rival).map(|other| other.entry.score()).fold(f64::NEG_INFINITY, f64::max);
+    !bubble.faint && (bubble.entry.kind == Kind::Baseline || bubble.entry.score() >= best)
+}
+
+fn keys(
+    canvas: &mut Canvas<'_>,
+    data: &Data,
+    bubbles: &[Bubble<'_>],
+    radius: &dyn Fn(f64) -> f64,
+    largest: f64,
+) {
+    let (x, limit) = (PLOT.right + 32.0, SIZE.0 - PLOT.right - 42.0);
+    let mut y = legend::heading(canvas, "Networks", (x, PLOT.top + 6.0));
+    for (index, run) in data.runs.iter().enumerate() {
+        let text = if data.runs.len() > 1 { run.name.as_str() } else { "found by the search" };
+        if bubbles.iter().any(|bubble| bubble.entry.run == index && bubble.entry.kind != Kind::Baseline) {
+            y = legend::entry(canvas, Mark::Disc, theme::series(index), text, (x, y), limit);
+        }
+    }
+    if bubbles.iter().any(|bubble| bubble.entry.kind == Kind::Baseline) {
+        y = legend::entry(canvas, Mark::Disc, theme::BASELINE, "baselines", (x, y), limit);
+    }
+    if bubbles.iter().any(|bubble| bubble.faint) {
+        canvas.text("faint: during the search,", (x + 24.0, y), Text::new(11.0, theme::MUTED));
+        canvas.text("with its shorter training", (x + 24.0, y + 14.0), Text::new(11.0, theme::MUTED));
+        y += 33.0;
+    }
+    let y = legend::heading(canvas, "Parameters", (x, y + 18.0));
+    let sizes: Vec<(f64, String)> =
+        round_sizes(largest).into_iter().map(|size| (radius(size), round(size))).collect();
+    let below = legend::sizes(canvas, &sizes, (x, y));
+    canvas.text("by area", (x, below + 8.0), Text::new(11.0, theme::MUTED));
+}
+
+/// Three round numbers up to `largest`, each a fifth or a tenth of the one before.
+fn round_sizes(largest: f64) -> Vec<f64> {
+    let top = round_step(largest * 0.38);
+    [top, top / 4.0, top / 16.0].into_iter().map(|size| round_step(size * 0.7)).filter(|size| *size >= 1.0).collect()
+}

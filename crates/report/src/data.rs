@@ -1,0 +1,243 @@
+//! What all charts draw: the runs' tables, and the trials gathered into one entry for each network.
+
+use std::collections::HashMap;
+
+use cellwright_ledger::{ControllerUpdate, CurvePoint, Kind, Run, Status, Trial};
+
+use crate::Error;
+use crate::numbers::mean;
+
+/// One run's tables.
+pub(crate) struct RunData {
+    pub(crate) name: String,
+    pub(crate) folder: String,
+    pub(crate) settings: String,
+    pub(crate) trials: Vec<Trial>,
+    pub(crate) curves: Vec<CurvePoint>,
+    pub(crate) updates: Vec<ControllerUpdate>,
+}
+
+/// A network that was trained, in one run and for one number of epochs: its trials (with several seeds) as one.
+pub(crate) struct Entry {
+    pub(crate) run: usize,
+    pub(crate) kind: Kind,
+    pub(crate) label: String,
+    pub(crate) epochs: u32,
+    /// Indices into the run's trials, in order; never empty.
+    pub(crate) trials: Vec<usize>,
+    pub(crate) valid: Option<Measure>,
+    pub(crate) test: Option<Measure>,
+}
+
+/// A measured number over the seeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measure {
+    pub(crate) mean: f64,
+    /// Sample standard deviation; none for one seed.
+    pub(crate) deviation: Option<f64>,
+}
+
+impl Measure {
+    fn of(values: &[f64]) -> Option<Self> {
+        let mean = mean(values.iter().copied())?;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt());
+        Some(Self { mean, deviation })
+    }
+}
+
+/// Everything that is drawn.
+pub(crate) struct Data {
+    pub(crate) runs: Vec<RunData>,
+    /// By validation accuracy, best first; those without one at the end.
+    pub(crate) entries: Vec<Entry>,
+    /// What the reader of the report should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Data {
+    /// Reads the runs.
+    pub(crate) fn read(runs: &[Run]) -> Result<Self, Error> {
+        let first = runs.first().ok_or(Error::NoRun)?;
+        let mut warnings = Vec::new();
+        let read = runs.iter().map(|run| read_run(run, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
+        if read.iter().all(|run| run.trials.is_empty()) {
+            return Err(Error::Empty { run: first.folder().to_owned() });
+        }
+        let mut entries: Vec<Entry> =
+            read.iter().enumerate().flat_map(|(index, run)| entries(index, run)).collect();
+        entries.sort_by(|a, b| b.score().total_cmp(&a.score()));
+        warnings.extend(mixed(&read));
+        Ok(Self { runs: read, entries, warnings })
+    }
+
+    /// An entry's first trial, which stands for all that its trials share.
+    pub(crate) fn trial(&self, entry: &Entry) -> &Trial {
+        &self.runs[entry.run].trials[entry.trials[0]]
+    }
+
+    /// The final entries: what was trained again where something was, else what the search trained; and baselines.
+    pub(crate) fn finalists(&self) -> Vec<&Entry> {
+        let reranked = self.entries.iter().any(|entry| entry.kind == Kind::Rerank);
+        let left_out = if reranked { Kind::Search } else { Kind::Rerank };
+        let most = self.entries.iter().filter(|entry| entry.kind == Kind::Baseline).map(|entry| entry.epochs);
+        let budget = most.max();
+        self.entries
+            .iter()
+            .filter(|entry| entry.valid.is_some() && entry.kind != left_out)
+            .filter(|entry| entry.kind != Kind::Baseline || Some(entry.epochs) == budget)
+            .collect()
+    }
+
+    /// The best of the finalists that the search found, over all runs.
+    pub(crate) fn best_found(&self) -> Option<&Entry> {
+        self.finalists().into_iter().find(|entry| entry.kind != Kind::Baseline)
+    }
+
+    /// The best of the baselines.
+    pub(crate) fn best_baseline(&self) -> Option<&Entry> {
+        self.finalists().into_iter().find(|entry| entry.kind == Kind::Baseline)
+    }
+
+    /// `dataset, n of N trials done` and the like, for the line below a headline.
+    pub(crate) fn setting(&self) -> String {
+        let trials = || self.runs.iter().flat_map(|run| &run.trials);
+        let searched = trials().filter(|trial| trial.kind == Kind::Search);
+        let failed = searched.clone().filter(|trial| trial.status == Status::Failed).count();
+        let mut datasets: Vec<&str> = trials().map(|trial| trial.dataset.as_str()).collect();
+        datasets.dedup();
+        let mut spaces: Vec<&str> = searched.clone().map(|trial| trial.space.as_str()).collect();
+        spaces.dedup();
+        let count = searched.count();
+        let mut text = format!(
+            "{} on {}: {count} {} searched",
+            joined(&spaces),
+            joined(&datasets),
+            if count == 1 { "architecture" } else { "architectures" }
+        );
+        if failed > 0 {
+            text.push_str(&format!(", {failed} of them failed"));
+        }
+        text
+    }
+
+    /// A run's name in legends; empty where there is only one run.
+    pub(crate) fn run_prefix(&self, run: usize) -> String {
+        if self.runs.len() > 1 { format!("{} ", self.runs[run].name) } else { String::new() }
+    }
+}
+
+impl Entry {
+    /// What entries are ranked by: mean validation accuracy.
+    pub(crate) fn score(&self) -> f64 {
+        self.valid.map_or(f64::NEG_INFINITY, |valid| valid.mean)
+    }
+}
+
+/// Distinct names, in the order given.
+fn joined(names: &[&str]) -> String {
+    let mut seen: Vec<&str> = Vec::new();
+    for name in names {
+        if !seen.contains(name) && !name.is_empty() {
+            seen.push(name);
+        }
+    }
+    if seen.is_empty() { "no search".to_owned() } else { seen.join(", ") }
+}
+
+fn read_run(run: &Run, warnings: &mut Vec<String>) -> Result<RunData, Error> {
+    let (trials, curves, updates) = (run.trials()?, run.curves()?, run.controller_updates()?);
+    for skipped in trials.skipped.iter().chain(&curves.skipped).chain(&updates.skipped) {
+        warnings.push(skipped.to_string());
+    }
+    Ok(RunData {
+        name: run.name(),
+        folder: run.folder().display().to_string(),
+        settings: run.settings_text()?,
+        trials: trials.rows,
+        curves: curves.rows,
+        updates: updates.rows,
+    })
+}
+
+/// One entry for each network and budget of a run; a baseline's failures make no entry where a seed of it was done.
+fn entries(index: usize, run: &RunData) -> Vec<Entry> {
+    let mut order = Vec::new();
+    let mut groups: HashMap<(Kind, &str, u32), Vec<usize>> = HashMap::new();
+    for (position, trial) in run.trials.iter().enumerate() {
+        let key = (trial.kind, network(trial), trial.epochs);
+        let group = groups.entry(key).or_default();
+        if group.is_empty() {
+            order.push(key);
+        }
+        group.push(position);
+    }
+    order.iter().map(|key| entry(index, run, key.0, groups.remove(key).unwrap_or_default())).collect()
+}
+
+/// What makes two trials trials of one network.
+fn network(trial: &Trial) -> &str {
+    match trial.kind {
+        Kind::Baseline => &trial.space,
+        _ if trial.identity.is_empty() => &trial.choices,
+        _ => &trial.identity,
+    }
+}
+
+fn entry(index: usize, run: &RunData, kind: Kind, mut trials: Vec<usize>) -> Entry {
+    // Finished ones first, so that the entry's numbers come from them.
+    trials.sort_by_key(|&position| (run.trials[position].status == Status::Failed, position));
+    let first = &run.trials[trials[0]];
+    // A row that repeats another's result is no measurement of its own.
+    let measured = |value: fn(&Trial) -> Option<f64>| {
+        let own = trials.iter().map(|&position| &run.trials[position]);
+        let repeats = |trial: &Trial| trial.kind == Kind::Search && trial.source_trial.is_some();
+        let all: Vec<f64> = own.clone().filter(|trial| !repeats(trial)).filter_map(value).collect();
+        if all.is_empty() { own.filter_map(value).take(1).collect() } else { all }
+    };
+    let (valid, test) = (measured(|trial| trial.valid_top1), measured(|trial| trial.test_top1));
+    Entry {
+        run: index,
+        kind,
+        label: label(first),
+        epochs: first.epochs,
+        valid: Measure::of(&valid),
+        test: Measure::of(&test),
+        trials,
+    }
+}
+
+/// How a network is called: a baseline by its name, a found one by the trial that found it.
+pub(crate) fn label(trial: &Trial) -> String {
+    match (trial.kind, trial.source_trial) {
+        (Kind::Baseline, _) => trial.space.clone(),
+        (Kind::Rerank, Some(source)) => format!("#{source}"),
+        _ => format!("#{}", trial.id),
+    }
+}
+
+/// Warns where runs cannot be compared.
+fn mixed(runs: &[RunData]) -> Option<String> {
+    let mut settings: Vec<String> = runs
+        .iter()
+        .flat_map(|run| &run.trials)
+        .map(|trial| format!("{} at {}", trial.dataset, trial.input))
+        .collect();
+    settings.sort();
+    settings.dedup();
+    (settings.len() > 1)
+        .then(|| format!("accuracies of different data sets stand side by side: {}", settings.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_over_seeds() {
+        assert_eq!(Measure::of(&[]), None);
+        assert_eq!(Measure::of(&[0.5]), Some(Measure { mean: 0.5, deviation: None }));
+        let three = Measure::of(&[0.1, 0.2, 0.3]);
+        assert!(three.is_some_and(|it| it.deviation.is_some_and(|sd| (sd - 0.1).abs() < 1e-12)));
+    }
+}

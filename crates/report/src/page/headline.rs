@@ -1,0 +1,75 @@
+//! The top of the page: the best found architecture beside the best baseline, in numbers.
+
+use crate::canvas::svg::escape;
+use crate::data::{Data, Entry, Measure};
+use crate::numbers::{duration, percent, short};
+
+/// The page's header.
+pub(super) fn html(data: &Data) -> String {
+    let names: Vec<&str> = data.runs.iter().map(|run| run.name.as_str()).collect();
+    let mut text = format!(
+        "<header>\n<h1>{}</h1>\n<p class=\"setting\">{}</p>\n<div class=\"cards\">\n",
+        escape(&names.join(", ")),
+        escape(&setting(data))
+    );
+    if let Some(entry) = data.best_found() {
+        text.push_str(&card(data, entry, "Best found", "found"));
+    }
+    if let Some(entry) = data.best_baseline() {
+        text.push_str(&card(data, entry, "Best baseline", "baseline"));
+    }
+    text.push_str("</div>\n</header>\n");
+    text
+}
+
+/// What was searched where, how long it took and on what.
+fn setting(data: &Data) -> String {
+    let trials = || data.runs.iter().flat_map(|run| &run.trials);
+    let seconds: f64 = trials().filter_map(|trial| trial.total_seconds.or(trial.train_seconds)).sum();
+    let mut devices: Vec<String> = trials()
+        .filter(|trial| !trial.device.is_empty())
+        .map(|trial| match trial.threads {
+            0 => trial.device.clone(),
+            1 => format!("{}, 1 thread", trial.device),
+            threads => format!("{}, {threads} threads", trial.device),
+        })
+        .collect();
+    devices.sort();
+    devices.dedup();
+    let mut text = data.setting();
+    if seconds > 0.0 {
+        text.push_str(&format!(". Trials took {} in sum", duration(seconds)));
+        if !devices.is_empty() {
+            text.push_str(&format!(" ({})", devices.join("; ")));
+        }
+    }
+    text.push('.');
+    text
+}
+
+fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
+    let trial = data.trial(entry);
+    let main = entry.test.map(|test| (test, "test accuracy")).or(entry.valid.map(|valid| (valid, "validation accuracy")));
+    let Some((measure, what)) = main else { return String::new() };
+    let validation = entry.valid.filter(|_| entry.test.is_some());
+    format!(
+        "<div class=\"card {class}\">\n<h3>{title}: {}{}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}</p>\n\
+         <p>{} parameters, {} MACs ({} FLOPs), {} epochs</p>\n</div>\n",
+        escape(&data.run_prefix(entry.run)),
+        escape(&entry.label),
+        percent(measure.mean),
+        seeds(measure, entry),
+        validation.map_or(String::new(), |valid| format!("; validation {}", percent(valid.mean))),
+        short(trial.params as f64),
+        short(trial.macs as f64),
+        short(trial.flops as f64),
+        entry.epochs,
+    )
+}
+
+fn seeds(measure: Measure, entry: &Entry) -> String {
+    match measure.deviation {
+        Some(deviation) => format!("± {:.2} (sd of {} seeds)", deviation * 100.0, entry.trials.len()),
+        None => "one seed".to_owned(),
+    }
+}

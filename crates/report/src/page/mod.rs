@@ -1,0 +1,106 @@
+//! The HTML page: one file with everything in it, for light and dark mode, sortable without foreign scripts.
+
+mod headline;
+mod table;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::Drawn;
+use crate::canvas::svg::escape;
+use crate::canvas::{font, theme};
+use crate::data::{Data, RunData};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("sort.js");
+
+/// The page's text.
+pub(crate) fn html(data: &Data, drawn: &[Drawn]) -> String {
+    let names: Vec<&str> = data.runs.iter().map(|run| run.name.as_str()).collect();
+    let title = escape(&names.join(", "));
+    let charts: String = drawn.iter().map(section).collect();
+    let repeat: String = data.runs.iter().map(repeat).collect();
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title} – cellwright</title>\n<style>\n{faces}{colors}{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         {headline}{warnings}{charts}{table}\
+         <section>\n<h2>How to repeat it</h2>\n{repeat}</section>\n</main>\n<script>\n{SCRIPT}</script>\n\
+         </body>\n</html>\n",
+        faces = faces(),
+        colors = colors(),
+        headline = headline::html(data),
+        warnings = warnings(data),
+        table = table::html(data),
+    )
+}
+
+/// The typeface, so that labels in charts take the room that was reckoned for them.
+fn faces() -> String {
+    [(font::REGULAR, 400), (font::BOLD, 700)]
+        .iter()
+        .map(|(bytes, weight)| {
+            format!(
+                "@font-face{{font-family:{};font-weight:{weight};src:url(data:font/ttf;base64,{})}}\n",
+                font::FAMILY,
+                STANDARD.encode(bytes)
+            )
+        })
+        .collect()
+}
+
+/// The charts' light colours as CSS variables; the style sheet sets the dark ones.
+fn colors() -> String {
+    let light: String =
+        theme::THEMED.iter().map(|(color, name)| format!("{name}:{};", theme::hex(*color))).collect();
+    format!(":root{{{light}--accent:{};--baseline:{}}}\n", theme::hex(theme::series(0)), theme::hex(theme::BASELINE))
+}
+
+fn warnings(data: &Data) -> String {
+    if data.warnings.is_empty() {
+        return String::new();
+    }
+    let items: String = data.warnings.iter().map(|text| format!("<li>{}</li>\n", escape(text))).collect();
+    format!("<ul class=\"warnings\">\n{items}</ul>\n")
+}
+
+fn section(drawn: &Drawn) -> String {
+    let title = drawn.chart.title;
+    let figures: String = drawn
+        .figures
+        .iter()
+        .map(|figure| {
+            let caption = match figure.caption.as_str() {
+                "" => String::new(),
+                text => format!("<figcaption>{}</figcaption>\n", escape(text)),
+            };
+            let label = if figure.caption.is_empty() { title } else { &figure.caption };
+            format!("<figure>\n{caption}{}</figure>\n", figure.svg.inline(label))
+        })
+        .collect();
+    format!(
+        "<section id=\"{}\">\n<h2>{}</h2>\n<p class=\"about\">{}</p>\n{figures}</section>\n",
+        drawn.chart.file,
+        escape(title),
+        escape(drawn.chart.about)
+    )
+}
+
+fn repeat(run: &RunData) -> String {
+    let folder = escape(&run.folder);
+    let versions: std::collections::BTreeSet<&str> =
+        run.trials.iter().map(|trial| trial.version.as_str()).filter(|version| !version.is_empty()).collect();
+    let version = match versions.into_iter().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => String::new(),
+        some => format!("<p>Run with cellwright {}.</p>\n", escape(&some)),
+    };
+    format!(
+        "<p><b>{}</b>: the same search again, more of it, and this report again from the tables alone:</p>\n\
+         <pre>cellwright search --config {folder}/run.toml\ncellwright search --resume {folder}\n\
+         cellwright plots {folder}</pre>\n\
+         {version}<details><summary>run.toml</summary>\n<pre>{}</pre></details>\n\
+         <p>The tables, in Python: <code>polars.read_parquet(\"{folder}/trials/*.parquet\")</code></p>\n",
+        escape(&run.name),
+        escape(&run.settings)
+    )
+}

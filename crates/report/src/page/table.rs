@@ -1,0 +1,96 @@
+//! The table of all networks, ranked by validation accuracy, the baselines among them.
+
+use cellwright_ledger::{Kind, Status};
+
+use crate::canvas::svg::escape;
+use crate::data::{Data, Entry, Measure};
+use crate::numbers::{percent, short};
+
+/// The table's section.
+pub(super) fn html(data: &Data) -> String {
+    let mut heads = vec![
+        ("Rank", "number"),
+        ("Network", "text"),
+        ("Kind", "text"),
+        ("Validation", "number"),
+        ("Test", "number"),
+        ("Parameters", "number"),
+        ("MACs", "number"),
+        ("FLOPs", "number"),
+        ("Epochs", "number"),
+        ("Training", "number"),
+        ("Architecture", "text"),
+    ];
+    if data.runs.len() > 1 {
+        heads.insert(1, ("Run", "text"));
+    }
+    let head: String = heads
+        .iter()
+        .map(|(name, kind)| format!("<th data-kind=\"{kind}\"><button>{name}</button></th>"))
+        .collect();
+    let rows: String = data.entries.iter().enumerate().map(|(index, entry)| row(data, index, entry)).collect();
+    format!(
+        "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by validation accuracy; the test part \
+         was looked at for final numbers only. Accuracies after different numbers of epochs do not compare. Click on a \
+         heading to sort.</p>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         </table></div>\n</section>\n"
+    )
+}
+
+fn row(data: &Data, index: usize, entry: &Entry) -> String {
+    let trial = data.trial(entry);
+    let class = match (entry.kind, trial.status) {
+        (_, Status::Failed) => "failed",
+        (Kind::Baseline, _) => "baseline",
+        (Kind::Rerank, _) => "rerank",
+        _ => "search",
+    };
+    let kind = match entry.kind {
+        Kind::Search => "searched",
+        Kind::Baseline => "baseline",
+        Kind::Rerank => "trained again",
+    };
+    let rank = (index + 1) as f64;
+    let rank = if entry.valid.is_some() { number(rank, &format!("{rank}")) } else { missing() };
+    let run = if data.runs.len() > 1 { text(&data.runs[entry.run].name) } else { String::new() };
+    let seconds = trial.train_seconds.map_or_else(missing, |seconds| number(seconds, &format!("{seconds:.1} s")));
+    let counts = [trial.params, trial.macs, trial.flops].map(|count| {
+        let count = count as f64;
+        if count > 0.0 { number(count, &short(count)) } else { missing() }
+    });
+    let architecture = match (&trial.reason, trial.status) {
+        (reason, Status::Failed) => format!("failed: {}", reason.as_deref().unwrap_or("no reason given")),
+        _ if trial.architecture.is_empty() => trial.choices.clone(),
+        _ => trial.architecture.clone(),
+    };
+    format!(
+        "<tr class=\"{class}\">{rank}{run}{}{}{}{}{}{}{seconds}<td class=\"notation\" title=\"{full}\">{full}</td></tr>\n",
+        text(&entry.label),
+        text(kind),
+        accuracy(entry.valid),
+        accuracy(entry.test),
+        counts.concat(),
+        number(f64::from(entry.epochs), &entry.epochs.to_string()),
+        full = escape(&architecture),
+    )
+}
+
+fn accuracy(measure: Option<Measure>) -> String {
+    measure.map_or_else(missing, |measure| {
+        let spread = measure.deviation.map_or(String::new(), |sd| format!(" ± {:.2}", sd * 100.0));
+        number(measure.mean, &format!("{}{spread}", percent(measure.mean)))
+    })
+}
+
+/// A cell with a number: what is sorted by, and what is read.
+fn number(value: f64, shown: &str) -> String {
+    format!("<td class=\"number\" data-value=\"{value}\">{}</td>", escape(shown))
+}
+
+fn text(shown: &str) -> String {
+    format!("<td>{}</td>", escape(shown))
+}
+
+fn missing() -> String {
+    "<td class=\"number\" data-value=\"\">–</td>".to_owned()
+}

@@ -1,0 +1,169 @@
+//! What goes wrong is said with its place and the next step, and never by a panic.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+fn cellwright() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cellwright"));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    command
+}
+
+/// Runs a command that must fail with this exit code and say all of these words.
+fn refuses(command: &mut Command, code: i32, words: &[&str]) {
+    let assert = command.assert().code(code);
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(!errors.contains("panicked"), "{errors}");
+    for word in words {
+        assert!(errors.contains(word), "no '{word}' in:\n{errors}");
+    }
+}
+
+fn space(folder: &Path, layers: &str) -> PathBuf {
+    let path = folder.join("wrong.toml");
+    let text = format!("name = \"wrong\"\n\n[network]\nlayers = [\n{layers}\n]\n");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn an_unknown_operation_is_named_with_its_place_and_the_nearest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = space(folder.path(), "  { op = \"convv\", filters = 8 },");
+    refuses(
+        cellwright().arg("validate").arg(&path),
+        1,
+        &["wrong.toml:5:", "convv", "conv"],
+    );
+}
+
+#[test]
+fn a_cycle_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let layers = "  { name = \"a\", op = \"relu\", from = \"b\" },\n  { name = \"b\", op = \"relu\", from = \"a\" },";
+    let path = space(folder.path(), layers);
+    refuses(
+        cellwright().arg("validate").arg(&path),
+        1,
+        &["wrong.toml:5:", "b"],
+    );
+}
+
+#[test]
+fn shapes_that_cannot_match_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let layers = "  { name = \"a\", op = \"conv\", filters = 8 },\n  { name = \"b\", op = \"conv\", filters = 4, from = \"input\" },\n  { name = \"sum\", op = \"add\", from = [\"a\", \"b\"] },";
+    let path = space(folder.path(), layers);
+    refuses(
+        cellwright().arg("validate").arg(&path),
+        1,
+        &["sum", "8", "4"],
+    );
+}
+
+#[test]
+fn a_missing_data_set_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    refuses(
+        cellwright()
+            .args([
+                "search",
+                "--space",
+                "search-spaces/nasnet.toml",
+                "--dataset",
+                "cifar10",
+                "--data",
+            ])
+            .arg(folder.path())
+            .arg("--out")
+            .arg(folder.path().join("run")),
+        1,
+        &["cifar10", "data fetch"],
+    );
+}
+
+#[test]
+fn a_truncated_file_of_images_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("cifar-10-batches-bin");
+    std::fs::create_dir(&images).unwrap();
+    for name in [
+        "data_batch_1",
+        "data_batch_2",
+        "data_batch_3",
+        "data_batch_4",
+        "data_batch_5",
+        "test_batch",
+    ] {
+        std::fs::write(images.join(format!("{name}.bin")), [0; 100]).unwrap();
+    }
+    refuses(
+        cellwright()
+            .args([
+                "train",
+                "search-spaces/baselines/resnet18.toml",
+                "--dataset",
+                "cifar10",
+                "--data",
+            ])
+            .arg(folder.path()),
+        1,
+        &["data_batch_1.bin"],
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    refuses(
+        cellwright()
+            .args([
+                "search",
+                "--space",
+                "search-spaces/nasnet.toml",
+                "--dataset",
+                "digits",
+                "--trials",
+                "1",
+                "--out",
+            ])
+            .arg(file.join("run")),
+        1,
+        &["file"],
+    );
+}
+
+#[test]
+fn numbers_out_of_range_are_wrong_use() {
+    for flags in [
+        ["search", "--trials", "0"],
+        ["search", "--epochs", "0"],
+        ["search", "--workers", "0"],
+        ["search", "--strategy", "nonsense"],
+        ["search", "--device", "tpu"],
+        ["inspect", "search-spaces/nasnet.toml", "--input=3x0x32"],
+    ] {
+        refuses(cellwright().args(flags), 2, &[]);
+    }
+}
+
+#[test]
+fn a_parameter_that_the_space_does_not_have_is_named() {
+    refuses(
+        cellwright().args(["inspect", "search-spaces/nasnet.toml", "--set", "filterz=8"]),
+        1,
+        &["filterz", "filters"],
+    );
+}
+
+#[test]
+fn choices_that_do_not_fit_are_wrong_use() {
+    refuses(
+        cellwright().args(["inspect", "search-spaces/nasnet.toml", "--choices", "1,2,3"]),
+        2,
+        &["--choices"],
+    );
+}
