@@ -6,6 +6,18 @@ use dfdx::tensor::{PutTape, SplitTape, Tape, Tensor};
 
 use crate::{Base, Error};
 
+pub use crate::activation::reference::activation;
+pub use crate::batch_norm::reference::batch_norm;
+pub use crate::elementwise::combine::reference as combine;
+pub use crate::elementwise::concat::reference as concat;
+pub use crate::elementwise::dropout::reference as dropout;
+pub use crate::elementwise::gate::reference as multiply;
+pub use crate::elementwise::global_avg_pool::reference as global_avg_pool;
+pub use crate::elementwise::subsample::reference as subsample;
+pub use crate::linear::reference as linear;
+pub use crate::pool2d::reference::pool2d;
+pub use crate::softmax_cross_entropy::reference as softmax_cross_entropy;
+
 /// Runs dfdx operations, whose tensors own their tape, on a tape that is passed by reference.
 ///
 /// # Errors

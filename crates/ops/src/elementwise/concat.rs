@@ -91,9 +91,7 @@ vectorised! {
             let mut blocks = to.chunks_exact_mut(BLOCK);
             let mut sources = from.chunks_exact(BLOCK);
             for (to, from) in (&mut blocks).zip(&mut sources) {
-                for i in 0..BLOCK {
-                    to[i] = from[i];
-                }
+                to[..BLOCK].copy_from_slice(&from[..BLOCK]);
             }
             for (to, from) in blocks.into_remainder().iter_mut().zip(sources.remainder()) {
                 *to = *from;
