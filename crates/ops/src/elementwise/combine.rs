@@ -43,7 +43,7 @@ pub trait CombineKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl CombineKernel for dfdx::tensor::Cuda {}
+impl CombineKernel for Cuda {}
 
 /// The sum composed of dfdx's broadcasts, products and sums.
 ///

@@ -23,7 +23,7 @@ pub trait ConcatKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl ConcatKernel for dfdx::tensor::Cuda {}
+impl ConcatKernel for Cuda {}
 
 /// Concatenation composed of dfdx's own, two tensors at a time.
 ///

@@ -26,7 +26,7 @@ pub trait DropoutMaskKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl DropoutMaskKernel for dfdx::tensor::Cuda {}
+impl DropoutMaskKernel for Cuda {}
 
 /// Dropout composed of a product with the mask.
 ///

@@ -27,7 +27,7 @@ pub trait GateKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl GateKernel for dfdx::tensor::Cuda {}
+impl GateKernel for Cuda {}
 
 /// The product composed of a broadcast and dfdx's product.
 ///

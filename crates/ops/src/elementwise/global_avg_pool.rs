@@ -25,7 +25,7 @@ pub trait GlobalAvgPoolKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl GlobalAvgPoolKernel for dfdx::tensor::Cuda {}
+impl GlobalAvgPoolKernel for Cuda {}
 
 /// The mean composed of dfdx's own.
 ///

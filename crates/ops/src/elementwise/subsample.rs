@@ -25,7 +25,7 @@ pub trait SubsampleKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl SubsampleKernel for dfdx::tensor::Cuda {}
+impl SubsampleKernel for Cuda {}
 
 /// Subsampling composed of products with matrices of zeros and ones.
 ///

@@ -27,7 +27,7 @@ pub trait LinearKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl LinearKernel for dfdx::tensor::Cuda {}
+impl LinearKernel for Cuda {}
 
 /// The linear layer composed of dfdx's matrix product and sum.
 ///

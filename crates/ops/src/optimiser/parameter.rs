@@ -76,7 +76,7 @@ pub trait OptimiserKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl OptimiserKernel for dfdx::tensor::Cuda {}
+impl OptimiserKernel for Cuda {}
 
 /// Copies of a tensor and of its gradient.
 fn copied<S: Shape, D: Base>(

@@ -30,7 +30,7 @@ pub trait SoftmaxCrossEntropyKernel: Base {
 }
 
 #[cfg(feature = "cuda")]
-impl SoftmaxCrossEntropyKernel for dfdx::tensor::Cuda {}
+impl SoftmaxCrossEntropyKernel for Cuda {}
 
 /// The loss composed of dfdx's log-softmax, a product with the target distribution, and sums.
 ///
