@@ -36,7 +36,10 @@ fn rows_come_back_as_they_were() {
         reason: Some("out of memory: 12 GB wanted \u{2013} \"too large\"".into()),
         source_trial: Some(0),
         graph: Some("{\"nodes\":[]}".into()),
-        ..Trial { id: 7, ..Trial::default() }
+        ..Trial {
+            id: 7,
+            ..Trial::default()
+        }
     };
     let points: Vec<CurvePoint> = (1..=3)
         .map(|epoch| CurvePoint {
@@ -49,7 +52,11 @@ fn rows_come_back_as_they_were() {
             ..CurvePoint::default()
         })
         .collect();
-    let update = ControllerUpdate { update: 0, entropy: Some(1.5), ..ControllerUpdate::default() };
+    let update = ControllerUpdate {
+        update: 0,
+        entropy: Some(1.5),
+        ..ControllerUpdate::default()
+    };
 
     run.write_trial(&failed).unwrap();
     run.write_trial(&trial(2)).unwrap();
@@ -67,11 +74,22 @@ fn rows_come_back_as_they_were() {
 
 #[test]
 fn json_and_parquet_agree() {
-    let row = Trial { valid_loss: Some(f64::NAN), train_loss: Some(f64::INFINITY), ..trial(1) };
+    let row = Trial {
+        valid_loss: Some(f64::NAN),
+        train_loss: Some(f64::INFINITY),
+        ..trial(1)
+    };
     let json: Trial = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
     let parquet = Trial::from_frame(&Trial::to_frame(&[row.clone()]).unwrap()).unwrap();
     assert_eq!(parquet, [json]);
-    assert_eq!(parquet, [Trial { valid_loss: None, train_loss: None, ..row }]);
+    assert_eq!(
+        parquet,
+        [Trial {
+            valid_loss: None,
+            train_loss: None,
+            ..row
+        }]
+    );
 }
 
 #[test]
@@ -79,11 +97,18 @@ fn finished_rows_never_change() {
     let scratch = tempfile::tempdir().unwrap();
     let run = new_run(scratch.path());
     run.write_trial(&trial(0)).unwrap();
-    let other = Trial { space: "other".into(), ..trial(0) };
+    let other = Trial {
+        space: "other".into(),
+        ..trial(0)
+    };
     let error = run.write_trial(&other).unwrap_err();
     assert!(matches!(error, Error::Finished { .. }), "{error}");
     assert_eq!(run.trials().unwrap().rows, [trial(0)]);
-    assert_eq!(names(&run.folder().join("trials")), ["00000.parquet"], "no temporary file stays");
+    assert_eq!(
+        names(&run.folder().join("trials")),
+        ["00000.parquet"],
+        "no temporary file stays"
+    );
 }
 
 #[test]
@@ -95,15 +120,26 @@ fn a_run_is_not_begun_twice() {
     assert!(matches!(error, Error::RunExists { .. }), "{error}");
     fs::remove_file(run.settings_path()).unwrap();
     let error = Run::create(run.folder(), "trials = 9\n").unwrap_err();
-    assert!(matches!(error, Error::RunExists { .. }), "tables without settings are a run too: {error}");
+    assert!(
+        matches!(error, Error::RunExists { .. }),
+        "tables without settings are a run too: {error}"
+    );
 }
 
 #[test]
 fn settings_are_checked_and_kept() {
     let scratch = tempfile::tempdir().unwrap();
-    let error = Run::create(scratch.path().join("bad"), "trials = = 3").unwrap_err().to_string();
-    assert!(error.contains("run.toml") && error.contains("line 1"), "{error}");
-    assert!(!scratch.path().join("bad").exists(), "nothing is made for settings that cannot be kept");
+    let error = Run::create(scratch.path().join("bad"), "trials = = 3")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("run.toml") && error.contains("line 1"),
+        "{error}"
+    );
+    assert!(
+        !scratch.path().join("bad").exists(),
+        "nothing is made for settings that cannot be kept"
+    );
 
     let run = new_run(scratch.path());
     let settings: std::collections::BTreeMap<String, serde_json::Value> = run.settings().unwrap();
@@ -117,11 +153,19 @@ fn errors_name_the_place_and_the_remedy() {
     let file = scratch.path().join("file");
     fs::write(&file, "").unwrap();
     let error = Run::create(file.join("run"), "").unwrap_err().to_string();
-    assert!(error.contains("cannot write") && error.contains("another folder"), "{error}");
+    assert!(
+        error.contains("cannot write") && error.contains("another folder"),
+        "{error}"
+    );
 
     new_run(scratch.path());
-    let error = Run::open(scratch.path().join("rum")).unwrap_err().to_string();
-    assert!(error.contains("no run.toml") && error.contains("did you mean"), "{error}");
+    let error = Run::open(scratch.path().join("rum"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no run.toml") && error.contains("did you mean"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -133,7 +177,11 @@ fn damaged_and_foreign_files_are_named_and_passed_over() {
     run.write_curve(5, &[CurvePoint::default()]).unwrap();
     let trials = run.folder().join("trials");
     fs::copy(run.trial_path(1), trials.join("copy of 1.parquet")).unwrap();
-    fs::copy(run.folder().join("curves/00005.parquet"), trials.join("curve.parquet")).unwrap();
+    fs::copy(
+        run.folder().join("curves/00005.parquet"),
+        trials.join("curve.parquet"),
+    )
+    .unwrap();
     fs::write(trials.join("00009.parquet"), "PAR1 and then nothing").unwrap();
     fs::write(trials.join("notes.txt"), "hello").unwrap();
 
@@ -141,10 +189,23 @@ fn damaged_and_foreign_files_are_named_and_passed_over() {
     assert_eq!(found.rows, [trial(0), trial(1)]);
     let reasons: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
-    assert!(reasons[0].contains("00009.parquet: not a readable Parquet file"), "{reasons:?}");
-    assert!(reasons[1].contains("copy of 1.parquet: another file holds trial 1"), "{reasons:?}");
-    assert!(reasons[2].contains("curve.parquet: column `id` is missing"), "{reasons:?}");
-    assert_eq!(run.next_trial_id().unwrap(), 10, "the id of a damaged file is not used again");
+    assert!(
+        reasons[0].contains("00009.parquet: not a readable Parquet file"),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons[1].contains("copy of 1.parquet: another file holds trial 1"),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons[2].contains("curve.parquet: column `id` is missing"),
+        "{reasons:?}"
+    );
+    assert_eq!(
+        run.next_trial_id().unwrap(),
+        10,
+        "the id of a damaged file is not used again"
+    );
 }
 
 #[test]
@@ -155,10 +216,17 @@ fn many_writers_do_not_disturb_each_other() {
         let writers: Vec<_> = (0..4)
             .map(|_| {
                 let run = run.clone();
-                scope.spawn(move || (0..8).filter(|&id| run.write_trial(&trial(id)).is_ok()).count())
+                scope.spawn(move || {
+                    (0..8)
+                        .filter(|&id| run.write_trial(&trial(id)).is_ok())
+                        .count()
+                })
             })
             .collect();
-        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .sum()
     });
     assert_eq!(won, 8, "each row is written by exactly one");
     let found = run.trials().unwrap();
@@ -174,7 +242,10 @@ fn every_column_is_documented_once() {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), columns.len());
-        assert!(columns.iter().all(|column| column.about.ends_with('.')), "{columns:?}");
+        assert!(
+            columns.iter().all(|column| column.about.ends_with('.')),
+            "{columns:?}"
+        );
     }
     check::<Trial>();
     check::<CurvePoint>();
@@ -184,8 +255,10 @@ fn every_column_is_documented_once() {
 /// A change of a column's name or type breaks every stored run: then raise the version, and this list.
 #[test]
 fn the_schema_is_the_published_one() {
-    let columns: Vec<String> =
-        Trial::columns().iter().map(|column| format!("{} {}", column.name, column.dtype)).collect();
+    let columns: Vec<String> = Trial::columns()
+        .iter()
+        .map(|column| format!("{} {}", column.name, column.dtype))
+        .collect();
     let published = "id u32, kind str, status str, reason str, space str, overrides str, choices str, \
         architecture str, identity str, source_trial u32, strategy str, seed u64, dataset str, input str, \
         classes u32, train_images u64, epochs u32, batch u32, steps u64, params u64, macs u64, flops u64, \
@@ -194,7 +267,11 @@ fn the_schema_is_the_published_one() {
         images_per_second f64, latency_ms f64, peak_bytes u64, device str, threads u32, worker str, \
         started_at str, version str, graph str";
     assert_eq!(schema::VERSION, 1);
-    assert!(columns.join(", ").starts_with(published), "{}", columns.join(", "));
+    assert!(
+        columns.join(", ").starts_with(published),
+        "{}",
+        columns.join(", ")
+    );
 }
 
 fn names(folder: &Path) -> Vec<String> {

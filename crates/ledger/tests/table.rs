@@ -9,7 +9,9 @@ fn table(columns: Vec<Column>) -> (tempfile::TempDir, Result<Table, Error>) {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("known.parquet");
     let mut frame = DataFrame::new(columns[0].len(), columns).unwrap();
-    ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
+    ParquetWriter::new(File::create(&path).unwrap())
+        .finish(&mut frame)
+        .unwrap();
     let table = Table::read(&path);
     (scratch, table)
 }
@@ -40,11 +42,20 @@ fn errors_name_the_column_and_the_nearest() {
     let table = table.unwrap();
     let text = |error: Result<_, Error>| error.map(|_: ()| ()).unwrap_err().to_string();
     let missing = text(table.numbers("valid_12").map(|_| ()));
-    assert!(missing.contains("did you mean `valid_12ep`?") && missing.contains("arch"), "{missing}");
+    assert!(
+        missing.contains("did you mean `valid_12ep`?") && missing.contains("arch"),
+        "{missing}"
+    );
     let wrong = text(table.numbers("arch").map(|_| ()));
-    assert!(wrong.contains("holds str where numbers were expected"), "{wrong}");
+    assert!(
+        wrong.contains("holds str where numbers were expected"),
+        "{wrong}"
+    );
     let wrong = text(table.strings("valid_12ep").map(|_| ()));
-    assert!(wrong.contains("holds f64 where str was expected"), "{wrong}");
+    assert!(
+        wrong.contains("holds f64 where str was expected"),
+        "{wrong}"
+    );
     let hole = text(table.numbers("valid_12ep").map(|_| ()));
     assert!(hole.contains("no value in row 1"), "{hole}");
 }
@@ -53,7 +64,13 @@ fn errors_name_the_column_and_the_nearest() {
 fn no_file_and_no_parquet() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("known.csv");
-    assert!(matches!(Table::read(&path).unwrap_err(), Error::Read { .. }));
+    assert!(matches!(
+        Table::read(&path).unwrap_err(),
+        Error::Read { .. }
+    ));
     std::fs::write(&path, "arch,valid\na,1\n").unwrap();
-    assert!(matches!(Table::read(&path).unwrap_err(), Error::Parquet { .. }));
+    assert!(matches!(
+        Table::read(&path).unwrap_err(),
+        Error::Parquet { .. }
+    ));
 }

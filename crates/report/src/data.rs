@@ -60,15 +60,27 @@ impl Data {
     pub(crate) fn read(runs: &[Run]) -> Result<Self, Error> {
         let first = runs.first().ok_or(Error::NoRun)?;
         let mut warnings = Vec::new();
-        let read = runs.iter().map(|run| read_run(run, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
+        let read = runs
+            .iter()
+            .map(|run| read_run(run, &mut warnings))
+            .collect::<Result<Vec<_>, _>>()?;
         if read.iter().all(|run| run.trials.is_empty()) {
-            return Err(Error::Empty { run: first.folder().to_owned() });
+            return Err(Error::Empty {
+                run: first.folder().to_owned(),
+            });
         }
-        let mut entries: Vec<Entry> =
-            read.iter().enumerate().flat_map(|(index, run)| entries(index, run)).collect();
+        let mut entries: Vec<Entry> = read
+            .iter()
+            .enumerate()
+            .flat_map(|(index, run)| entries(index, run))
+            .collect();
         entries.sort_by(|a, b| b.score().total_cmp(&a.score()));
         warnings.extend(mixed(&read));
-        Ok(Self { runs: read, entries, warnings })
+        Ok(Self {
+            runs: read,
+            entries,
+            warnings,
+        })
     }
 
     /// An entry's first trial, which stands for all that its trials share.
@@ -80,7 +92,11 @@ impl Data {
     pub(crate) fn finalists(&self) -> Vec<&Entry> {
         let reranked = self.entries.iter().any(|entry| entry.kind == Kind::Rerank);
         let left_out = if reranked { Kind::Search } else { Kind::Rerank };
-        let most = self.entries.iter().filter(|entry| entry.kind == Kind::Baseline).map(|entry| entry.epochs);
+        let most = self
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Baseline)
+            .map(|entry| entry.epochs);
         let budget = most.max();
         self.entries
             .iter()
@@ -91,19 +107,26 @@ impl Data {
 
     /// The best of the finalists that the search found, over all runs.
     pub(crate) fn best_found(&self) -> Option<&Entry> {
-        self.finalists().into_iter().find(|entry| entry.kind != Kind::Baseline)
+        self.finalists()
+            .into_iter()
+            .find(|entry| entry.kind != Kind::Baseline)
     }
 
     /// The best of the baselines.
     pub(crate) fn best_baseline(&self) -> Option<&Entry> {
-        self.finalists().into_iter().find(|entry| entry.kind == Kind::Baseline)
+        self.finalists()
+            .into_iter()
+            .find(|entry| entry.kind == Kind::Baseline)
     }
 
     /// `dataset, n of N trials done` and the like, for the line below a headline.
     pub(crate) fn setting(&self) -> String {
         let trials = || self.runs.iter().flat_map(|run| &run.trials);
         let searched = trials().filter(|trial| trial.kind == Kind::Search);
-        let failed = searched.clone().filter(|trial| trial.status == Status::Failed).count();
+        let failed = searched
+            .clone()
+            .filter(|trial| trial.status == Status::Failed)
+            .count();
         let mut datasets: Vec<&str> = trials().map(|trial| trial.dataset.as_str()).collect();
         datasets.dedup();
         let mut spaces: Vec<&str> = searched.clone().map(|trial| trial.space.as_str()).collect();
@@ -113,7 +136,11 @@ impl Data {
             "{} on {}: {count} {} searched",
             joined(&spaces),
             joined(&datasets),
-            if count == 1 { "architecture" } else { "architectures" }
+            if count == 1 {
+                "architecture"
+            } else {
+                "architectures"
+            }
         );
         if failed > 0 {
             text.push_str(&format!(", {failed} of them failed"));
@@ -123,7 +150,11 @@ impl Data {
 
     /// A run's name in legends; empty where there is only one run.
     pub(crate) fn run_prefix(&self, run: usize) -> String {
-        if self.runs.len() > 1 { format!("{} ", self.runs[run].name) } else { String::new() }
+        if self.runs.len() > 1 {
+            format!("{} ", self.runs[run].name)
+        } else {
+            String::new()
+        }
     }
 }
 
@@ -142,12 +173,21 @@ fn joined(names: &[&str]) -> String {
             seen.push(name);
         }
     }
-    if seen.is_empty() { "no search".to_owned() } else { seen.join(", ") }
+    if seen.is_empty() {
+        "no search".to_owned()
+    } else {
+        seen.join(", ")
+    }
 }
 
 fn read_run(run: &Run, warnings: &mut Vec<String>) -> Result<RunData, Error> {
     let (trials, curves, updates) = (run.trials()?, run.curves()?, run.controller_updates()?);
-    for skipped in trials.skipped.iter().chain(&curves.skipped).chain(&updates.skipped) {
+    for skipped in trials
+        .skipped
+        .iter()
+        .chain(&curves.skipped)
+        .chain(&updates.skipped)
+    {
         warnings.push(skipped.to_string());
     }
     Ok(RunData {
@@ -172,7 +212,10 @@ fn entries(index: usize, run: &RunData) -> Vec<Entry> {
         }
         group.push(position);
     }
-    order.iter().map(|key| entry(index, run, key.0, groups.remove(key).unwrap_or_default())).collect()
+    order
+        .iter()
+        .map(|key| entry(index, run, key.0, groups.remove(key).unwrap_or_default()))
+        .collect()
 }
 
 /// What makes two trials trials of one network.
@@ -192,10 +235,21 @@ fn entry(index: usize, run: &RunData, kind: Kind, mut trials: Vec<usize>) -> Ent
     let measured = |value: fn(&Trial) -> Option<f64>| {
         let own = trials.iter().map(|&position| &run.trials[position]);
         let repeats = |trial: &Trial| trial.kind == Kind::Search && trial.source_trial.is_some();
-        let all: Vec<f64> = own.clone().filter(|trial| !repeats(trial)).filter_map(value).collect();
-        if all.is_empty() { own.filter_map(value).take(1).collect() } else { all }
+        let all: Vec<f64> = own
+            .clone()
+            .filter(|trial| !repeats(trial))
+            .filter_map(value)
+            .collect();
+        if all.is_empty() {
+            own.filter_map(value).take(1).collect()
+        } else {
+            all
+        }
     };
-    let (valid, test) = (measured(|trial| trial.valid_top1), measured(|trial| trial.test_top1));
+    let (valid, test) = (
+        measured(|trial| trial.valid_top1),
+        measured(|trial| trial.test_top1),
+    );
     Entry {
         run: index,
         kind,
@@ -225,8 +279,12 @@ fn mixed(runs: &[RunData]) -> Option<String> {
         .collect();
     settings.sort();
     settings.dedup();
-    (settings.len() > 1)
-        .then(|| format!("accuracies of different data sets stand side by side: {}", settings.join(", ")))
+    (settings.len() > 1).then(|| {
+        format!(
+            "accuracies of different data sets stand side by side: {}",
+            settings.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -236,7 +294,13 @@ mod tests {
     #[test]
     fn measures_over_seeds() {
         assert_eq!(Measure::of(&[]), None);
-        assert_eq!(Measure::of(&[0.5]), Some(Measure { mean: 0.5, deviation: None }));
+        assert_eq!(
+            Measure::of(&[0.5]),
+            Some(Measure {
+                mean: 0.5,
+                deviation: None
+            })
+        );
         let three = Measure::of(&[0.1, 0.2, 0.3]);
         assert!(three.is_some_and(|it| it.deviation.is_some_and(|sd| (sd - 0.1).abs() < 1e-12)));
     }

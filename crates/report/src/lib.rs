@@ -47,7 +47,10 @@ pub(crate) struct Drawn {
 /// [`Error::Write`].
 pub fn write(runs: &[Run], folder: &Path) -> Result<Written, Error> {
     let data = Data::read(runs)?;
-    fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+    fs::create_dir_all(folder).map_err(|source| Error::Write {
+        path: folder.to_owned(),
+        source,
+    })?;
     let page = folder.join("index.html");
     let mut files = vec![page.clone()];
     let mut drawn = Vec::new();
@@ -65,20 +68,33 @@ pub fn write(runs: &[Run], folder: &Path) -> Result<Written, Error> {
         }
     }
     save(&page, page::html(&data, &drawn).as_bytes())?;
-    Ok(Written { page, files, warnings: data.warnings })
+    Ok(Written {
+        page,
+        files,
+        warnings: data.warnings,
+    })
 }
 
 fn write_images(folder: &Path, stem: &str, svg: &Svg) -> Result<[PathBuf; 2], Error> {
-    let (vector, bitmap) = (folder.join(format!("{stem}.svg")), folder.join(format!("{stem}.png")));
+    let (vector, bitmap) = (
+        folder.join(format!("{stem}.svg")),
+        folder.join(format!("{stem}.png")),
+    );
     save(&vector, svg.as_str().as_bytes())?;
     save(&bitmap, &svg.png().map_err(draw_error(stem))?)?;
     Ok([vector, bitmap])
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    fs::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
+    fs::write(path, bytes).map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn draw_error(figure: &str) -> impl FnOnce(String) -> Error {
-    move |reason| Error::Draw { figure: figure.to_owned(), reason }
+    move |reason| Error::Draw {
+        figure: figure.to_owned(),
+        reason,
+    }
 }

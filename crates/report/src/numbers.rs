@@ -8,7 +8,13 @@ pub(crate) fn short(value: f64) -> String {
         return format!("{value:.0}");
     };
     let scaled = value / unit;
-    let digits = if scaled < 9.995 { 2 } else if scaled < 99.95 { 1 } else { 0 };
+    let digits = if scaled < 9.995 {
+        2
+    } else if scaled < 99.95 {
+        1
+    } else {
+        0
+    };
     format!("{scaled:.digits$} {prefix}")
 }
 
@@ -17,7 +23,10 @@ pub(crate) fn round(value: f64) -> String {
     let text = short(value);
     match text.split_once(' ') {
         Some((number, prefix)) if number.contains('.') => {
-            format!("{} {prefix}", number.trim_end_matches('0').trim_end_matches('.'))
+            format!(
+                "{} {prefix}",
+                number.trim_end_matches('0').trim_end_matches('.')
+            )
         }
         _ => text,
     }
@@ -58,7 +67,9 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// Mean of some values; none where there are none.
 pub(crate) fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.into_iter().fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    let (sum, count) = values
+        .into_iter()
+        .fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / f64::from(count))
 }
 

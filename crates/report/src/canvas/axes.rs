@@ -28,22 +28,45 @@ pub(crate) struct Panel {
 impl Panel {
     /// Draws grid, ticks and names around `rect`; what is plotted comes on top.
     pub(crate) fn new(canvas: &mut Canvas<'_>, rect: Rect, x: &Axis<'_>, y: &Axis<'_>) -> Self {
-        let panel = Self { rect, x: x.scale, y: y.scale };
+        let panel = Self {
+            rect,
+            x: x.scale,
+            y: y.scale,
+        };
         for tick in y.scale.ticks(y.ticks) {
             let height = panel.y(tick);
-            canvas.line(&[(rect.left, height), (rect.right, height)], theme::GRID, 1.0, 1.0);
+            canvas.line(
+                &[(rect.left, height), (rect.right, height)],
+                theme::GRID,
+                1.0,
+                1.0,
+            );
             let look = Text::new(TICK, theme::MUTED).anchor(Anchor::Right);
             canvas.text(&(y.format)(tick), (rect.left - 7.0, height), look);
         }
         for tick in x.scale.ticks(x.ticks) {
             let across = panel.x(tick);
-            canvas.line(&[(across, rect.top), (across, rect.bottom)], theme::GRID, 1.0, 1.0);
+            canvas.line(
+                &[(across, rect.top), (across, rect.bottom)],
+                theme::GRID,
+                1.0,
+                1.0,
+            );
             let look = Text::new(TICK, theme::MUTED).anchor(Anchor::Middle);
             canvas.text(&(x.format)(tick), (across, rect.bottom + 14.0), look);
         }
-        canvas.line(&[(rect.left, rect.bottom), (rect.right, rect.bottom)], theme::MUTED, 1.0, 1.2);
+        canvas.line(
+            &[(rect.left, rect.bottom), (rect.right, rect.bottom)],
+            theme::MUTED,
+            1.0,
+            1.2,
+        );
         let look = Text::new(NAME, theme::INK);
-        canvas.text(x.name, ((rect.left + rect.right) / 2.0, rect.bottom + 36.0), look.anchor(Anchor::Middle));
+        canvas.text(
+            x.name,
+            ((rect.left + rect.right) / 2.0, rect.bottom + 36.0),
+            look.anchor(Anchor::Middle),
+        );
         canvas.text(y.name, (rect.left, rect.top - 14.0), look.bold());
         panel
     }

@@ -30,24 +30,11 @@ pub(crate) fn width(text: &str, size: f64, bold: bool) -> f64 {
     };
     let em = f64::from(font.units_per_em().unwrap_or(2048.0));
     let unscaled = font.as_scaled(font.height_unscaled());
-    let units: f32 = text.chars().map(|c| unscaled.h_advance(font.glyph_id(c))).sum();
+    let units: f32 = text
+        .chars()
+        .map(|c| unscaled.h_advance(font.glyph_id(c)))
+        .sum();
     f64::from(units) / em * size
-}
-
-/// Splits `text` into lines that are at most `limit` wide; a single word may be wider.
-pub(crate) fn wrap(text: &str, size: f64, limit: f64) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last().cloned().unwrap_or_default();
-        let longer = if last.is_empty() { word.to_owned() } else { format!("{last} {word}") };
-        if last.is_empty() || width(&longer, size, false) <= limit {
-            lines.pop();
-            lines.push(longer);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 /// `text`, cut to `limit` with an ellipsis where it is wider.
@@ -81,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_or_wrapped_to_fit() {
+    fn long_text_is_cut_to_fit() {
         let text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|";
         let short = shorten(text, 12.0, 100.0);
-        assert!(short.ends_with('…') && width(&short, 12.0, false) <= 100.0, "{short}");
+        assert!(
+            short.ends_with('…') && width(&short, 12.0, false) <= 100.0,
+            "{short}"
+        );
         assert_eq!(shorten("short", 12.0, 100.0), "short");
-        let lines = wrap("one two three four five six seven", 12.0, 80.0);
-        assert!(lines.len() > 1 && lines.iter().all(|line| width(line, 12.0, false) <= 80.0));
-        assert_eq!(lines.join(" "), "one two three four five six seven");
     }
 }

@@ -44,8 +44,10 @@ const DISTANCES: [f64; 6] = [4.0, 12.0, 24.0, 40.0, 60.0, 84.0];
 /// Places all labels of `size` within `bounds`; every label gets the place with the least cover, given the others,
 /// and after a few rounds no label wants to move.
 pub(crate) fn place(wishes: &[Wish], discs: &[Disc], bounds: Rect, size: f64) -> Vec<Placed> {
-    let options: Vec<Vec<(Placed, f64)>> =
-        wishes.iter().map(|wish| candidates(wish, discs, bounds, size)).collect();
+    let options: Vec<Vec<(Placed, f64)>> = wishes
+        .iter()
+        .map(|wish| candidates(wish, discs, bounds, size))
+        .collect();
     let mut chosen: Vec<usize> = vec![0; wishes.len()];
     for round in 0..8 {
         let mut moved = false;
@@ -55,7 +57,11 @@ pub(crate) fn place(wishes: &[Wish], discs: &[Disc], bounds: Rect, size: f64) ->
                 .map(|other| options[other][chosen[other]].0.rect)
                 .collect();
             let cost = |(placed, base): &(Placed, f64)| {
-                base + 40.0 * others.iter().map(|other| placed.rect.overlap(other)).sum::<f64>()
+                base + 40.0
+                    * others
+                        .iter()
+                        .map(|other| placed.rect.overlap(other))
+                        .sum::<f64>()
             };
             let best = (0..options[index].len())
                 .min_by(|&a, &b| cost(&options[index][a]).total_cmp(&cost(&options[index][b])))
@@ -67,7 +73,11 @@ pub(crate) fn place(wishes: &[Wish], discs: &[Disc], bounds: Rect, size: f64) ->
             break;
         }
     }
-    chosen.iter().zip(&options).map(|(&choice, options)| options[choice].0).collect()
+    chosen
+        .iter()
+        .zip(&options)
+        .map(|(&choice, options)| options[choice].0)
+        .collect()
 }
 
 /// All places of a label with what each costs by itself.
@@ -80,7 +90,13 @@ fn candidates(wish: &Wish, discs: &[Disc], bounds: Rect, size: f64) -> Vec<(Plac
             let outside = width * height - rect.overlap(&bounds);
             let covered: f64 = discs.iter().map(|disc| cover(&rect, disc)).sum();
             let cost = distance * 1.2 + rank as f64 + 100.0 * outside + 6.0 * covered;
-            found.push((Placed { rect, far: distance > 13.0 }, cost));
+            found.push((
+                Placed {
+                    rect,
+                    far: distance > 13.0,
+                },
+                cost,
+            ));
         }
     }
     found
@@ -90,7 +106,10 @@ fn candidates(wish: &Wish, discs: &[Disc], bounds: Rect, size: f64) -> Vec<(Plac
 fn beside(disc: Disc, (dx, dy): (f64, f64), distance: f64, width: f64, height: f64) -> Rect {
     let length = f64::hypot(dx, dy);
     let reach = disc.radius + distance;
-    let (x, y) = (disc.center.0 + dx / length * reach, disc.center.1 + dy / length * reach);
+    let (x, y) = (
+        disc.center.0 + dx / length * reach,
+        disc.center.1 + dy / length * reach,
+    );
     // The box's near side (or its middle, straight above and below) lies at the point.
     let left = x - width * (0.5 - 0.5 * (dx * 1.6).clamp(-1.0, 1.0));
     let top = y - height * (0.5 - 0.5 * (dy * 1.6).clamp(-1.0, 1.0));
@@ -112,14 +131,20 @@ mod tests {
     fn labels_of_a_crowd_do_not_cover_each_other() {
         let discs: Vec<Disc> = (0..9)
             .map(|i| Disc {
-                center: (300.0 + f64::from(i % 3) * 14.0, 200.0 + f64::from(i / 3) * 12.0),
+                center: (
+                    300.0 + f64::from(i % 3) * 14.0,
+                    200.0 + f64::from(i / 3) * 12.0,
+                ),
                 radius: 4.0 + f64::from(i),
             })
             .collect();
         let wishes: Vec<Wish> = discs
             .iter()
             .enumerate()
-            .map(|(i, disc)| Wish { text: format!("ResNet-{i}8"), disc: *disc })
+            .map(|(i, disc)| Wish {
+                text: format!("ResNet-{i}8"),
+                disc: *disc,
+            })
             .collect();
         let bounds = Rect::new(0.0, 0.0, 600.0, 400.0);
         let placed = place(&wishes, &discs, bounds, 12.0);
@@ -133,18 +158,33 @@ mod tests {
 
     #[test]
     fn a_lone_label_stands_close_to_the_right() {
-        let disc = Disc { center: (100.0, 100.0), radius: 10.0 };
-        let wish = Wish { text: "VGG-16".into(), disc };
+        let disc = Disc {
+            center: (100.0, 100.0),
+            radius: 10.0,
+        };
+        let wish = Wish {
+            text: "VGG-16".into(),
+            disc,
+        };
         let placed = place(&[wish], &[disc], Rect::new(0.0, 0.0, 400.0, 200.0), 12.0);
         assert!(!placed[0].far && placed[0].rect.left > 110.0);
     }
 
     #[test]
     fn a_label_at_the_edge_stays_inside() {
-        let disc = Disc { center: (390.0, 5.0), radius: 8.0 };
-        let wish = Wish { text: "GoogLeNet".into(), disc };
+        let disc = Disc {
+            center: (390.0, 5.0),
+            radius: 8.0,
+        };
+        let wish = Wish {
+            text: "GoogLeNet".into(),
+            disc,
+        };
         let bounds = Rect::new(0.0, 0.0, 400.0, 200.0);
         let placed = place(&[wish], &[disc], bounds, 12.0);
-        assert!(placed[0].rect.right <= 400.0 && placed[0].rect.top >= 0.0, "{placed:?}");
+        assert!(
+            placed[0].rect.right <= 400.0 && placed[0].rect.top >= 0.0,
+            "{placed:?}"
+        );
     }
 }

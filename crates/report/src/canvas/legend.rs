@@ -52,7 +52,11 @@ pub(crate) fn sizes(canvas: &mut Canvas<'_>, sizes: &[(f64, String)], (x, y): Po
         let center = (x + widest, top + radius.max(8.0));
         canvas.disc(center, *radius, theme::MUTED, 0.22);
         canvas.ring(center, *radius, theme::MUTED, 1.0);
-        canvas.text(text, (x + 2.0 * widest + 12.0, center.1), Text::new(SIZE, theme::INK));
+        canvas.text(
+            text,
+            (x + 2.0 * widest + 12.0, center.1),
+            Text::new(SIZE, theme::INK),
+        );
         top += 2.0 * radius.max(8.0) + 6.0;
     }
     top

@@ -8,8 +8,8 @@ pub(crate) mod scale;
 pub(crate) mod svg;
 pub(crate) mod theme;
 
-use plotters::element::{Drawable, PointCollection};
 use plotters::coord::Shift;
+use plotters::element::{Drawable, PointCollection};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -34,7 +34,12 @@ pub(crate) struct Rect {
 
 impl Rect {
     pub(crate) fn new(left: f64, top: f64, right: f64, bottom: f64) -> Self {
-        Self { left, top, right, bottom }
+        Self {
+            left,
+            top,
+            right,
+            bottom,
+        }
     }
 
     pub(crate) fn width(&self) -> f64 {
@@ -68,12 +73,16 @@ pub(crate) struct Text {
     pub(crate) color: RGBColor,
     pub(crate) bold: bool,
     pub(crate) anchor: Anchor,
-    pub(crate) upright: bool,
 }
 
 impl Text {
     pub(crate) fn new(size: f64, color: RGBColor) -> Self {
-        Self { size, color, bold: false, anchor: Anchor::Left, upright: false }
+        Self {
+            size,
+            color,
+            bold: false,
+            anchor: Anchor::Left,
+        }
     }
 
     pub(crate) fn bold(self) -> Self {
@@ -82,11 +91,6 @@ impl Text {
 
     pub(crate) fn anchor(self, anchor: Anchor) -> Self {
         Self { anchor, ..self }
-    }
-
-    /// Turned to read from bottom to top.
-    pub(crate) fn upright(self) -> Self {
-        Self { upright: true, ..self }
     }
 }
 
@@ -109,7 +113,11 @@ impl Canvas<'_> {
         let size = ((width * UNITS) as u32, (height * UNITS) as u32);
         let tips = {
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-            let mut canvas = Canvas { area, error: None, tips: Vec::new() };
+            let mut canvas = Canvas {
+                area,
+                error: None,
+                tips: Vec::new(),
+            };
             canvas.fill_rect(Rect::new(0.0, 0.0, width, height), theme::PAPER, 1.0);
             paint(&mut canvas);
             canvas.area.present().map_err(|error| error.to_string())?;
@@ -125,7 +133,10 @@ impl Canvas<'_> {
 
     pub(crate) fn line(&mut self, points: &[Point], color: RGBColor, opacity: f64, width: f64) {
         let style = color.mix(opacity).stroke_width((width * UNITS) as u32);
-        let path = PathElement::new(points.iter().map(|&point| units(point)).collect::<Vec<_>>(), style);
+        let path = PathElement::new(
+            points.iter().map(|&point| units(point)).collect::<Vec<_>>(),
+            style,
+        );
         self.element(&path);
     }
 
@@ -136,7 +147,10 @@ impl Canvas<'_> {
             let length = (to.0 - from.0).hypot(to.1 - from.1);
             let at = |along: f64| {
                 let part = (along / length).min(1.0);
-                (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part)
+                (
+                    from.0 + (to.0 - from.0) * part,
+                    from.1 + (to.1 - from.1) * part,
+                )
             };
             let count = (length / (2.0 * dash)).ceil() as usize;
             for index in 0..count {
@@ -152,7 +166,11 @@ impl Canvas<'_> {
     }
 
     pub(crate) fn disc(&mut self, center: Point, radius: f64, color: RGBColor, opacity: f64) {
-        self.element(&Circle::new(units(center), radius * UNITS, color.mix(opacity).filled()));
+        self.element(&Circle::new(
+            units(center),
+            radius * UNITS,
+            color.mix(opacity).filled(),
+        ));
     }
 
     pub(crate) fn ring(&mut self, center: Point, radius: f64, color: RGBColor, width: f64) {
@@ -162,17 +180,37 @@ impl Canvas<'_> {
 
     /// A small cross: something that failed.
     pub(crate) fn cross(&mut self, (x, y): Point, radius: f64, color: RGBColor) {
-        self.line(&[(x - radius, y - radius), (x + radius, y + radius)], color, 1.0, 1.4);
-        self.line(&[(x - radius, y + radius), (x + radius, y - radius)], color, 1.0, 1.4);
+        self.line(
+            &[(x - radius, y - radius), (x + radius, y + radius)],
+            color,
+            1.0,
+            1.4,
+        );
+        self.line(
+            &[(x - radius, y + radius), (x + radius, y - radius)],
+            color,
+            1.0,
+            1.4,
+        );
     }
 
     pub(crate) fn fill_rect(&mut self, rect: Rect, color: RGBColor, opacity: f64) {
-        let corners = [units((rect.left, rect.top)), units((rect.right, rect.bottom))];
+        let corners = [
+            units((rect.left, rect.top)),
+            units((rect.right, rect.bottom)),
+        ];
         self.element(&Rectangle::new(corners, color.mix(opacity).filled()));
     }
 
     /// A box with round corners and an outline.
-    pub(crate) fn round_box(&mut self, rect: Rect, radius: f64, fill: RGBColor, opacity: f64, outline: RGBColor) {
+    pub(crate) fn round_box(
+        &mut self,
+        rect: Rect,
+        radius: f64,
+        fill: RGBColor,
+        opacity: f64,
+        outline: RGBColor,
+    ) {
         let outline_points = rounded(rect, radius);
         self.polygon(&outline_points, theme::PAPER, 1.0);
         self.polygon(&outline_points, fill, opacity);
@@ -188,14 +226,27 @@ impl Canvas<'_> {
             Anchor::Middle => HPos::Center,
             Anchor::Right => HPos::Right,
         };
-        let weight = if look.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let font = FontDesc::new(FontFamily::Name(font::FAMILY), look.size * UNITS * FONT_FACTOR, weight);
-        let font = if look.upright { font.transform(FontTransform::Rotate270) } else { font };
+        let weight = if look.bold {
+            FontStyle::Bold
+        } else {
+            FontStyle::Normal
+        };
+        let font = FontDesc::new(
+            FontFamily::Name(font::FAMILY),
+            look.size * UNITS * FONT_FACTOR,
+            weight,
+        );
         // Written without the backend's vertical shift, which depends on the viewer's font: the baseline is set here.
         let drop = look.size * 0.36;
-        let point = if look.upright { (point.0 + drop, point.1) } else { (point.0, point.1 + drop) };
-        let style = TextStyle::from(font).color(&look.color).pos(Pos::new(horizontal, VPos::Bottom));
-        self.element(&plotters::element::Text::new(text.to_owned(), units(point), style));
+        let point = (point.0, point.1 + drop);
+        let style = TextStyle::from(font)
+            .color(&look.color)
+            .pos(Pos::new(horizontal, VPos::Bottom));
+        self.element(&plotters::element::Text::new(
+            text.to_owned(),
+            units(point),
+            style,
+        ));
     }
 
     fn element<'e, E>(&mut self, element: &'e E)

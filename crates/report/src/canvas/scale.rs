@@ -12,33 +12,60 @@ impl Scale {
     /// A linear scale over the values, with a margin on both sides (a fraction of their range).
     pub(crate) fn linear(values: impl IntoIterator<Item = f64>, margin: f64) -> Self {
         let (low, high) = extent(values).unwrap_or((0.0, 1.0));
-        let range = if high > low { high - low } else { (low.abs() * 0.1).max(1e-3) };
-        Self { low: low - range * margin, high: high + range * margin, logarithmic: false }
+        let range = if high > low {
+            high - low
+        } else {
+            (low.abs() * 0.1).max(1e-3)
+        };
+        Self {
+            low: low - range * margin,
+            high: high + range * margin,
+            logarithmic: false,
+        }
     }
 
     /// A logarithmic scale over the positive values, with a margin on both sides.
     pub(crate) fn logarithmic(values: impl IntoIterator<Item = f64>, margin: f64) -> Self {
-        let logs = values.into_iter().filter(|value| *value > 0.0).map(f64::log10);
+        let logs = values
+            .into_iter()
+            .filter(|value| *value > 0.0)
+            .map(f64::log10);
         let linear = Self::linear(logs, margin);
         // A narrow range still spans a factor of two, so that a tick or two fall into it.
         let missing = (0.3 - (linear.high - linear.low)).max(0.0) / 2.0;
-        Self { low: linear.low - missing, high: linear.high + missing, logarithmic: true }
+        Self {
+            low: linear.low - missing,
+            high: linear.high + missing,
+            logarithmic: true,
+        }
     }
 
     /// The same scale, within these limits.
     pub(crate) fn within(self, low: f64, high: f64) -> Self {
-        Self { low: self.low.max(low), high: self.high.min(high), ..self }
+        Self {
+            low: self.low.max(low),
+            high: self.high.min(high),
+            ..self
+        }
     }
 
     /// Where a value lies: 0 at the low end, 1 at the high end.
     pub(crate) fn at(&self, value: f64) -> f64 {
-        let value = if self.logarithmic { value.max(f64::MIN_POSITIVE).log10() } else { value };
+        let value = if self.logarithmic {
+            value.max(f64::MIN_POSITIVE).log10()
+        } else {
+            value
+        };
         (value - self.low) / (self.high - self.low)
     }
 
     /// Round values within the scale, about `count` of them (a logarithmic scale has 1, 2 and 5 of each decade).
     pub(crate) fn ticks(&self, count: usize) -> Vec<f64> {
-        if self.logarithmic { self.decade_ticks(count) } else { self.linear_ticks(count) }
+        if self.logarithmic {
+            self.decade_ticks(count)
+        } else {
+            self.linear_ticks(count)
+        }
     }
 
     fn linear_ticks(&self, count: usize) -> Vec<f64> {
@@ -50,11 +77,19 @@ impl Scale {
 
     fn decade_ticks(&self, count: usize) -> Vec<f64> {
         let decades = self.high - self.low;
-        let mantissas: &[f64] = if decades * 3.0 <= count as f64 * 1.3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let mantissas: &[f64] = if decades * 3.0 <= count as f64 * 1.3 {
+            &[1.0, 2.0, 5.0]
+        } else {
+            &[1.0]
+        };
         let every = (decades / count.max(1) as f64).ceil().max(1.0) as i32;
         (self.low.floor() as i32..=self.high.ceil() as i32)
             .filter(|exponent| exponent.rem_euclid(every) == 0)
-            .flat_map(|exponent| mantissas.iter().map(move |mantissa| mantissa * 10f64.powi(exponent)))
+            .flat_map(|exponent| {
+                mantissas
+                    .iter()
+                    .map(move |mantissa| mantissa * 10f64.powi(exponent))
+            })
             .filter(|tick| (-1e-9..=1.0 + 1e-9).contains(&self.at(*tick)))
             .collect()
     }
@@ -63,15 +98,22 @@ impl Scale {
 /// The smallest of 1, 2, 5 times a power of ten that is at least `step`.
 pub(crate) fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.max(1e-12).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].iter().map(|factor| factor * power).find(|round| *round >= step * 0.999).unwrap_or(power * 10.0)
+    [1.0, 2.0, 5.0, 10.0]
+        .iter()
+        .map(|factor| factor * power)
+        .find(|round| *round >= step * 0.999)
+        .unwrap_or(power * 10.0)
 }
 
 /// The smallest and the largest finite value.
 fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    values.into_iter().filter(|value| value.is_finite()).fold(None, |range, value| {
-        let (low, high) = range.unwrap_or((value, value));
-        Some((low.min(value), high.max(value)))
-    })
+    values
+        .into_iter()
+        .filter(|value| value.is_finite())
+        .fold(None, |range, value| {
+            let (low, high) = range.unwrap_or((value, value));
+            Some((low.min(value), high.max(value)))
+        })
 }
 
 #[cfg(test)]
@@ -82,13 +124,24 @@ mod tests {
     fn linear_ticks_are_round_and_inside() {
         let scale = Scale::linear([0.8712, 0.9431], 0.05);
         assert_eq!(scale.ticks(6).len(), 4);
-        assert!(scale.ticks(6).iter().all(|tick| (0.0..=1.0).contains(&scale.at(*tick))));
-        assert_eq!(Scale::linear([0.0, 10.0], 0.0).ticks(5), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert!(
+            scale
+                .ticks(6)
+                .iter()
+                .all(|tick| (0.0..=1.0).contains(&scale.at(*tick)))
+        );
+        assert_eq!(
+            Scale::linear([0.0, 10.0], 0.0).ticks(5),
+            [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+        );
     }
 
     #[test]
     fn logarithmic_ticks_follow_the_range() {
-        assert_eq!(Scale::logarithmic([1e6, 1e8], 0.0).ticks(6), [1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8]);
+        assert_eq!(
+            Scale::logarithmic([1e6, 1e8], 0.0).ticks(6),
+            [1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8]
+        );
         assert_eq!(Scale::logarithmic([1e3, 1e9], 0.0).ticks(8).len(), 7);
         assert!((Scale::logarithmic([1e2, 1e4], 0.0).at(1e3) - 0.5).abs() < 1e-12);
     }

@@ -18,7 +18,12 @@ pub(crate) struct Svg {
 
 impl Svg {
     /// Makes the backend's text a well-behaved SVG: size in pixels, one font for all, no vertical shifts, tool tips.
-    pub(super) fn finish(drawn: &str, size: (f64, f64), units: f64, tips: &[(Point, f64, String)]) -> Self {
+    pub(super) fn finish(
+        drawn: &str,
+        size: (f64, f64),
+        units: f64,
+        tips: &[(Point, f64, String)],
+    ) -> Self {
         let body = drawn.split_once('>').map_or(drawn, |(_, body)| body);
         let body = body
             .replace(&format!(" font-family=\"{}\"", font::FAMILY), "")
@@ -61,18 +66,38 @@ impl Svg {
     pub(crate) fn inline(&self, label: &str) -> String {
         let mut text = self.text.clone();
         for (color, variable) in theme::THEMED {
-            text = text.replace(&format!("\"{}\"", theme::hex(color)), &format!("\"var({variable})\""));
+            text = text.replace(
+                &format!("\"{}\"", theme::hex(color)),
+                &format!("\"var({variable})\""),
+            );
         }
-        text.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{}\" ", escape(label)), 1)
+        text.replacen(
+            "<svg ",
+            &format!("<svg role=\"img\" aria-label=\"{}\" ", escape(label)),
+            1,
+        )
     }
 
     /// The drawing as a PNG file's bytes, at twice its size.
     pub(crate) fn png(&self) -> Result<Vec<u8>, String> {
-        let options = usvg::Options { fontdb: fonts(), font_family: font::FAMILY.into(), ..Default::default() };
+        let options = usvg::Options {
+            fontdb: fonts(),
+            font_family: font::FAMILY.into(),
+            ..Default::default()
+        };
         let tree = usvg::Tree::from_str(&self.text, &options).map_err(|error| error.to_string())?;
-        let size = tree.size().to_int_size().scale_by(PNG_SCALE).ok_or("the image has no size")?;
-        let mut pixels = tiny_skia::Pixmap::new(size.width(), size.height()).ok_or("the image is too large")?;
-        resvg::render(&tree, tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE), &mut pixels.as_mut());
+        let size = tree
+            .size()
+            .to_int_size()
+            .scale_by(PNG_SCALE)
+            .ok_or("the image has no size")?;
+        let mut pixels =
+            tiny_skia::Pixmap::new(size.width(), size.height()).ok_or("the image is too large")?;
+        resvg::render(
+            &tree,
+            tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE),
+            &mut pixels.as_mut(),
+        );
         pixels.encode_png().map_err(|error| error.to_string())
     }
 }

@@ -46,8 +46,13 @@ pub(crate) fn baseline(index: usize) -> RGBColor {
 }
 
 /// Colours that the page replaces by CSS variables of these names.
-pub(crate) const THEMED: [(RGBColor, &str); 5] =
-    [(INK, "--ink"), (MUTED, "--muted"), (GRID, "--grid"), (PAPER, "--paper"), (BOX, "--box")];
+pub(crate) const THEMED: [(RGBColor, &str); 5] = [
+    (INK, "--ink"),
+    (MUTED, "--muted"),
+    (GRID, "--grid"),
+    (PAPER, "--paper"),
+    (BOX, "--box"),
+];
 
 /// A colour as SVG writes it.
 pub(crate) fn hex(color: RGBColor) -> String {

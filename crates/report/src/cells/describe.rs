@@ -6,7 +6,11 @@ use cellwright_graph::{Graph, Layer, NodeId, Pool, PoolKind};
 pub(super) fn is_light(layer: &Layer) -> bool {
     matches!(
         layer,
-        Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Dropout(_) | Layer::DropPath(_) | Layer::Identity
+        Layer::BatchNorm(_)
+            | Layer::Activation(_)
+            | Layer::Dropout(_)
+            | Layer::DropPath(_)
+            | Layer::Identity
     )
 }
 
@@ -24,22 +28,33 @@ pub(super) fn lines(graph: &Graph, nodes: &[NodeId]) -> Vec<String> {
 fn parts(graph: &Graph, nodes: &[NodeId]) -> Vec<(String, String)> {
     let layer = |id: &NodeId| &graph.nodes[*id].layer;
     let has = |wanted: fn(&Layer) -> bool| nodes.iter().any(|id| wanted(layer(id)));
-    if has(|layer| matches!(layer, Layer::Subsample(_))) && has(|layer| matches!(layer, Layer::Concat)) {
+    if has(|layer| matches!(layer, Layer::Subsample(_)))
+        && has(|layer| matches!(layer, Layer::Concat))
+    {
         return vec![("factorised reduction".into(), String::new())];
     }
-    if has(|layer| matches!(layer, Layer::Multiply)) && has(|layer| matches!(layer, Layer::GlobalAveragePool)) {
+    if has(|layer| matches!(layer, Layer::Multiply))
+        && has(|layer| matches!(layer, Layer::GlobalAveragePool))
+    {
         return vec![("squeeze and excite".into(), String::new())];
     }
     let mut parts: Vec<(String, String)> = Vec::new();
     for id in nodes {
         match layer(id) {
             Layer::Conv(conv) if conv.is_depthwise(graph.input_shape(*id)) => {
-                let kind = if conv.dilation == [1, 1] { "depthwise" } else { "dilated depthwise" };
+                let kind = if conv.dilation == [1, 1] {
+                    "depthwise"
+                } else {
+                    "dilated depthwise"
+                };
                 parts.push((kind.into(), times(conv.kernel)));
             }
             Layer::Conv(conv) => match parts.last_mut() {
                 Some(last) if conv.kernel == [1, 1] && last.0.ends_with("depthwise") => {
-                    last.0 = last.0.replace("dilated depthwise", "dil conv").replace("depthwise", "sep conv");
+                    last.0 = last
+                        .0
+                        .replace("dilated depthwise", "dil conv")
+                        .replace("depthwise", "sep conv");
                 }
                 _ => {
                     let kind = match (conv.groups > 1, conv.dilation == [1, 1]) {
@@ -72,7 +87,10 @@ fn folded(parts: &[(String, String)]) -> Option<String> {
     let mut index = 0;
     while index < parts.len() {
         let (kind, kernel) = &parts[index];
-        let same = parts[index..].iter().take_while(|part| *part == &parts[index]).count();
+        let same = parts[index..]
+            .iter()
+            .take_while(|part| *part == &parts[index])
+            .count();
         let mut word = format!("{kind} {kernel}").trim_end().to_owned();
         index += same;
         if same > 1 {
@@ -90,7 +108,9 @@ fn folded(parts: &[(String, String)]) -> Option<String> {
 /// A box of light layers alone is called by the first that has a name of its own.
 fn light(graph: &Graph, nodes: &[NodeId]) -> String {
     let layers = || nodes.iter().map(|id| &graph.nodes[*id].layer);
-    let named = layers().find(|layer| matches!(layer, Layer::Activation(_))).or_else(|| layers().next());
+    let named = layers()
+        .find(|layer| matches!(layer, Layer::Activation(_)))
+        .or_else(|| layers().next());
     match named.map_or("identity", Layer::op) {
         "relu" => "ReLU".to_owned(),
         op => op.replace('_', " "),

@@ -23,13 +23,22 @@ pub(crate) struct Cell {
 
 /// The distinct cells of a graph, in the order of their first use.
 pub(crate) fn cells(graph: &Graph) -> Vec<Cell> {
-    let paths: Vec<Vec<&str>> = graph.nodes.iter().map(|node| node.name.split('/').collect()).collect();
+    let paths: Vec<Vec<&str>> = graph
+        .nodes
+        .iter()
+        .map(|node| node.name.split('/').collect())
+        .collect();
     let mut found: Vec<(Cell, Vec<String>)> = Vec::new();
     for group in groups(graph, &paths) {
         let sketch = Sketch::of(graph, &paths, &group);
-        let plain: Vec<String> = group.iter().map(|segment| without_index(segment).to_owned()).collect();
+        let plain: Vec<String> = group
+            .iter()
+            .map(|segment| without_index(segment).to_owned())
+            .collect();
         let signature = sketch.signature();
-        let same = |(cell, path): &&mut (Cell, Vec<String>)| cell.signature == signature && path.last() == plain.last();
+        let same = |(cell, path): &&mut (Cell, Vec<String>)| {
+            cell.signature == signature && path.last() == plain.last()
+        };
         match found.iter_mut().find(same) {
             Some((cell, _)) => {
                 cell.uses += 1;
@@ -38,18 +47,33 @@ pub(crate) fn cells(graph: &Graph) -> Vec<Cell> {
                     cell.sketch = sketch;
                 }
             }
-            None => found.push((Cell { name: String::new(), uses: 1, signature, sketch }, plain)),
+            None => found.push((
+                Cell {
+                    name: String::new(),
+                    uses: 1,
+                    signature,
+                    sketch,
+                },
+                plain,
+            )),
         }
     }
     let names = names(&found);
-    found.into_iter().zip(names).map(|((cell, _), name)| Cell { name, ..cell }).collect()
+    found
+        .into_iter()
+        .zip(names)
+        .map(|((cell, _), name)| Cell { name, ..cell })
+        .collect()
 }
 
 /// The last part of each cell's path, and the part before it where cells of different paths share the last.
 fn names(found: &[(Cell, Vec<String>)]) -> Vec<String> {
     let mut paths_of: HashMap<&str, BTreeSet<&[String]>> = HashMap::new();
     for (_, path) in found {
-        paths_of.entry(path.last().map_or("", String::as_str)).or_default().insert(path);
+        paths_of
+            .entry(path.last().map_or("", String::as_str))
+            .or_default()
+            .insert(path);
     }
     found
         .iter()
@@ -67,25 +91,44 @@ fn groups<'a>(graph: &Graph, paths: &[Vec<&'a str>]) -> Vec<Vec<&'a str>> {
     let mut merging: Vec<&[&str]> = Vec::new();
     for (node, path) in graph.nodes.iter().zip(paths) {
         let group = &path[..path.len() - 1];
-        let merges = matches!(node.layer, Layer::Add | Layer::Mean | Layer::Concat) && node.inputs.len() > 1;
-        if merges && !group.is_empty() && !merging.contains(&group) && !is_reduction(graph, paths, group) {
+        let merges =
+            matches!(node.layer, Layer::Add | Layer::Mean | Layer::Concat) && node.inputs.len() > 1;
+        if merges
+            && !group.is_empty()
+            && !merging.contains(&group)
+            && !is_reduction(graph, paths, group)
+        {
             merging.push(group);
         }
     }
     let outermost = |group: &&&[&str]| {
-        !merging.iter().any(|other| other.len() < group.len() && group.starts_with(other))
+        !merging
+            .iter()
+            .any(|other| other.len() < group.len() && group.starts_with(other))
     };
-    merging.iter().filter(outermost).map(|group| group.to_vec()).collect()
+    merging
+        .iter()
+        .filter(outermost)
+        .map(|group| group.to_vec())
+        .collect()
 }
 
 /// Whether a group is a factorised reduction, which concatenates but is an operation.
 fn is_reduction(graph: &Graph, paths: &[Vec<&str>], group: &[&str]) -> bool {
     let layers = || {
-        graph.nodes.iter().zip(paths).filter(|(_, path)| path.starts_with(group)).map(|(node, _)| &node.layer)
+        graph
+            .nodes
+            .iter()
+            .zip(paths)
+            .filter(|(_, path)| path.starts_with(group))
+            .map(|(node, _)| &node.layer)
     };
     layers().any(|layer| matches!(layer, Layer::Subsample(_)))
         && !layers().any(|layer| matches!(layer, Layer::Add | Layer::Mean))
-        && layers().filter(|layer| matches!(layer, Layer::Concat)).count() == 1
+        && layers()
+            .filter(|layer| matches!(layer, Layer::Concat))
+            .count()
+            == 1
 }
 
 /// `normal.2` and `normal[2]` as `normal`.
@@ -93,7 +136,11 @@ fn without_index(segment: &str) -> &str {
     let base = segment.trim_end_matches(|c: char| c.is_ascii_digit() || "[]".contains(c));
     let stripped = base.strip_suffix('.').unwrap_or(base);
     // A name may itself end in digits: only a separated number is an index.
-    if stripped.is_empty() || (stripped.len() == base.len() && !segment.ends_with(']')) { segment } else { stripped }
+    if stripped.is_empty() || (stripped.len() == base.len() && !segment.ends_with(']')) {
+        segment
+    } else {
+        stripped
+    }
 }
 
 #[cfg(test)]

@@ -36,13 +36,27 @@ pub(super) fn layout(problem: &Problem<'_>) -> Layout {
     let (net, chains) = expand(problem, &layer);
     let rows = order(&net);
     let x = positions(&net, &rows, problem.gap);
-    let left = (0..x.len()).map(|index| x[index] - net.width[index] / 2.0).fold(f64::INFINITY, f64::min);
-    let right = (0..x.len()).map(|index| x[index] + net.width[index] / 2.0).fold(f64::NEG_INFINITY, f64::max);
+    let left = (0..x.len())
+        .map(|index| x[index] - net.width[index] / 2.0)
+        .fold(f64::INFINITY, f64::min);
+    let right = (0..x.len())
+        .map(|index| x[index] + net.width[index] / 2.0)
+        .fold(f64::NEG_INFINITY, f64::max);
     let bends = chains
         .iter()
-        .map(|chain| chain.iter().map(|&point| (net.layer[point], x[point] - left)).collect())
+        .map(|chain| {
+            chain
+                .iter()
+                .map(|&point| (net.layer[point], x[point] - left))
+                .collect()
+        })
         .collect();
-    Layout { layer, x: x[..net.boxes].iter().map(|x| x - left).collect(), bends, width: (right - left).max(0.0) }
+    Layout {
+        layer,
+        x: x[..net.boxes].iter().map(|x| x - left).collect(),
+        bends,
+        width: (right - left).max(0.0),
+    }
 }
 
 /// The longest way from a source; then each box moves down to the first that takes from it.
@@ -55,7 +69,12 @@ fn layers(problem: &Problem<'_>) -> Vec<usize> {
         }
     }
     for index in (0..count).rev().filter(|&index| !problem.sources[index]) {
-        let next = problem.edges.iter().filter(|edge| edge.0 == index).map(|edge| layer[edge.1]).min();
+        let next = problem
+            .edges
+            .iter()
+            .filter(|edge| edge.0 == index)
+            .map(|edge| layer[edge.1])
+            .min();
         layer[index] = next.map_or(layer[index], |next| next - 1);
     }
     layer
@@ -90,16 +109,29 @@ fn expand(problem: &Problem<'_>, layer: &[usize]) -> (Net, Vec<Vec<usize>>) {
 /// The order within each layer: barycentre sweeps down and up; the order with the fewest crossings is kept.
 fn order(net: &Net) -> Vec<Vec<usize>> {
     let depth = net.layer.iter().max().map_or(0, |last| last + 1);
-    let mut rows: Vec<Vec<usize>> =
-        (0..depth).map(|level| (0..net.layer.len()).filter(|&i| net.layer[i] == level).collect()).collect();
+    let mut rows: Vec<Vec<usize>> = (0..depth)
+        .map(|level| {
+            (0..net.layer.len())
+                .filter(|&i| net.layer[i] == level)
+                .collect()
+        })
+        .collect();
     let mut best = (crossings(net, &rows), rows.clone());
     for sweep in 0..24 {
         let down = sweep % 2 == 0;
-        let levels: Vec<usize> = if down { (1..depth).collect() } else { (0..depth.saturating_sub(1)).rev().collect() };
+        let levels: Vec<usize> = if down {
+            (1..depth).collect()
+        } else {
+            (0..depth.saturating_sub(1)).rev().collect()
+        };
         for level in levels {
-            let reference = place_of(&rows[if down { level - 1 } else { level + 1 }], net.layer.len());
+            let reference = place_of(
+                &rows[if down { level - 1 } else { level + 1 }],
+                net.layer.len(),
+            );
             let own = place_of(&rows[level], net.layer.len());
-            let weight = |&node: &usize| barycentre(net, node, down, &reference).unwrap_or(own[node]);
+            let weight =
+                |&node: &usize| barycentre(net, node, down, &reference).unwrap_or(own[node]);
             rows[level].sort_by(|a, b| weight(a).total_cmp(&weight(b)));
         }
         let count = crossings(net, &rows);
@@ -160,7 +192,10 @@ fn positions(net: &Net, rows: &[Vec<usize>], gap: f64) -> Vec<f64> {
             let wanted: Vec<f64> = rows[level]
                 .iter()
                 .map(|&node| {
-                    let (above, below) = (barycentre(net, node, true, &x), barycentre(net, node, false, &x));
+                    let (above, below) = (
+                        barycentre(net, node, true, &x),
+                        barycentre(net, node, false, &x),
+                    );
                     match (above, below) {
                         (Some(above), Some(below)) => (above + below) / 2.0,
                         (Some(one), None) | (None, Some(one)) => one,
@@ -180,8 +215,9 @@ fn settle(net: &Net, row: &[usize], wanted: &[f64], gap: f64, x: &mut [f64]) {
     for index in 1..row.len() {
         let (a, b) = (row[index - 1], row[index]);
         let passages = a >= net.boxes && b >= net.boxes;
-        offsets[index] =
-            offsets[index - 1] + (net.width[a] + net.width[b]) / 2.0 + if passages { gap * 0.3 } else { gap };
+        offsets[index] = offsets[index - 1]
+            + (net.width[a] + net.width[b]) / 2.0
+            + if passages { gap * 0.3 } else { gap };
     }
     // Pools of (weighted sum, weight, count); points weigh more, so that long edges run straight.
     let mut pools: Vec<(f64, f64, usize)> = Vec::new();
@@ -213,24 +249,51 @@ mod tests {
         for edge in edges {
             sources[edge.1] = false;
         }
-        layout(&Problem { widths: &vec![60.0; count], edges, gap: 20.0, sources: &sources })
+        layout(&Problem {
+            widths: &vec![60.0; count],
+            edges,
+            gap: 20.0,
+            sources: &sources,
+        })
     }
 
     #[test]
     fn boxes_never_overlap_and_edges_lead_down() {
-        let edges = [(0, 2), (0, 3), (1, 3), (1, 4), (2, 5), (3, 5), (3, 6), (4, 6), (0, 6), (5, 7), (6, 7), (1, 7)];
+        let edges = [
+            (0, 2),
+            (0, 3),
+            (1, 3),
+            (1, 4),
+            (2, 5),
+            (3, 5),
+            (3, 6),
+            (4, 6),
+            (0, 6),
+            (5, 7),
+            (6, 7),
+            (1, 7),
+        ];
         let found = solve(8, &edges);
         for a in 0..8 {
             for b in 0..a {
                 let apart = (found.x[a] - found.x[b]).abs() >= 80.0 - 1e-6;
-                assert!(found.layer[a] != found.layer[b] || apart, "{a} and {b}: {:?}", found.x);
+                assert!(
+                    found.layer[a] != found.layer[b] || apart,
+                    "{a} and {b}: {:?}",
+                    found.x
+                );
             }
         }
         for (edge, bends) in edges.iter().zip(&found.bends) {
             assert!(found.layer[edge.0] < found.layer[edge.1]);
             assert_eq!(bends.len(), found.layer[edge.1] - found.layer[edge.0] - 1);
         }
-        assert!(found.x.iter().all(|x| *x >= 30.0 - 1e-6 && *x <= found.width - 30.0 + 1e-6));
+        assert!(
+            found
+                .x
+                .iter()
+                .all(|x| *x >= 30.0 - 1e-6 && *x <= found.width - 30.0 + 1e-6)
+        );
     }
 
     #[test]
@@ -238,13 +301,21 @@ mod tests {
         let chain = solve(3, &[(0, 1), (1, 2)]);
         assert!((chain.x[0] - chain.x[2]).abs() < 1e-6 && chain.layer == [0, 1, 2]);
         let fork = solve(4, &[(0, 1), (0, 2), (1, 3), (2, 3)]);
-        assert!((fork.x[0] - (fork.x[1] + fork.x[2]) / 2.0).abs() < 0.5, "{:?}", fork.x);
+        assert!(
+            (fork.x[0] - (fork.x[1] + fork.x[2]) / 2.0).abs() < 0.5,
+            "{:?}",
+            fork.x
+        );
         assert!((fork.x[0] - fork.x[3]).abs() < 0.5);
     }
 
     #[test]
     fn avoidable_crossings_are_avoided() {
         let found = solve(4, &[(0, 3), (1, 2)]);
-        assert!((found.x[0] < found.x[1]) == (found.x[3] < found.x[2]), "{:?}", found.x);
+        assert!(
+            (found.x[0] < found.x[1]) == (found.x[3] < found.x[2]),
+            "{:?}",
+            found.x
+        );
     }
 }

@@ -6,5 +6,5 @@ mod layout;
 mod paint;
 mod sketch;
 
-pub(crate) use find::{Cell, cells};
+pub(crate) use find::cells;
 pub(crate) use paint::{Placed, arrange, paint};

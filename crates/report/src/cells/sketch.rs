@@ -32,7 +32,9 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// The sketch of the nodes whose path starts with `group`.
     pub(crate) fn of(graph: &Graph, paths: &[Vec<&str>], group: &[&str]) -> Self {
-        let members: Vec<NodeId> = (0..graph.nodes.len()).filter(|&id| paths[id].starts_with(group)).collect();
+        let members: Vec<NodeId> = (0..graph.nodes.len())
+            .filter(|&id| paths[id].starts_with(group))
+            .collect();
         let mut units = Units::new(graph, paths, group, &members);
         units.absorb_light(graph);
         units.into_sketch(graph, &members)
@@ -41,21 +43,44 @@ impl Sketch {
     /// A text that is equal for cells that differ only in projections of their inputs.
     pub(crate) fn signature(&self) -> String {
         let is_projection = |index: usize| {
-            let sources: Vec<usize> =
-                self.edges.iter().filter(|edge| edge.1 == index).map(|edge| edge.0).collect();
+            let sources: Vec<usize> = self
+                .edges
+                .iter()
+                .filter(|edge| edge.1 == index)
+                .map(|edge| edge.0)
+                .collect();
             let label = &self.boxes[index].lines[0];
             matches!(sources[..], [source] if self.boxes[source].role == Role::Input)
                 && (label == "conv 1×1" || label == "factorised reduction")
         };
-        let projections: BTreeSet<usize> = (0..self.boxes.len()).filter(|&index| is_projection(index)).collect();
+        let projections: BTreeSet<usize> = (0..self.boxes.len())
+            .filter(|&index| is_projection(index))
+            .collect();
         // A projection counts as the input that it reads.
         let through = |index: usize| {
-            let source = self.edges.iter().find(|edge| edge.1 == index).map_or(index, |edge| edge.0);
-            if projections.contains(&index) { source } else { index }
+            let source = self
+                .edges
+                .iter()
+                .find(|edge| edge.1 == index)
+                .map_or(index, |edge| edge.0);
+            if projections.contains(&index) {
+                source
+            } else {
+                index
+            }
         };
-        let kept: Vec<usize> = (0..self.boxes.len()).filter(|index| !projections.contains(index)).collect();
-        let number = |index: usize| kept.iter().position(|&box_index| box_index == index).unwrap_or(0);
-        let names: Vec<String> = kept.iter().map(|&index| self.boxes[index].lines.join(" ")).collect();
+        let kept: Vec<usize> = (0..self.boxes.len())
+            .filter(|index| !projections.contains(index))
+            .collect();
+        let number = |index: usize| {
+            kept.iter()
+                .position(|&box_index| box_index == index)
+                .unwrap_or(0)
+        };
+        let names: Vec<String> = kept
+            .iter()
+            .map(|&index| self.boxes[index].lines.join(" "))
+            .collect();
         let edges: Vec<String> = self
             .edges
             .iter()
@@ -80,7 +105,12 @@ impl Units {
                 .map(|length| &paths[id][..length])
                 .find(|prefix| is_operation(graph, paths, prefix));
             let first = operation
-                .and_then(|prefix| members.iter().copied().find(|&other| paths[other].starts_with(prefix)))
+                .and_then(|prefix| {
+                    members
+                        .iter()
+                        .copied()
+                        .find(|&other| paths[other].starts_with(prefix))
+                })
                 .unwrap_or(id);
             unit.insert(id, first);
         }
@@ -95,14 +125,24 @@ impl Units {
             if !is_light(&graph.nodes[id].layer) || self.unit[&id] != id {
                 continue;
             }
-            let before = graph.nodes[id].inputs.first().and_then(|input| self.unit.get(input)).copied();
-            if let Some(before) = before.filter(|&before| self.consumers(graph, before) == BTreeSet::from([id])) {
+            let before = graph.nodes[id]
+                .inputs
+                .first()
+                .and_then(|input| self.unit.get(input))
+                .copied();
+            if let Some(before) =
+                before.filter(|&before| self.consumers(graph, before) == BTreeSet::from([id]))
+            {
                 self.unit.insert(id, before);
             }
         }
         for &id in nodes.iter().rev() {
             let unit = self.unit[&id];
-            if !self.nodes(unit).iter().all(|&node| is_light(&graph.nodes[node].layer)) {
+            if !self
+                .nodes(unit)
+                .iter()
+                .all(|&node| is_light(&graph.nodes[node].layer))
+            {
                 continue;
             }
             let after: Vec<NodeId> = self.consumers(graph, unit).into_iter().collect();
@@ -117,13 +157,26 @@ impl Units {
     }
 
     fn nodes(&self, unit: NodeId) -> Vec<NodeId> {
-        self.unit.iter().filter(|(_, of)| **of == unit).map(|(id, _)| *id).collect()
+        self.unit
+            .iter()
+            .filter(|(_, of)| **of == unit)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// The units that take something from this one.
     fn consumers(&self, graph: &Graph, unit: NodeId) -> BTreeSet<NodeId> {
-        let takes = |id: &NodeId| graph.nodes[*id].inputs.iter().any(|input| self.unit.get(input) == Some(&unit));
-        self.unit.iter().filter(|(id, of)| **of != unit && takes(id)).map(|(_, of)| *of).collect()
+        let takes = |id: &NodeId| {
+            graph.nodes[*id]
+                .inputs
+                .iter()
+                .any(|input| self.unit.get(input) == Some(&unit))
+        };
+        self.unit
+            .iter()
+            .filter(|(id, of)| **of != unit && takes(id))
+            .map(|(_, of)| *of)
+            .collect()
     }
 
     fn into_sketch(self, graph: &Graph, members: &[NodeId]) -> Sketch {
@@ -135,7 +188,10 @@ impl Units {
             .collect();
         let mut boxes: Vec<SketchBox> = input_names(outside.len())
             .into_iter()
-            .map(|name| SketchBox { role: Role::Input, lines: vec![name] })
+            .map(|name| SketchBox {
+                role: Role::Input,
+                lines: vec![name],
+            })
             .collect();
         let mut index: BTreeMap<NodeId, usize> = outside.iter().copied().zip(0..).collect();
         // A unit stands where its last node stands: all that it takes comes before it.
@@ -162,7 +218,10 @@ impl Units {
         if !leaves.is_empty() {
             let sources: BTreeSet<usize> = leaves.iter().map(|leaf| index[leaf]).collect();
             edges.extend(sources.into_iter().map(|source| (source, boxes.len())));
-            boxes.push(SketchBox { role: Role::Output, lines: vec!["output".into()] });
+            boxes.push(SketchBox {
+                role: Role::Output,
+                lines: vec!["output".into()],
+            });
         }
         edges.sort_by_key(|edge| (edge.1, edge.0));
         Sketch { boxes, edges }
@@ -170,22 +229,34 @@ impl Units {
 }
 
 fn is_merge(layer: &Layer) -> bool {
-    matches!(layer, Layer::Add | Layer::Mean | Layer::Concat | Layer::Multiply)
+    matches!(
+        layer,
+        Layer::Add | Layer::Mean | Layer::Concat | Layer::Multiply
+    )
 }
 
 /// Whether a named group is one operation: one tensor in, one out, and nothing added up inside.
 fn is_operation(graph: &Graph, paths: &[Vec<&str>], prefix: &[&str]) -> bool {
-    let inside: BTreeSet<NodeId> = (0..graph.nodes.len()).filter(|&id| paths[id].starts_with(prefix)).collect();
+    let inside: BTreeSet<NodeId> = (0..graph.nodes.len())
+        .filter(|&id| paths[id].starts_with(prefix))
+        .collect();
     let layer = |id: &NodeId| &graph.nodes[*id].layer;
     let inputs: BTreeSet<NodeId> = inside
         .iter()
         .flat_map(|&id| graph.nodes[id].inputs.iter().copied())
         .filter(|input| !inside.contains(input))
         .collect();
-    let adds = inside.iter().any(|id| matches!(layer(id), Layer::Add | Layer::Mean));
+    let adds = inside
+        .iter()
+        .any(|id| matches!(layer(id), Layer::Add | Layer::Mean));
     let concatenates = inside.iter().any(|id| matches!(layer(id), Layer::Concat));
-    let subsamples = inside.iter().any(|id| matches!(layer(id), Layer::Subsample(_)));
-    inputs.len() == 1 && outputs(graph, &inside).len() == 1 && !adds && (!concatenates || subsamples)
+    let subsamples = inside
+        .iter()
+        .any(|id| matches!(layer(id), Layer::Subsample(_)));
+    inputs.len() == 1
+        && outputs(graph, &inside).len() == 1
+        && !adds
+        && (!concatenates || subsamples)
 }
 
 /// The nodes whose tensors leave the group.
@@ -212,7 +283,11 @@ fn input_names(count: usize) -> Vec<String> {
 
 fn unit_box(graph: &Graph, nodes: &[NodeId]) -> SketchBox {
     // A merge with the light layers that follow it.
-    let merge = nodes.iter().map(|&id| &graph.nodes[id].layer).find(|layer| !is_light(layer)).filter(|layer| is_merge(layer));
+    let merge = nodes
+        .iter()
+        .map(|&id| &graph.nodes[id].layer)
+        .find(|layer| !is_light(layer))
+        .filter(|layer| is_merge(layer));
     match merge {
         Some(layer) => {
             let sign = match layer {
@@ -220,8 +295,14 @@ fn unit_box(graph: &Graph, nodes: &[NodeId]) -> SketchBox {
                 Layer::Multiply => "×",
                 other => other.op(),
             };
-            SketchBox { role: Role::Merge, lines: vec![sign.into()] }
+            SketchBox {
+                role: Role::Merge,
+                lines: vec![sign.into()],
+            }
         }
-        None => SketchBox { role: Role::Operation, lines: lines(graph, nodes) },
+        None => SketchBox {
+            role: Role::Operation,
+            lines: lines(graph, nodes),
+        },
     }
 }

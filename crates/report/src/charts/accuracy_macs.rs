@@ -21,7 +21,12 @@ pub(crate) const CHART: Chart = Chart {
 };
 
 const SIZE: (f64, f64) = (960.0, 600.0);
-const PLOT: Rect = Rect { left: 76.0, top: 96.0, right: 760.0, bottom: 536.0 };
+const PLOT: Rect = Rect {
+    left: 76.0,
+    top: 96.0,
+    right: 760.0,
+    bottom: 536.0,
+};
 /// Radius of the largest network's circle.
 const LARGEST: f64 = 34.0;
 /// Radius below which a circle would not be seen.
@@ -46,9 +51,16 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     }
     // Large circles first, so that small ones lie on top.
     bubbles.sort_by(|a, b| b.params.total_cmp(&a.params));
-    let largest = bubbles.iter().map(|bubble| bubble.params).fold(1.0, f64::max);
+    let largest = bubbles
+        .iter()
+        .map(|bubble| bubble.params)
+        .fold(1.0, f64::max);
     let radius = |params: f64| (LARGEST * (params / largest).sqrt()).max(SMALLEST);
-    let name = if test { "Test accuracy" } else { "Validation accuracy" };
+    let name = if test {
+        "Test accuracy"
+    } else {
+        "Validation accuracy"
+    };
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Accuracy against compute", &data.setting());
@@ -77,7 +89,10 @@ fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubbl
         })
     };
     let reranked = finalists.iter().any(|entry| entry.kind == Kind::Rerank);
-    let behind = data.entries.iter().filter(|entry| reranked && entry.kind == Kind::Search);
+    let behind = data
+        .entries
+        .iter()
+        .filter(|entry| reranked && entry.kind == Kind::Search);
     behind
         .filter_map(|entry| bubble(entry, true))
         .chain(finalists.iter().filter_map(|entry| bubble(entry, false)))
@@ -87,25 +102,40 @@ fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubbl
 
 fn panel(canvas: &mut Canvas<'_>, bubbles: &[Bubble<'_>], name: &str) -> Panel {
     let macs = Scale::logarithmic(bubbles.iter().map(|bubble| bubble.macs), 0.08);
-    let accuracy = Scale::linear(bubbles.iter().map(|bubble| bubble.accuracy), 0.1).within(0.0, 1.0 + 0.02);
+    let accuracy =
+        Scale::linear(bubbles.iter().map(|bubble| bubble.accuracy), 0.1).within(0.0, 1.0 + 0.02);
     let x = Axis {
         scale: macs,
         name: "Multiply-accumulates for one image (FLOPs = 2 × MACs), log scale",
         ticks: 8,
         format: &round,
     };
-    let y = Axis { scale: accuracy, name, ticks: 7, format: &percent_tick };
+    let y = Axis {
+        scale: accuracy,
+        name,
+        ticks: 7,
+        format: &percent_tick,
+    };
     Panel::new(canvas, PLOT, &x, &y)
 }
 
 fn color(entry: &Entry) -> RGBColor {
-    if entry.kind == Kind::Baseline { theme::BASELINE } else { theme::series(entry.run) }
+    if entry.kind == Kind::Baseline {
+        theme::BASELINE
+    } else {
+        theme::series(entry.run)
+    }
 }
 
 fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f64, data: &Data) {
     let center = panel.at(bubble.macs, bubble.accuracy);
     let color = color(bubble.entry);
-    canvas.disc(center, radius, color, if bubble.faint { 0.13 } else { 0.42 });
+    canvas.disc(
+        center,
+        radius,
+        color,
+        if bubble.faint { 0.13 } else { 0.42 },
+    );
     if !bubble.faint {
         canvas.ring(center, radius, color, 1.2);
         canvas.disc(center, 1.4, theme::INK, 0.8);
@@ -116,7 +146,11 @@ fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f
         data.run_prefix(bubble.entry.run),
         bubble.entry.label,
         percent(bubble.accuracy),
-        deviation.map_or(String::new(), |sd| format!(" (± {:.2} over {} seeds)", sd * 100.0, bubble.entry.trials.len())),
+        deviation.map_or(String::new(), |sd| format!(
+            " (± {:.2} over {} seeds)",
+            sd * 100.0,
+            bubble.entry.trials.len()
+        )),
         short(bubble.params),
         short(bubble.macs),
     );
@@ -130,7 +164,11 @@ fn front(canvas: &mut Canvas<'_>, panel: &Panel, bubbles: &[Bubble<'_>], runs: u
             bubble.entry.run == run && bubble.entry.kind != Kind::Baseline && !bubble.faint
         };
         let mut sorted: Vec<&Bubble<'_>> = bubbles.iter().filter(found).collect();
-        sorted.sort_by(|a, b| a.macs.total_cmp(&b.macs).then(b.accuracy.total_cmp(&a.accuracy)));
+        sorted.sort_by(|a, b| {
+            a.macs
+                .total_cmp(&b.macs)
+                .then(b.accuracy.total_cmp(&a.accuracy))
+        });
         let mut steps: Vec<Point> = Vec::new();
         let mut best = f64::NEG_INFINITY;
         for bubble in sorted {
@@ -158,29 +196,55 @@ fn name_networks(
         center: panel.at(bubble.macs, bubble.accuracy),
         radius: radius(bubble.params),
     };
-    let discs: Vec<Disc> = bubbles.iter().filter(|bubble| !bubble.faint).map(disc).collect();
-    let named: Vec<&Bubble<'_>> = bubbles.iter().filter(|bubble| is_named(bubble, bubbles)).collect();
+    let discs: Vec<Disc> = bubbles
+        .iter()
+        .filter(|bubble| !bubble.faint)
+        .map(disc)
+        .collect();
+    let named: Vec<&Bubble<'_>> = bubbles
+        .iter()
+        .filter(|bubble| is_named(bubble, bubbles))
+        .collect();
     let wishes: Vec<Wish> = named
         .iter()
         .map(|bubble| Wish {
             text: match bubble.entry.kind {
                 Kind::Baseline => bubble.entry.label.clone(),
-                _ => format!("{}best found ({})", data.run_prefix(bubble.entry.run), bubble.entry.label),
+                _ => format!(
+                    "{}best found ({})",
+                    data.run_prefix(bubble.entry.run),
+                    bubble.entry.label
+                ),
             },
             disc: disc(bubble),
         })
         .collect();
-    let bounds = Rect::new(panel.rect.left + 2.0, panel.rect.top, panel.rect.right + 6.0, panel.rect.bottom - 2.0);
-    for ((placed, wish), bubble) in
-        labels::place(&wishes, &discs, bounds, LABEL).iter().zip(&wishes).zip(&named)
+    let bounds = Rect::new(
+        panel.rect.left + 2.0,
+        panel.rect.top,
+        panel.rect.right + 6.0,
+        panel.rect.bottom - 2.0,
+    );
+    for ((placed, wish), bubble) in labels::place(&wishes, &discs, bounds, LABEL)
+        .iter()
+        .zip(&wishes)
+        .zip(&named)
     {
         let rect = placed.rect;
-        let middle = ((rect.left + rect.right) / 2.0, (rect.top + rect.bottom) / 2.0);
+        let middle = (
+            (rect.left + rect.right) / 2.0,
+            (rect.top + rect.bottom) / 2.0,
+        );
         if placed.far {
-            let near = (wish.disc.center.0.clamp(rect.left, rect.right), wish.disc.center.1.clamp(rect.top, rect.bottom));
+            let near = (
+                wish.disc.center.0.clamp(rect.left, rect.right),
+                wish.disc.center.1.clamp(rect.top, rect.bottom),
+            );
             canvas.line(&[edge(wish.disc, near), near], theme::MUTED, 0.8, 0.8);
         }
-        let look = Text::new(LABEL, color(bubble.entry)).bold().anchor(Anchor::Middle);
+        let look = Text::new(LABEL, color(bubble.entry))
+            .bold()
+            .anchor(Anchor::Middle);
         canvas.text(&wish.text, middle, look);
     }
 }
@@ -189,14 +253,21 @@ fn name_networks(
 fn edge(disc: Disc, towards: Point) -> Point {
     let (dx, dy) = (towards.0 - disc.center.0, towards.1 - disc.center.1);
     let length = dx.hypot(dy).max(1e-9);
-    (disc.center.0 + dx / length * disc.radius, disc.center.1 + dy / length * disc.radius)
+    (
+        disc.center.0 + dx / length * disc.radius,
+        disc.center.1 + dy / length * disc.radius,
+    )
 }
 
 fn is_named(bubble: &Bubble<'_>, all: &[Bubble<'_>]) -> bool {
     let rival = |other: &&Bubble<'_>| {
         other.entry.run == bubble.entry.run && other.entry.kind == bubble.entry.kind && !other.faint
     };
-    let best = all.iter().filter(rival).map(|other| other.entry.score()).fold(f64::NEG_INFINITY, f64::max);
+    let best = all
+        .iter()
+        .filter(rival)
+        .map(|other| other.entry.score())
+        .fold(f64::NEG_INFINITY, f64::max);
     !bubble.faint && (bubble.entry.kind == Kind::Baseline || bubble.entry.score() >= best)
 }
 
@@ -210,22 +281,56 @@ fn keys(
     let (x, limit) = (PLOT.right + 32.0, SIZE.0 - PLOT.right - 42.0);
     let mut y = legend::heading(canvas, "Networks", (x, PLOT.top + 6.0));
     for (index, run) in data.runs.iter().enumerate() {
-        let text = if data.runs.len() > 1 { run.name.as_str() } else { "found by the search" };
-        if bubbles.iter().any(|bubble| bubble.entry.run == index && bubble.entry.kind != Kind::Baseline) {
-            y = legend::entry(canvas, Mark::Disc, theme::series(index), text, (x, y), limit);
+        let text = if data.runs.len() > 1 {
+            run.name.as_str()
+        } else {
+            "found by the search"
+        };
+        if bubbles
+            .iter()
+            .any(|bubble| bubble.entry.run == index && bubble.entry.kind != Kind::Baseline)
+        {
+            y = legend::entry(
+                canvas,
+                Mark::Disc,
+                theme::series(index),
+                text,
+                (x, y),
+                limit,
+            );
         }
     }
-    if bubbles.iter().any(|bubble| bubble.entry.kind == Kind::Baseline) {
-        y = legend::entry(canvas, Mark::Disc, theme::BASELINE, "baselines", (x, y), limit);
+    if bubbles
+        .iter()
+        .any(|bubble| bubble.entry.kind == Kind::Baseline)
+    {
+        y = legend::entry(
+            canvas,
+            Mark::Disc,
+            theme::BASELINE,
+            "baselines",
+            (x, y),
+            limit,
+        );
     }
     if bubbles.iter().any(|bubble| bubble.faint) {
-        canvas.text("faint: during the search,", (x + 24.0, y), Text::new(11.0, theme::MUTED));
-        canvas.text("with its shorter training", (x + 24.0, y + 14.0), Text::new(11.0, theme::MUTED));
+        canvas.text(
+            "faint: during the search,",
+            (x + 24.0, y),
+            Text::new(11.0, theme::MUTED),
+        );
+        canvas.text(
+            "with its shorter training",
+            (x + 24.0, y + 14.0),
+            Text::new(11.0, theme::MUTED),
+        );
         y += 33.0;
     }
     let y = legend::heading(canvas, "Parameters", (x, y + 18.0));
-    let sizes: Vec<(f64, String)> =
-        round_sizes(largest).into_iter().map(|size| (radius(size), round(size))).collect();
+    let sizes: Vec<(f64, String)> = round_sizes(largest)
+        .into_iter()
+        .map(|size| (radius(size), round(size)))
+        .collect();
     let below = legend::sizes(canvas, &sizes, (x, y));
     canvas.text("by area", (x, below + 8.0), Text::new(11.0, theme::MUTED));
 }
@@ -233,5 +338,9 @@ fn keys(
 /// Three round numbers up to `largest`, each a fifth or a tenth of the one before.
 fn round_sizes(largest: f64) -> Vec<f64> {
     let top = round_step(largest * 0.38);
-    [top, top / 4.0, top / 16.0].into_iter().map(|size| round_step(size * 0.7)).filter(|size| *size >= 1.0).collect()
+    [top, top / 4.0, top / 16.0]
+        .into_iter()
+        .map(|size| round_step(size * 0.7))
+        .filter(|size| *size >= 1.0)
+        .collect()
 }

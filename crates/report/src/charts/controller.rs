@@ -32,26 +32,49 @@ struct Quantity {
 }
 
 const QUANTITIES: [Quantity; 3] = [
-    Quantity { name: "Mean reward", value: |update| update.mean_reward, beside: Some(|update| update.baseline) },
-    Quantity { name: "Entropy of the policy (nats a decision)", value: |update| update.entropy, beside: None },
-    Quantity { name: "Loss", value: |update| update.loss, beside: None },
+    Quantity {
+        name: "Mean reward",
+        value: |update| update.mean_reward,
+        beside: Some(|update| update.baseline),
+    },
+    Quantity {
+        name: "Entropy of the policy (nats a decision)",
+        value: |update| update.entropy,
+        beside: None,
+    },
+    Quantity {
+        name: "Loss",
+        value: |update| update.loss,
+        beside: None,
+    },
 ];
 
 fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let updates = || data.runs.iter().flat_map(|run| &run.updates);
-    let shown: Vec<&Quantity> =
-        QUANTITIES.iter().filter(|quantity| updates().any(|update| (quantity.value)(update).is_some())).collect();
+    let shown: Vec<&Quantity> = QUANTITIES
+        .iter()
+        .filter(|quantity| updates().any(|update| (quantity.value)(update).is_some()))
+        .collect();
     if shown.is_empty() {
         return Ok(Vec::new());
     }
     let height = TOP + shown.len() as f64 * (PANEL + GAP) - 14.0;
     Canvas::draw(WIDTH, height, |canvas| {
         let count = updates().count();
-        let detail = format!("{}; {count} {} of the policy", data.setting(), if count == 1 { "update" } else { "updates" });
+        let detail = format!(
+            "{}; {count} {} of the policy",
+            data.setting(),
+            if count == 1 { "update" } else { "updates" }
+        );
         headline(canvas, "The controller", &detail);
         for (index, quantity) in shown.iter().enumerate() {
             let top = TOP + index as f64 * (PANEL + GAP);
-            plot(canvas, data, quantity, Rect::new(76.0, top, 760.0, top + PANEL));
+            plot(
+                canvas,
+                data,
+                quantity,
+                Rect::new(76.0, top, 760.0, top + PANEL),
+            );
         }
         keys(canvas, data);
     })
@@ -61,14 +84,21 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
 fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
     let updates = || data.runs.iter().flat_map(|run| &run.updates);
     let beside = |update: &ControllerUpdate| quantity.beside.and_then(|value| value(update));
-    let values = updates().flat_map(|update| [(quantity.value)(update), beside(update)]).flatten();
+    let values = updates()
+        .flat_map(|update| [(quantity.value)(update), beside(update)])
+        .flatten();
     let x = Axis {
         scale: Scale::linear(updates().map(|update| f64::from(update.trials_seen)), 0.02),
         name: "Trials seen",
         ticks: 10,
         format: &tick,
     };
-    let y = Axis { scale: Scale::linear(values, 0.08), name: quantity.name, ticks: 4, format: &tick };
+    let y = Axis {
+        scale: Scale::linear(values, 0.08),
+        name: quantity.name,
+        ticks: 4,
+        format: &tick,
+    };
     let panel = Panel::new(canvas, rect, &x, &y);
     for (index, run) in data.runs.iter().enumerate() {
         let color = theme::series(index);
@@ -78,7 +108,10 @@ fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
             .filter_map(|update| Some(panel.at(f64::from(update.trials_seen), beside(update)?)))
             .collect();
         canvas.dashed(&dashes, theme::MUTED, 1.3, 3.5);
-        let values = run.updates.iter().map(|update| (f64::from(update.trials_seen), (quantity.value)(update)));
+        let values = run
+            .updates
+            .iter()
+            .map(|update| (f64::from(update.trials_seen), (quantity.value)(update)));
         panel.plot(canvas, values, color, 1.0, 2.0);
     }
 }
@@ -86,11 +119,39 @@ fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
 fn keys(canvas: &mut Canvas<'_>, data: &Data) {
     let (x, limit) = (788.0, WIDTH - 796.0);
     let mut y = TOP + 6.0;
-    for (index, run) in data.runs.iter().enumerate().filter(|(_, run)| !run.updates.is_empty()) {
-        let name = if data.runs.len() > 1 { run.name.as_str() } else { "policy" };
-        y = legend::entry(canvas, Mark::Line, theme::series(index), name, (x, y), limit);
+    for (index, run) in data
+        .runs
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| !run.updates.is_empty())
+    {
+        let name = if data.runs.len() > 1 {
+            run.name.as_str()
+        } else {
+            "policy"
+        };
+        y = legend::entry(
+            canvas,
+            Mark::Line,
+            theme::series(index),
+            name,
+            (x, y),
+            limit,
+        );
     }
-    if data.runs.iter().flat_map(|run| &run.updates).any(|update| update.baseline.is_some()) {
-        legend::entry(canvas, Mark::Dashes, theme::MUTED, "reward baseline", (x, y), limit);
+    if data
+        .runs
+        .iter()
+        .flat_map(|run| &run.updates)
+        .any(|update| update.baseline.is_some())
+    {
+        legend::entry(
+            canvas,
+            Mark::Dashes,
+            theme::MUTED,
+            "reward baseline",
+            (x, y),
+            limit,
+        );
     }
 }

@@ -20,8 +20,18 @@ pub(crate) const CHART: Chart = Chart {
 };
 
 const SIZE: (f64, f64) = (960.0, 470.0);
-const LEFT: Rect = Rect { left: 72.0, top: 96.0, right: 390.0, bottom: 406.0 };
-const RIGHT: Rect = Rect { left: 462.0, top: 96.0, right: 764.0, bottom: 406.0 };
+const LEFT: Rect = Rect {
+    left: 72.0,
+    top: 96.0,
+    right: 390.0,
+    bottom: 406.0,
+};
+const RIGHT: Rect = Rect {
+    left: 462.0,
+    top: 96.0,
+    right: 764.0,
+    bottom: 406.0,
+};
 /// How many of the found and of the baselines are in colour.
 const COLOURED: usize = 4;
 
@@ -62,7 +72,9 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         let right = Panel::new(canvas, RIGHT, &epochs, &loss);
         for curve in &curves {
             trace(canvas, &left, curve, |point| point.valid_top1);
-            trace(canvas, &right, curve, |point| point.train_loss.filter(|loss| *loss > 0.0));
+            trace(canvas, &right, curve, |point| {
+                point.train_loss.filter(|loss| *loss > 0.0)
+            });
         }
         keys(canvas, data, &curves);
     })
@@ -70,7 +82,11 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
 }
 
 fn whole(value: f64) -> String {
-    if value.fract().abs() < 1e-9 { format!("{value:.0}") } else { String::new() }
+    if value.fract().abs() < 1e-9 {
+        format!("{value:.0}")
+    } else {
+        String::new()
+    }
 }
 
 /// All curves, those in colour last, so that they lie on top, the best on top of all.
@@ -78,37 +94,67 @@ fn curves(data: &Data) -> Vec<Curve<'_>> {
     let finalists = data.finalists();
     let best = |baseline: bool| {
         let kind = move |entry: &&&Entry| (entry.kind == Kind::Baseline) == baseline;
-        finalists.iter().filter(kind).take(COLOURED).copied().collect::<Vec<_>>()
+        finalists
+            .iter()
+            .filter(kind)
+            .take(COLOURED)
+            .copied()
+            .collect::<Vec<_>>()
     };
     let (found, baselines) = (best(false), best(true));
     let named: Vec<(&Entry, RGBColor)> = found
         .into_iter()
         .enumerate()
         .map(|(index, entry)| (entry, theme::series(index)))
-        .chain(baselines.into_iter().enumerate().map(|(index, entry)| (entry, theme::baseline(index))))
+        .chain(
+            baselines
+                .into_iter()
+                .enumerate()
+                .map(|(index, entry)| (entry, theme::baseline(index))),
+        )
         .collect();
 
     let mut curves = Vec::new();
     for (index, run) in data.runs.iter().enumerate() {
         for (position, trial) in run.trials.iter().enumerate() {
-            let points: Vec<&CurvePoint> = run.curves.iter().filter(|point| point.trial == trial.id).collect();
+            let points: Vec<&CurvePoint> = run
+                .curves
+                .iter()
+                .filter(|point| point.trial == trial.id)
+                .collect();
             if points.is_empty() {
                 continue;
             }
-            let rank = named.iter().position(|(entry, _)| entry.run == index && entry.trials[0] == position);
+            let rank = named
+                .iter()
+                .position(|(entry, _)| entry.run == index && entry.trials[0] == position);
             let name = |rank: usize| {
                 let (entry, color) = &named[rank];
                 (*color, format!("{}{}", data.run_prefix(index), entry.label))
             };
-            curves.push((rank, Curve { points, named: rank.map(name) }));
+            curves.push((
+                rank,
+                Curve {
+                    points,
+                    named: rank.map(name),
+                },
+            ));
         }
     }
     curves.sort_by_key(|(rank, _)| std::cmp::Reverse(rank.map_or(usize::MAX, |rank| rank)));
     curves.into_iter().map(|(_, curve)| curve).collect()
 }
 
-fn trace(canvas: &mut Canvas<'_>, panel: &Panel, curve: &Curve<'_>, value: impl Fn(&CurvePoint) -> Option<f64>) {
-    let values = curve.points.iter().map(|point| (f64::from(point.epoch), value(point)));
+fn trace(
+    canvas: &mut Canvas<'_>,
+    panel: &Panel,
+    curve: &Curve<'_>,
+    value: impl Fn(&CurvePoint) -> Option<f64>,
+) {
+    let values = curve
+        .points
+        .iter()
+        .map(|point| (f64::from(point.epoch), value(point)));
     match &curve.named {
         Some((color, _)) => panel.plot(canvas, values, *color, 1.0, 2.0),
         None => panel.plot(canvas, values, theme::MUTED, 0.22, 1.0),
@@ -119,7 +165,9 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, curves: &[Curve<'_>]) {
     let (x, limit) = (RIGHT.right + 26.0, SIZE.0 - RIGHT.right - 34.0);
     let mut y = RIGHT.top + 6.0;
     let is_baseline = |name: &str| {
-        data.entries.iter().any(|entry| entry.kind == Kind::Baseline && name.ends_with(&entry.label))
+        data.entries
+            .iter()
+            .any(|entry| entry.kind == Kind::Baseline && name.ends_with(&entry.label))
     };
     for (heading, baselines) in [("Best found", false), ("Baselines", true)] {
         let named: Vec<_> = curves
@@ -138,6 +186,13 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, curves: &[Curve<'_>]) {
         y += 12.0;
     }
     if curves.iter().any(|curve| curve.named.is_none()) {
-        legend::entry(canvas, Mark::Thin, theme::MUTED, "all others", (x, y), limit);
+        legend::entry(
+            canvas,
+            Mark::Thin,
+            theme::MUTED,
+            "all others",
+            (x, y),
+            limit,
+        );
     }
 }

@@ -31,7 +31,11 @@ pub(crate) struct Figure {
 
 impl Figure {
     fn only(svg: Svg) -> Vec<Self> {
-        vec![Self { suffix: String::new(), caption: String::new(), svg }]
+        vec![Self {
+            suffix: String::new(),
+            caption: String::new(),
+            svg,
+        }]
     }
 }
 

@@ -19,7 +19,12 @@ pub(crate) const CHART: Chart = Chart {
 };
 
 const SIZE: (f64, f64) = (960.0, 500.0);
-const PLOT: Rect = Rect { left: 76.0, top: 96.0, right: 740.0, bottom: 436.0 };
+const PLOT: Rect = Rect {
+    left: 76.0,
+    top: 96.0,
+    right: 740.0,
+    bottom: 436.0,
+};
 
 fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let searches: Vec<Vec<&Trial>> = data.runs.iter().map(searched).collect();
@@ -27,24 +32,46 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     if rewards().next().is_none() {
         return Ok(Vec::new());
     }
-    let accuracy = searches.iter().flatten().filter(|trial| trial.status == Status::Done).all(|trial| trial.reward == trial.valid_top1);
-    let baselines = if accuracy { best_baselines(data) } else { Vec::new() };
+    let accuracy = searches
+        .iter()
+        .flatten()
+        .filter(|trial| trial.status == Status::Done)
+        .all(|trial| trial.reward == trial.valid_top1);
+    let baselines = if accuracy {
+        best_baselines(data)
+    } else {
+        Vec::new()
+    };
     let longest = searches.iter().map(Vec::len).max().unwrap_or(1);
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Progress of the search", &data.setting());
         let values = rewards().chain(baselines.iter().map(|(_, value)| *value));
-        let x = Axis { scale: Scale::linear([1.0, longest as f64], 0.02), name: "Trial", ticks: 10, format: &whole };
+        let x = Axis {
+            scale: Scale::linear([1.0, longest as f64], 0.02),
+            name: "Trial",
+            ticks: 10,
+            format: &whole,
+        };
         let y = Axis {
             scale: Scale::linear(values, 0.07),
-            name: if accuracy { "Reward: validation accuracy" } else { "Reward" },
+            name: if accuracy {
+                "Reward: validation accuracy"
+            } else {
+                "Reward"
+            },
             ticks: 7,
             format: if accuracy { &percent_tick } else { &tick },
         };
         let panel = Panel::new(canvas, PLOT, &x, &y);
         for (index, (_, value)) in baselines.iter().enumerate() {
             let height = panel.y(*value);
-            canvas.dashed(&[(PLOT.left, height), (PLOT.right, height)], theme::baseline(index), 1.4, 4.0);
+            canvas.dashed(
+                &[(PLOT.left, height), (PLOT.right, height)],
+                theme::baseline(index),
+                1.4,
+                4.0,
+            );
         }
         for (run, trials) in searches.iter().enumerate() {
             rewards_of(canvas, &panel, trials, run);
@@ -55,11 +82,18 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
 }
 
 fn whole(value: f64) -> String {
-    if value.fract().abs() < 1e-9 { format!("{value:.0}") } else { String::new() }
+    if value.fract().abs() < 1e-9 {
+        format!("{value:.0}")
+    } else {
+        String::new()
+    }
 }
 
 fn searched(run: &RunData) -> Vec<&Trial> {
-    run.trials.iter().filter(|trial| trial.kind == Kind::Search).collect()
+    run.trials
+        .iter()
+        .filter(|trial| trial.kind == Kind::Search)
+        .collect()
 }
 
 /// A finished trial's reward; that of a failed one is set, not measured.
@@ -69,8 +103,12 @@ fn done(trial: &Trial) -> Option<f64> {
 
 /// The three best baselines at the search's own budget, for comparison.
 fn best_baselines(data: &Data) -> Vec<(String, f64)> {
-    let epochs: Vec<u32> =
-        data.runs.iter().flat_map(searched).map(|trial| trial.epochs).collect();
+    let epochs: Vec<u32> = data
+        .runs
+        .iter()
+        .flat_map(searched)
+        .map(|trial| trial.epochs)
+        .collect();
     data.entries
         .iter()
         .filter(|entry| entry.kind == Kind::Baseline && epochs.contains(&entry.epochs))
@@ -88,18 +126,28 @@ fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: us
         let Some(reward) = done(trial) else {
             canvas.cross((panel.x(x), PLOT.bottom - 8.0), 3.4, theme::FAILED);
             let reason = trial.reason.as_deref().unwrap_or("no reason given");
-            canvas.tip((panel.x(x), PLOT.bottom - 8.0), 6.0, format!("{} failed: {reason}", label(trial)));
+            canvas.tip(
+                (panel.x(x), PLOT.bottom - 8.0),
+                6.0,
+                format!("{} failed: {reason}", label(trial)),
+            );
             continue;
         };
         canvas.disc(panel.at(x, reward), 2.8, color, 0.45);
-        canvas.tip(panel.at(x, reward), 5.0, format!("{}: {reward:.4}", label(trial)));
+        canvas.tip(
+            panel.at(x, reward),
+            5.0,
+            format!("{}: {reward:.4}", label(trial)),
+        );
         steps.extend(best.map(|best| panel.at(x, best)));
         best = Some(best.map_or(reward, |best| best.max(reward)));
         steps.extend(best.map(|best| panel.at(x, best)));
     }
     steps.extend(best.map(|best| panel.at(trials.len() as f64, best)));
     canvas.line(&steps, color, 1.0, 2.4);
-    let means = running_mean(trials).into_iter().map(|(x, mean)| (x, Some(mean)));
+    let means = running_mean(trials)
+        .into_iter()
+        .map(|(x, mean)| (x, Some(mean)));
     panel.plot(canvas, means, color, 0.55, 1.3);
 }
 
@@ -112,35 +160,73 @@ fn running_mean(trials: &[&Trial]) -> Vec<(f64, f64)> {
     let window = window(trials.len());
     (window..=trials.len())
         .filter_map(|end| {
-            let rewards = trials[end - window..end].iter().filter_map(|trial| done(trial));
+            let rewards = trials[end - window..end]
+                .iter()
+                .filter_map(|trial| done(trial));
             Some((end as f64, mean(rewards)?))
         })
         .collect()
 }
 
-fn keys(canvas: &mut Canvas<'_>, data: &Data, baselines: &[(String, f64)], searches: &[Vec<&Trial>]) {
+fn keys(
+    canvas: &mut Canvas<'_>,
+    data: &Data,
+    baselines: &[(String, f64)],
+    searches: &[Vec<&Trial>],
+) {
     let (x, limit) = (PLOT.right + 28.0, SIZE.0 - PLOT.right - 36.0);
     let mut y = PLOT.top + 6.0;
     for (index, run) in data.runs.iter().enumerate() {
         if searches[index].is_empty() {
             continue;
         }
-        let strategy = searches[index].first().map_or("", |trial| trial.strategy.as_str());
-        let title = if data.runs.len() > 1 { run.name.as_str() } else { strategy };
+        let strategy = searches[index]
+            .first()
+            .map_or("", |trial| trial.strategy.as_str());
+        let title = if data.runs.len() > 1 {
+            run.name.as_str()
+        } else {
+            strategy
+        };
         let color = theme::series(index);
         y = legend::heading(canvas, title, (x, y));
         y = legend::entry(canvas, Mark::Line, color, "best so far", (x, y), limit);
-        y = legend::entry(canvas, Mark::Disc, color, "reward of a trial", (x, y), limit);
+        y = legend::entry(
+            canvas,
+            Mark::Disc,
+            color,
+            "reward of a trial",
+            (x, y),
+            limit,
+        );
         let text = format!("mean of the last {}", window(searches[index].len()));
         y = legend::entry(canvas, Mark::Thin, color, &text, (x, y), limit) + 10.0;
     }
-    if searches.iter().flatten().any(|trial| trial.status == Status::Failed) {
-        y = legend::entry(canvas, Mark::Cross, theme::FAILED, "failed trial", (x, y), limit) + 10.0;
+    if searches
+        .iter()
+        .flatten()
+        .any(|trial| trial.status == Status::Failed)
+    {
+        y = legend::entry(
+            canvas,
+            Mark::Cross,
+            theme::FAILED,
+            "failed trial",
+            (x, y),
+            limit,
+        ) + 10.0;
     }
     if !baselines.is_empty() {
         y = legend::heading(canvas, "Baselines, same budget", (x, y));
     }
     for (index, (name, _)) in baselines.iter().enumerate() {
-        y = legend::entry(canvas, Mark::Dashes, theme::baseline(index), name, (x, y), limit);
+        y = legend::entry(
+            canvas,
+            Mark::Dashes,
+            theme::baseline(index),
+            name,
+            (x, y),
+            limit,
+        );
     }
 }

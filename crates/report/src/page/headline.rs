@@ -25,7 +25,9 @@ pub(super) fn html(data: &Data) -> String {
 /// What was searched where, how long it took and on what.
 fn setting(data: &Data) -> String {
     let trials = || data.runs.iter().flat_map(|run| &run.trials);
-    let seconds: f64 = trials().filter_map(|trial| trial.total_seconds.or(trial.train_seconds)).sum();
+    let seconds: f64 = trials()
+        .filter_map(|trial| trial.total_seconds.or(trial.train_seconds))
+        .sum();
     let mut devices: Vec<String> = trials()
         .filter(|trial| !trial.device.is_empty())
         .map(|trial| match trial.threads {
@@ -49,8 +51,13 @@ fn setting(data: &Data) -> String {
 
 fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
     let trial = data.trial(entry);
-    let main = entry.test.map(|test| (test, "test accuracy")).or(entry.valid.map(|valid| (valid, "validation accuracy")));
-    let Some((measure, what)) = main else { return String::new() };
+    let main = entry
+        .test
+        .map(|test| (test, "test accuracy"))
+        .or(entry.valid.map(|valid| (valid, "validation accuracy")));
+    let Some((measure, what)) = main else {
+        return String::new();
+    };
     let validation = entry.valid.filter(|_| entry.test.is_some());
     format!(
         "<div class=\"card {class}\">\n<h3>{title}: {}{}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}</p>\n\
@@ -59,7 +66,10 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
         escape(&entry.label),
         percent(measure.mean),
         seeds(measure, entry),
-        validation.map_or(String::new(), |valid| format!("; validation {}", percent(valid.mean))),
+        validation.map_or(String::new(), |valid| format!(
+            "; validation {}",
+            percent(valid.mean)
+        )),
         short(trial.params as f64),
         short(trial.macs as f64),
         short(trial.flops as f64),
@@ -69,7 +79,11 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
 
 fn seeds(measure: Measure, entry: &Entry) -> String {
     match measure.deviation {
-        Some(deviation) => format!("± {:.2} (sd of {} seeds)", deviation * 100.0, entry.trials.len()),
+        Some(deviation) => format!(
+            "± {:.2} (sd of {} seeds)",
+            deviation * 100.0,
+            entry.trials.len()
+        ),
         None => "one seed".to_owned(),
     }
 }

@@ -51,16 +51,26 @@ fn faces() -> String {
 
 /// The charts' light colours as CSS variables; the style sheet sets the dark ones.
 fn colors() -> String {
-    let light: String =
-        theme::THEMED.iter().map(|(color, name)| format!("{name}:{};", theme::hex(*color))).collect();
-    format!(":root{{{light}--accent:{};--baseline:{}}}\n", theme::hex(theme::series(0)), theme::hex(theme::BASELINE))
+    let light: String = theme::THEMED
+        .iter()
+        .map(|(color, name)| format!("{name}:{};", theme::hex(*color)))
+        .collect();
+    format!(
+        ":root{{{light}--accent:{};--baseline:{}}}\n",
+        theme::hex(theme::series(0)),
+        theme::hex(theme::BASELINE)
+    )
 }
 
 fn warnings(data: &Data) -> String {
     if data.warnings.is_empty() {
         return String::new();
     }
-    let items: String = data.warnings.iter().map(|text| format!("<li>{}</li>\n", escape(text))).collect();
+    let items: String = data
+        .warnings
+        .iter()
+        .map(|text| format!("<li>{}</li>\n", escape(text)))
+        .collect();
     format!("<ul class=\"warnings\">\n{items}</ul>\n")
 }
 
@@ -74,7 +84,11 @@ fn section(drawn: &Drawn) -> String {
                 "" => String::new(),
                 text => format!("<figcaption>{}</figcaption>\n", escape(text)),
             };
-            let label = if figure.caption.is_empty() { title } else { &figure.caption };
+            let label = if figure.caption.is_empty() {
+                title
+            } else {
+                &figure.caption
+            };
             format!("<figure>\n{caption}{}</figure>\n", figure.svg.inline(label))
         })
         .collect();
@@ -88,8 +102,12 @@ fn section(drawn: &Drawn) -> String {
 
 fn repeat(run: &RunData) -> String {
     let folder = escape(&run.folder);
-    let versions: std::collections::BTreeSet<&str> =
-        run.trials.iter().map(|trial| trial.version.as_str()).filter(|version| !version.is_empty()).collect();
+    let versions: std::collections::BTreeSet<&str> = run
+        .trials
+        .iter()
+        .map(|trial| trial.version.as_str())
+        .filter(|version| !version.is_empty())
+        .collect();
     let version = match versions.into_iter().collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => String::new(),
         some => format!("<p>Run with cellwright {}.</p>\n", escape(&some)),

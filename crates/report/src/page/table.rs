@@ -28,7 +28,12 @@ pub(super) fn html(data: &Data) -> String {
         .iter()
         .map(|(name, kind)| format!("<th data-kind=\"{kind}\"><button>{name}</button></th>"))
         .collect();
-    let rows: String = data.entries.iter().enumerate().map(|(index, entry)| row(data, index, entry)).collect();
+    let rows: String = data
+        .entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| row(data, index, entry))
+        .collect();
     format!(
         "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by validation accuracy; the test part \
          was looked at for final numbers only. Accuracies after different numbers of epochs do not compare. Click on a \
@@ -51,15 +56,31 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
         Kind::Rerank => "trained again",
     };
     let rank = (index + 1) as f64;
-    let rank = if entry.valid.is_some() { number(rank, &format!("{rank}")) } else { missing() };
-    let run = if data.runs.len() > 1 { text(&data.runs[entry.run].name) } else { String::new() };
-    let seconds = trial.train_seconds.map_or_else(missing, |seconds| number(seconds, &format!("{seconds:.1} s")));
+    let rank = if entry.valid.is_some() {
+        number(rank, &format!("{rank}"))
+    } else {
+        missing()
+    };
+    let run = if data.runs.len() > 1 {
+        text(&data.runs[entry.run].name)
+    } else {
+        String::new()
+    };
+    let seconds = trial.train_seconds.map_or_else(missing, |seconds| {
+        number(seconds, &format!("{seconds:.1} s"))
+    });
     let counts = [trial.params, trial.macs, trial.flops].map(|count| {
         let count = count as f64;
-        if count > 0.0 { number(count, &short(count)) } else { missing() }
+        if count > 0.0 {
+            number(count, &short(count))
+        } else {
+            missing()
+        }
     });
     let architecture = match (&trial.reason, trial.status) {
-        (reason, Status::Failed) => format!("failed: {}", reason.as_deref().unwrap_or("no reason given")),
+        (reason, Status::Failed) => {
+            format!("failed: {}", reason.as_deref().unwrap_or("no reason given"))
+        }
         _ if trial.architecture.is_empty() => trial.choices.clone(),
         _ => trial.architecture.clone(),
     };
@@ -77,14 +98,19 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
 
 fn accuracy(measure: Option<Measure>) -> String {
     measure.map_or_else(missing, |measure| {
-        let spread = measure.deviation.map_or(String::new(), |sd| format!(" ± {:.2}", sd * 100.0));
+        let spread = measure
+            .deviation
+            .map_or(String::new(), |sd| format!(" ± {:.2}", sd * 100.0));
         number(measure.mean, &format!("{}{spread}", percent(measure.mean)))
     })
 }
 
 /// A cell with a number: what is sorted by, and what is read.
 fn number(value: f64, shown: &str) -> String {
-    format!("<td class=\"number\" data-value=\"{value}\">{}</td>", escape(shown))
+    format!(
+        "<td class=\"number\" data-value=\"{value}\">{}</td>",
+        escape(shown)
+    )
 }
 
 fn text(shown: &str) -> String {

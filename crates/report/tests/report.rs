@@ -1,0 +1,171 @@
+//! A made-up run, drawn: every chart is there, well-formed, and says what the tables say.
+
+mod made_up;
+
+use std::fs;
+use std::path::Path;
+
+use cellwright_ledger::{Kind, Run, Status, Trial};
+use cellwright_report::{Error, write};
+
+#[test]
+fn a_run_becomes_charts_and_a_page() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("nasnet"), 7, 24);
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    assert!(written.warnings.is_empty(), "{:?}", written.warnings);
+    let page = fs::read_to_string(&written.page).unwrap();
+    for name in [
+        "accuracy-macs",
+        "progress",
+        "learning-curves",
+        "controller",
+        "best-cells-1",
+    ] {
+        let svg = fs::read_to_string(run.report().join(format!("{name}.svg"))).unwrap();
+        assert!(
+            svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"),
+            "{name}"
+        );
+        let png = fs::read(run.report().join(format!("{name}.png"))).unwrap();
+        assert!(
+            png.starts_with(b"\x89PNG") && png.len() > 10_000,
+            "{name}: {} bytes",
+            png.len()
+        );
+    }
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
+    for baseline in made_up::BASELINES {
+        assert!(chart.contains(baseline.0), "{} is labelled", baseline.0);
+        assert!(page.contains(baseline.0));
+    }
+    assert!(page.contains("trials = 24") && page.contains("cellwright search --config"));
+    assert!(
+        page.contains("out of memory"),
+        "the reason of the failed trial"
+    );
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("nasnet"), 7, 12);
+    let page = fs::read_to_string(write(&[run.clone()], &run.report()).unwrap().page).unwrap();
+    let links = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
+    assert_eq!(links, 0, "no foreign address but the name of SVG");
+    for forbidden in ["<link", "<img", "@import", "src=\""] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn the_same_tables_give_the_same_files() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("nasnet"), 3, 12);
+    let read = |folder: &Path| {
+        let written = write(&[run.clone()], folder).unwrap();
+        written
+            .files
+            .iter()
+            .map(|file| fs::read(file).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        read(&scratch.path().join("a")),
+        read(&scratch.path().join("b"))
+    );
+}
+
+#[test]
+fn runs_lie_over_each_other() {
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = ["controller", "random"]
+        .map(|name| made_up::run(&scratch.path().join(name), name.len() as u64, 15));
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    let chart = fs::read_to_string(scratch.path().join("both/progress.svg")).unwrap();
+    assert!(chart.contains("controller") && chart.contains("random"));
+    assert!(
+        fs::read_to_string(written.page)
+            .unwrap()
+            .contains("controller, random")
+    );
+}
+
+#[test]
+fn names_are_text_and_never_markup() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 1, 5);
+    run.write_trial(&Trial {
+        id: run.next_trial_id().unwrap(),
+        kind: Kind::Baseline,
+        space: "<script>alert(1)</script> & co".into(),
+        params: 1_000_000,
+        macs: 1_000_000,
+        valid_top1: Some(0.5),
+        epochs: 4,
+        ..Trial::default()
+    })
+    .unwrap();
+    let written = write(&[run.clone()], &run.report()).unwrap();
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert"));
+}
+
+#[test]
+fn little_is_drawn_too_and_nothing_is_an_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    assert!(matches!(
+        write(&[run.clone()], &run.report()),
+        Err(Error::Empty { .. })
+    ));
+    assert!(matches!(write(&[], scratch.path()), Err(Error::NoRun)));
+
+    let failed = Trial {
+        status: Status::Failed,
+        reason: Some("NaN".into()),
+        ..Trial::default()
+    };
+    run.write_trial(&failed).unwrap();
+    let written = write(&[run.clone()], &run.report()).unwrap();
+    assert_eq!(written.files.len(), 1, "only the page: {:?}", written.files);
+
+    let done = Trial {
+        id: 1,
+        macs: 5_000_000,
+        params: 80_000,
+        valid_top1: Some(0.7),
+        reward: Some(0.7),
+        ..Trial::default()
+    };
+    run.write_trial(&done).unwrap();
+    assert_eq!(write(&[run.clone()], &run.report()).unwrap().files.len(), 5);
+}
+
+#[test]
+fn a_damaged_file_is_a_warning_on_the_page() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 1, 5);
+    fs::write(run.folder().join("trials/00077.parquet"), "nothing").unwrap();
+    let written = write(&[run.clone()], &run.report()).unwrap();
+    assert_eq!(written.warnings.len(), 1);
+    assert!(
+        fs::read_to_string(written.page)
+            .unwrap()
+            .contains("00077.parquet")
+    );
+}
+
+/// Draws larger made-up runs for looking at, into the folder that `REPORT_FOR_LOOKING` names.
+#[test]
+#[ignore = "for looking at, not for checking"]
+fn for_looking_at() {
+    let Ok(folder) = std::env::var("REPORT_FOR_LOOKING") else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let controller = made_up::run(&folder.join("controller"), 1, 60);
+    let random = made_up::run(&folder.join("random"), 2, 60);
+    write(std::slice::from_ref(&controller), &controller.report()).unwrap();
+    write(&[controller, random], &folder.join("both")).unwrap();
+}
