@@ -12,14 +12,18 @@ use crate::diagnostic::Report;
 use crate::expression::{Expression, Tensor, Value, Values};
 use crate::program::{Definition, Given, Layer, Name, Options, Program, Site, Source, Target};
 
+/// Where something is decided or used: the context, the layer (or [`LET`]), the repetition, and the
+/// site or the callee.
+pub(crate) type Place = (u32, u32, u32, u32);
+
 /// All decisions of a file, and where in it each belongs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Decisions {
     pub list: Vec<Found>,
     /// The decision at a place: the context, the layer (or [`LET`]), the repetition, the site.
-    pub at: HashMap<(u32, u32, u32, u32), u32>,
+    pub at: HashMap<Place, u32>,
     /// The context of what a layer uses: the context around, the layer, the repetition, the callee.
-    pub contexts: HashMap<(u32, u32, u32, u32), u32>,
+    pub contexts: HashMap<Place, u32>,
     /// The context of each cell, by its definition.
     pub cells: HashMap<usize, u32>,
 }
@@ -558,7 +562,7 @@ impl Walker<'_, '_> {
         target: usize,
         symbols: Vec<Symbol>,
         around: &Arc<Frame>,
-        place: (u32, u32, u32, u32),
+        place: Place,
         label: &str,
         guards: &[Guard],
         depth: usize,
@@ -627,7 +631,7 @@ impl Walker<'_, '_> {
         guards: &[Guard],
     ) -> Found {
         let own = match (label, site.named) {
-            (label, true) if label.is_empty() => site.label.clone(),
+            ("", true) => site.label.clone(),
             (label, true) => format!("{label}/{}", site.label),
             (label, false) => format!("{label}.{}", site.label),
         };
@@ -800,7 +804,7 @@ impl Walker<'_, '_> {
     }
 
     /// Adds a decision, or the way to one that is there already.
-    fn add(&mut self, found: Found, place: (u32, u32, u32, u32), site: &Site) -> Option<u32> {
+    fn add(&mut self, found: Found, place: Place, site: &Site) -> Option<u32> {
         if let Some(id) = self.decisions.at.get(&place).copied() {
             let known = &mut self.decisions.list[id as usize];
             if known.labels != found.labels {

@@ -1,6 +1,6 @@
 //! From choices to primitive layers: the network is walked once more, now with everything known.
 
-use crate::discover::{DEPTH, Decisions, LET, Meaning};
+use crate::discover::{DEPTH, Decisions, LET, Meaning, Place};
 use crate::expression::{Expression, Tensor, Value, Values};
 use crate::program::{Callee, Definition, Given, Layer, Name, Program, Site, Source, Target};
 use crate::{Argument, ArgumentKind, Call, Choices, Path, Shape, Sink, Vocabulary};
@@ -570,7 +570,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
         callee: &Callee,
         instance: u32,
         index: i64,
-        (inputs, place, path, depth): (Vec<S::Node>, Option<(u32, u32, u32, u32)>, Path<'_>, usize),
+        (inputs, place, path, depth): (Vec<S::Node>, Option<Place>, Path<'_>, usize),
         layer: &Layer,
     ) -> Result<S::Node, ExpandError> {
         let definition = &self.program.definitions[target];

@@ -494,23 +494,21 @@ impl Parser<'_> {
 
 fn function(
     name: &str,
-    mut arguments: Vec<Expression>,
+    arguments: Vec<Expression>,
     span: Range<usize>,
 ) -> Result<Expression, Wrong> {
     let (function, fits) = match (name, arguments.len()) {
-        ("if", 3) => {
-            let (c, b) = (arguments.pop(), arguments.pop());
-            if let (Some(c), Some(b), Some(a)) = (c, b, arguments.pop()) {
-                return Ok(fold(Expression::If(Box::new((a, b, c)))));
-            }
-            unreachable!("three arguments were counted")
-        }
         ("if", _) => {
-            return Err((
-                "if() takes a condition and two values".to_owned(),
-                span,
-                None,
-            ));
+            return match <[Expression; 3]>::try_from(arguments) {
+                Ok([condition, yes, no]) => {
+                    Ok(fold(Expression::If(Box::new((condition, yes, no)))))
+                }
+                Err(_) => Err((
+                    "if() takes a condition and two values".to_owned(),
+                    span,
+                    None,
+                )),
+            };
         }
         ("min", count) => (Function::Min, count > 0),
         ("max", count) => (Function::Max, count > 0),

@@ -81,9 +81,7 @@ impl<'r> Resolver<'r, '_> {
             DeValue::Table(_) => self.choice(node, key, sites, &mut |resolver, option, sites| {
                 resolver.value(option, key, scope, sites)
             }),
-            _ => self
-                .expression(node, scope)
-                .map(|expression| Given::Expression(expression)),
+            _ => self.expression(node, scope).map(Given::Expression),
         }
     }
 
@@ -179,9 +177,7 @@ impl<'r> Resolver<'r, '_> {
                 self.wrong_kind(node, spec, None);
                 None
             }
-            _ => self
-                .expression(node, scope)
-                .map(|expression| Given::Expression(expression)),
+            _ => self.expression(node, scope).map(Given::Expression),
         }
     }
 
