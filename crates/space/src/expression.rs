@@ -185,6 +185,8 @@ pub(crate) type Wrong = (String, Range<usize>, Option<String>);
 
 /// How deep an expression may be nested.
 const DEPTH: usize = 48;
+/// How many operators and calls it may have: chains of them are deep trees.
+const PARTS: usize = 400;
 /// How long its text may be.
 const LENGTH: usize = 4096;
 
@@ -204,6 +206,7 @@ pub(crate) fn parse(text: &str, names: &dyn Names) -> Result<Expression, Wrong> 
         end: text.len(),
         names,
         depth: 0,
+        parts: 0,
     };
     let expression = parser.binary(0)?;
     match parser.tokens.get(parser.at) {
@@ -312,6 +315,7 @@ struct Parser<'p> {
     end: usize,
     names: &'p dyn Names,
     depth: usize,
+    parts: usize,
 }
 
 /// Binary operators by how tightly they bind, loosest first.
@@ -365,7 +369,21 @@ impl Parser<'_> {
         ))
     }
 
+    /// One operator or call more.
+    fn part(&mut self) -> Result<(), Wrong> {
+        self.parts += 1;
+        if self.parts > PARTS {
+            return Err((
+                format!("an expression may have {PARTS} operators and calls"),
+                self.span(),
+                Some("split it with `let`".to_owned()),
+            ));
+        }
+        Ok(())
+    }
+
     fn deeper(&mut self) -> Result<(), Wrong> {
+        self.part()?;
         self.depth += 1;
         if self.depth > DEPTH {
             return Err((
@@ -391,6 +409,7 @@ impl Parser<'_> {
         'next: loop {
             for (sign, operator) in *operators {
                 if self.sign(sign) {
+                    self.part()?;
                     let right = self.binary(level + 1)?;
                     left = fold(Expression::Binary(*operator, Box::new((left, right))));
                     continue 'next;

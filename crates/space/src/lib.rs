@@ -15,6 +15,7 @@ mod expression;
 mod notation;
 mod program;
 mod reference;
+mod require;
 mod resolve;
 mod shape;
 mod sink;

@@ -7,11 +7,11 @@ use rand::RngExt;
 use toml::de::DeTable;
 
 use crate::diagnostic::Report;
-use crate::discover::{Decisions, Found, Guard, Meaning, discover};
+use crate::discover::{Decisions, Found, Guard, discover};
 use crate::expand::{ExpandError, Expansion};
-use crate::expression::Value;
 use crate::notation::{Part, template};
 use crate::program::Program;
+use crate::require::uncountable;
 use crate::resolve::{Header, resolve};
 use crate::{Choices, Diagnostic, Errors, Shape, Sink, Vocabulary};
 
@@ -29,6 +29,7 @@ struct Inner {
     found: Decisions,
     decisions: Vec<Decision>,
     template: Option<Vec<Part>>,
+    first: Choices,
 }
 
 /// One place in a space where something is chosen.
@@ -69,6 +70,8 @@ pub enum IllegalChoices {
 
 /// A file larger than this is no space file.
 const LARGEST_FILE: usize = 1 << 20;
+/// How often the search for choices that meet all conditions goes back.
+const MOST_TRIES: usize = 10_000;
 
 impl Space {
     /// Reads and checks a space file.
@@ -115,6 +118,14 @@ impl Space {
             return Err(report.errors(path));
         }
         let found = discover(&program, &mut report);
+        if let Some(name) = uncountable(&program, &found)
+            && let Some((_, span)) = program.require.first()
+        {
+            let message = format!(
+                "`require` counts decision '{name}', whose options must then be whole numbers, true or false"
+            );
+            report.error(span.clone(), message, None);
+        }
         let names: Vec<&str> = found.list.iter().map(|it| it.name.as_str()).collect();
         let mut parts = None;
         if let Some((notation, span)) = &header.notation {
@@ -127,7 +138,7 @@ impl Space {
             return Err(report.errors(path));
         }
         let decisions = found.list.iter().map(|it| decision(it, &program)).collect();
-        Ok(Space(Arc::new(Inner {
+        let inner = Inner {
             path: path.to_owned(),
             text: text.to_owned(),
             vocabulary: vocabulary.clone(),
@@ -136,7 +147,35 @@ impl Space {
             found,
             decisions,
             template: parts,
-        })))
+            first: Choices::default(),
+        };
+        Space(Arc::new(inner)).with_first()
+    }
+
+    /// Finds the first architecture, to know that there is one.
+    fn with_first(mut self) -> Result<Self, Errors> {
+        let first = self.complete(Vec::new(), MOST_TRIES, &mut |_| 0);
+        match (first, Arc::get_mut(&mut self.0)) {
+            (Some(first), Some(inner)) => {
+                inner.first = first;
+                Ok(self)
+            }
+            _ => {
+                let mut report = Report::new(self.text());
+                let (span, message) = match self.program().require.first() {
+                    Some((_, span)) => (
+                        span.clone(),
+                        "no architecture was found that meets the conditions of `require`",
+                    ),
+                    None => (
+                        0..0,
+                        "there is no architecture: some decision has no option that can be chosen",
+                    ),
+                };
+                report.error(span, message, None);
+                Err(report.errors(&self.0.path))
+            }
+        }
     }
 
     /// The file that it was read from.
@@ -220,20 +259,20 @@ impl Space {
             return Vec::new();
         };
         let count = found.labels.len();
-        if !self.is_active(prefix) {
-            return (0..count).map(|option| option == 0).collect();
+        let active = self.is_active(prefix);
+        let open = |option: usize| {
+            if active {
+                hold(&found.option_guards[option], prefix)
+            } else {
+                option == 0
+            }
+        };
+        if self.0.program.require.is_empty() {
+            return (0..count).map(open).collect();
         }
-        let mut prefix = prefix.to_vec();
+        let possible = crate::require::possible(self, prefix, active);
         (0..count)
-            .map(|option| {
-                if !hold(&found.option_guards[option], &prefix) {
-                    return false;
-                }
-                prefix.push(option as u32);
-                let possible = self.require_possible(&prefix);
-                prefix.pop();
-                possible
-            })
+            .map(|option| possible[option] && open(option))
             .collect()
     }
 
@@ -277,23 +316,25 @@ impl Space {
     /// The choices with the first legal option everywhere.
     #[must_use]
     pub fn first(&self) -> Choices {
-        self.complete(Vec::new(), &mut |_| 0).unwrap_or_default()
+        self.0.first.clone()
     }
 
-    /// An architecture at random: each decision uniform over its legal options.
+    /// An architecture at random: each decision uniform over its legal options. Where the conditions of
+    /// the space are so narrow that none is found so, the first one.
     #[must_use]
     pub fn sample(&self, rng: &mut impl rand::Rng) -> Choices {
-        self.complete(Vec::with_capacity(self.decisions().len()), &mut |count| {
-            rng.random_range(0..count)
-        })
-        .unwrap_or_default()
+        let prefix = Vec::with_capacity(self.decisions().len());
+        let mut pick = |count| rng.random_range(0..count);
+        self.complete(prefix, MOST_TRIES, &mut pick)
+            .unwrap_or_else(|| self.first())
     }
 
     /// Decides what a prefix leaves open, `pick` one of so many legal options. Where a condition of the
-    /// space leaves nothing legal, it goes back. None: nothing fits the prefix.
+    /// space leaves nothing legal, it goes back, so many times at most. None: nothing was found.
     fn complete(
         &self,
         mut prefix: Vec<u32>,
+        mut tries: usize,
         pick: &mut dyn FnMut(usize) -> usize,
     ) -> Option<Choices> {
         let decisions = self.decisions();
@@ -313,6 +354,7 @@ impl Space {
                 .filter(|option| legal[*option as usize] && !tried[depth].contains(option))
                 .collect();
             if open.is_empty() {
+                tries = tries.checked_sub(1)?;
                 tried[depth].clear();
                 let last = prefix.pop().filter(|_| depth > 0)?;
                 tried.resize(tried.len().max(depth), Vec::new());
@@ -377,10 +419,12 @@ impl Space {
 
     fn changed(&self, choices: &Choices, index: usize, option: u32) -> Option<Choices> {
         let mut changed = choices.0.get(..index)?.to_vec();
-        changed.push(option);
-        if !self.require_possible(&changed) {
+        if !self.decisions()[index].unconditional
+            && self.legal(&changed).get(option as usize) != Some(&true)
+        {
             return None;
         }
+        changed.push(option);
         while changed.len() < choices.0.len() {
             let old = choices.0[changed.len()];
             if self.decisions()[changed.len()].unconditional {
@@ -431,14 +475,9 @@ impl Space {
             },
         )
     }
-
-    /// Whether the conditions of `require` can hold still, after the choices of a prefix.
-    pub(crate) fn require_possible(&self, prefix: &[u32]) -> bool {
-        self.0.program.require.is_empty() || crate::count::possible(self, prefix)
-    }
 }
 
-fn hold(guards: &[Guard], prefix: &[u32]) -> bool {
+pub(crate) fn hold(guards: &[Guard], prefix: &[u32]) -> bool {
     guards.iter().all(|guard| guard.holds(prefix))
 }
 
@@ -452,21 +491,6 @@ fn decision(found: &Found, program: &Program) -> Decision {
         name: found.name.clone(),
         options: found.labels.clone(),
         unconditional: free && (program.require.is_empty() || !required),
-    }
-}
-
-impl Found {
-    /// What an option counts in `require`.
-    pub(crate) fn value(&self, option: u32) -> Option<f64> {
-        match &self.meaning {
-            Meaning::Values(values) => match values.get(option as usize)? {
-                Some(Value::Bool(truth)) => Some(f64::from(u8::from(*truth))),
-                Some(value) => value.number().ok(),
-                None => None,
-            },
-            Meaning::Member(..) => Some(f64::from(option)),
-            Meaning::Callees | Meaning::Tensors(_) => Some(f64::from(option)),
-        }
     }
 }
 

@@ -581,11 +581,33 @@ impl<'r> Resolver<'r, '_> {
                 names: &self.program.required_names,
                 parameters: &self.parameters,
             };
+            let span = item.span();
             match expression::parse(condition, &names) {
-                Ok(expression) => self.program.require.push((expression, item.span())),
-                Err((message, _, help)) => self.report.error(item.span(), message, help),
+                Ok(expression) => match crate::require::check(&expression) {
+                    Ok(()) => self.program.require.push((expression, span)),
+                    Err(message) => self.report.error(span, message, None),
+                },
+                Err((message, _, help)) => self.report.error(span, message, help),
             }
         }
+        self.keep_required_names();
+    }
+
+    /// Drops the names that no condition counts.
+    fn keep_required_names(&mut self) {
+        let mut used = Vec::new();
+        for (condition, _) in &mut self.program.require {
+            crate::require::counted(condition, &mut |name| used.push(*name));
+        }
+        used.sort_unstable();
+        used.dedup();
+        for (condition, _) in &mut self.program.require {
+            crate::require::counted(condition, &mut |name| {
+                *name = used.iter().position(|it| it == name).unwrap_or(0) as u32;
+            });
+        }
+        let names = &self.program.required_names;
+        self.program.required_names = used.iter().map(|it| names[*it as usize].clone()).collect();
     }
 
     /// The target that a name stands for.
