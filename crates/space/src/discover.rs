@@ -73,6 +73,8 @@ pub(crate) enum Guard {
 pub(crate) struct Closure {
     expression: Expression,
     frame: Arc<Frame>,
+    /// The operators and names of it, with those of the values that it names.
+    parts: usize,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +124,22 @@ impl Values for Seen<'_> {
 }
 
 impl Closure {
+    fn new(expression: &Expression, frame: &Arc<Frame>) -> Arc<Self> {
+        let mut slots = Vec::new();
+        locals(expression, &mut slots);
+        let named = slots
+            .iter()
+            .map(|slot| match frame.slots.get(*slot as usize) {
+                Some(Symbol::Later(closure)) => closure.parts,
+                _ => 1,
+            });
+        Arc::new(Closure {
+            expression: expression.clone(),
+            frame: Arc::clone(frame),
+            parts: named.fold(size(expression), usize::saturating_add),
+        })
+    }
+
     fn value(&self, prefix: &[u32]) -> Result<Option<Value>, String> {
         let mut seen = Seen {
             frame: &self.frame,
@@ -141,6 +159,17 @@ impl Closure {
                 _ => {}
             }
         }
+    }
+}
+
+/// The number of parts of an expression.
+fn size(expression: &Expression) -> usize {
+    1 + match expression {
+        Expression::Not(inner) | Expression::Negate(inner) => size(inner),
+        Expression::Binary(_, sides) => size(&sides.0) + size(&sides.1),
+        Expression::If(parts) => size(&parts.0) + size(&parts.1) + size(&parts.2),
+        Expression::Call(_, arguments) => arguments.iter().map(size).sum(),
+        _ => 0,
     }
 }
 
@@ -189,9 +218,14 @@ impl Guard {
 }
 
 /// More decisions than this are refused.
-const MOST_DECISIONS: usize = 20_000;
-/// More options than this are refused.
+const MOST_DECISIONS: usize = 5_000;
+/// More options than this, of one decision or of all, are refused.
 const MOST_OPTIONS: usize = 20_000;
+const MOST_OPTIONS_IN_ALL: usize = 200_000;
+/// More conditions of decisions than this are refused.
+const MOST_GUARDS: usize = 400_000;
+/// Values that depend on decisions through larger expressions than this are refused.
+const MOST_PARTS: usize = 1_000;
 /// Deeper uses of blocks in blocks are refused.
 pub(crate) const DEPTH: usize = 200;
 /// As many combinations of decisions are tried to find the largest number of repetitions.
@@ -205,7 +239,12 @@ struct Walker<'w, 't> {
     decisions: Decisions,
     paths: Vec<String>,
     steps: usize,
+    /// Options and guards so far.
+    options: usize,
+    guards: usize,
     full: bool,
+    /// A value depends on decisions through too large an expression.
+    entangled: bool,
 }
 
 /// Finds the decisions of a program.
@@ -216,13 +255,19 @@ pub(crate) fn discover(program: &Program, report: &mut Report<'_>) -> Decisions 
         decisions: Decisions::default(),
         paths: Vec::new(),
         steps: 0,
+        options: 0,
+        guards: 0,
         full: false,
+        entangled: false,
     };
     if let Some(network) = program.definitions.get(program.network)
         && network.chooses
     {
         let context = walker.cell(program.network);
         walker.definition(program.network, context, Frame::default(), &[], 0);
+        if let Some(layer) = program.definitions[program.network].layers.last() {
+            walker.check_limits(layer, 0);
+        }
     }
     walker.decisions
 }
@@ -298,10 +343,11 @@ impl Walker<'_, '_> {
                     slots: frame.slots.clone(),
                     index: frame.index,
                 });
-                let closure = Arc::new(Closure {
-                    expression: expression.clone(),
-                    frame: snapshot,
-                });
+                let closure = Closure::new(expression, &snapshot);
+                if closure.parts > MOST_PARTS {
+                    self.entangled = true;
+                    return Symbol::Unknown;
+                }
                 let mut on = Vec::new();
                 closure.depends(&mut on);
                 if on.is_empty() {
@@ -310,6 +356,25 @@ impl Walker<'_, '_> {
                     Symbol::Later(closure)
                 }
             }
+        }
+    }
+
+    /// Tells what is too large, once; nothing more is listed then.
+    fn check_limits(&mut self, layer: &Layer, depth: usize) {
+        if self.full {
+            return;
+        }
+        if self.entangled {
+            let message = format!(
+                "a value here depends on decisions through more than {MOST_PARTS} operators and names"
+            );
+            self.report.error(layer.span.clone(), message, None);
+            self.full = true;
+        } else if self.steps > MOST_STEPS || depth > DEPTH {
+            let message = "the decisions cannot be listed: blocks use each other without end, or there are too many layers";
+            let help = "bound the recursion with `when`".to_owned();
+            self.report.error(layer.span.clone(), message, Some(help));
+            self.full = true;
         }
     }
 
@@ -325,25 +390,12 @@ impl Walker<'_, '_> {
         guards: &[Guard],
         depth: usize,
     ) -> Instances {
-        self.steps += 1;
-        if self.steps > MOST_STEPS || depth > DEPTH {
-            if !self.full {
-                let message = "the decisions cannot be listed: blocks use each other without end, or there are too many layers";
-                self.report.error(
-                    layer.span.clone(),
-                    message,
-                    Some("bound the recursion with `when`".to_owned()),
-                );
-            }
-            self.full = true;
+        self.steps += 1 + guards.len();
+        self.check_limits(layer, depth);
+        if self.full {
             return None;
         }
-        let closure = |expression: &Expression| {
-            Arc::new(Closure {
-                expression: expression.clone(),
-                frame: Arc::clone(frame),
-            })
-        };
+        let closure = |expression: &Expression| Closure::new(expression, frame);
         let mut guards = guards.to_vec();
         if let Some(when) = &layer.when {
             let closure = closure(when);
@@ -363,6 +415,11 @@ impl Walker<'_, '_> {
         let repeated = layer.repeat.is_some();
         let mut own: Vec<Vec<Guard>> = Vec::new();
         for instance in 0..count {
+            self.steps += 1 + guards.len() + frame.slots.len();
+            self.check_limits(layer, depth);
+            if self.full {
+                return None;
+            }
             let mut guards = guards.clone();
             let mut exists = Vec::new();
             if let Some(repeat) = &repeat {
@@ -412,10 +469,7 @@ impl Walker<'_, '_> {
     ) -> (u32, Option<Arc<Closure>>) {
         let closure = match &layer.repeat {
             None => return (1, None),
-            Some(Given::Expression(expression)) => Arc::new(Closure {
-                expression: expression.clone(),
-                frame: Arc::clone(frame),
-            }),
+            Some(Given::Expression(expression)) => Closure::new(expression, frame),
             Some(Given::Choose(site)) => {
                 let name = format!("{}.repeat", layer.label);
                 let symbol = self.value_site(site, context, number, 0, false, &name, guards);
@@ -423,10 +477,7 @@ impl Walker<'_, '_> {
                     slots: vec![symbol],
                     index: None,
                 };
-                Arc::new(Closure {
-                    expression: Expression::Local(0),
-                    frame: Arc::new(chosen),
-                })
+                Closure::new(&Expression::Local(0), &Arc::new(chosen))
             }
             Some(_) => return (1, None),
         };
@@ -448,7 +499,7 @@ impl Walker<'_, '_> {
     }
 
     /// The largest value over all options of the decisions it depends on.
-    fn most(&self, closure: &Closure, on: &[u32], limit: impl Fn(Value) -> u32) -> Option<u32> {
+    fn most(&mut self, closure: &Closure, on: &[u32], limit: impl Fn(Value) -> u32) -> Option<u32> {
         let sizes: Vec<usize> = on
             .iter()
             .map(|id| self.decisions.list[*id as usize].labels.len())
@@ -459,6 +510,7 @@ impl Walker<'_, '_> {
         if combinations > MOST_COMBINATIONS || on.is_empty() {
             return None;
         }
+        self.steps += combinations.div_ceil(16);
         let mut prefix = vec![0; self.decisions.list.len()];
         let mut most = None;
         for mut combination in 0..combinations {
@@ -755,7 +807,14 @@ impl Walker<'_, '_> {
             }
             Options::Tensors { count, .. } => {
                 let Some(sets) = combinations(tensors.len(), *count) else {
-                    let message = format!("{count} of {} tensors cannot be chosen", tensors.len());
+                    let message = if *count <= tensors.len() {
+                        format!(
+                            "there are too many ways to choose {count} of {} tensors",
+                            tensors.len()
+                        )
+                    } else {
+                        format!("{count} tensors cannot be chosen of {}", tensors.len())
+                    };
                     self.report.error(site.span.clone(), message, None);
                     return;
                 };
@@ -805,6 +864,21 @@ impl Walker<'_, '_> {
 
     /// Adds a decision, or the way to one that is there already.
     fn add(&mut self, found: Found, place: Place, site: &Site) -> Option<u32> {
+        self.guards += found
+            .guards
+            .iter()
+            .chain(&found.option_guards)
+            .map(Vec::len)
+            .sum::<usize>();
+        if self.guards > MOST_GUARDS {
+            if !self.full {
+                let message =
+                    "whether this is active depends on earlier decisions in too many ways";
+                self.report.error(site.span.clone(), message, None);
+            }
+            self.full = true;
+            return None;
+        }
         if let Some(id) = self.decisions.at.get(&place).copied() {
             let known = &mut self.decisions.list[id as usize];
             if known.labels != found.labels {
@@ -819,10 +893,15 @@ impl Walker<'_, '_> {
             return Some(id);
         }
         let id = self.decisions.list.len();
-        if id >= MOST_DECISIONS || found.labels.len() > MOST_OPTIONS {
+        self.options += found.labels.len();
+        if id >= MOST_DECISIONS
+            || found.labels.len() > MOST_OPTIONS
+            || self.options > MOST_OPTIONS_IN_ALL
+        {
             if !self.full {
-                let message =
-                    format!("there may be {MOST_DECISIONS} decisions of {MOST_OPTIONS} options");
+                let message = format!(
+                    "there may be {MOST_DECISIONS} decisions, with {MOST_OPTIONS_IN_ALL} options in all"
+                );
                 self.report.error(site.span.clone(), message, None);
             }
             self.full = true;
@@ -866,7 +945,7 @@ fn combinations(of: usize, count: usize) -> Option<Vec<Vec<usize>>> {
     }
     let mut sets = Vec::new();
     let mut set: Vec<usize> = (0..count).collect();
-    while sets.len() < MOST_OPTIONS {
+    while sets.len() < MOST_OPTIONS && (sets.len() + 1) * count <= MOST_OPTIONS_IN_ALL {
         sets.push(set.clone());
         let Some(at) = (0..count).rev().find(|&at| set[at] < of - count + at) else {
             return Some(sets);

@@ -312,7 +312,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
 
     /// The tensors that a layer takes; they count as taken from now on.
     fn inputs(
-        &self,
+        &mut self,
         here: &mut Here<'_, S::Node>,
         layer: &Layer,
         instance: u32,
@@ -333,6 +333,13 @@ impl<'x, S: Sink> Expansion<'x, S> {
                     self.source(here, source, instance, &mut found)?;
                 }
             }
+        }
+        if found.is_empty() && !layer.chooses_tensors() {
+            return Err("there is nothing yet that it could take".to_owned());
+        }
+        self.steps += found.len();
+        if self.steps > MOST_STEPS {
+            return Err("too many tensors are taken by too many layers".to_owned());
         }
         Ok(found
             .into_iter()
@@ -362,7 +369,8 @@ impl<'x, S: Sink> Expansion<'x, S> {
             }
             Source::Named(name) => {
                 let (begin, end) = range(here, *name);
-                if begin == end {
+                // A repeated layer may take what it gave before: nothing, the first time.
+                if begin == end && *name != Name::Layer(here.at) {
                     return Err("a layer that it takes was repeated 0 times".to_owned());
                 }
                 found.extend(begin..end);

@@ -12,6 +12,7 @@ mod discover;
 mod document;
 mod expand;
 mod expression;
+mod nesting;
 mod notation;
 mod program;
 mod reference;

@@ -118,6 +118,12 @@ pub(crate) enum Name {
 }
 
 impl Layer {
+    /// Whether it is chosen which tensors it takes; it may be none then.
+    pub fn chooses_tensors(&self) -> bool {
+        let mut sources = self.from.iter().flatten();
+        sources.any(|source| matches!(source, Source::Choose(_)))
+    }
+
     /// All places of the layer where something is chosen, but for those inside of what it uses.
     pub fn sites(&self) -> impl Iterator<Item = &Site> {
         let from = self

@@ -106,6 +106,10 @@ impl Space {
             ));
         }
         let mut report = Report::new(text);
+        if let Some(at) = crate::nesting::too_deep(text) {
+            report.error(at..at + 1, "this is nested too deeply", None);
+            return Err(report.errors(path));
+        }
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             report.error(error.span().unwrap_or(0..0), error.message(), None);

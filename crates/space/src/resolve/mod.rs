@@ -543,6 +543,10 @@ impl<'r> Resolver<'r, '_> {
             ..Scope::default()
         };
         let locals = self.lets(&mut table, &mut scope);
+        if scope.locals.len() > MOST_LOCALS {
+            let message = format!("a definition may have {MOST_LOCALS} arguments and `let`s");
+            self.report.error(node.span(), message, None);
+        }
         let layers = self.layers(&mut table, &scope, node.span());
         table.finish(&DEFINITION_KEYS.map(|(key, _)| key), self.report);
         let definition = &mut self.program.definitions[index];
@@ -657,6 +661,9 @@ impl Names for DecisionNames<'_> {
         Vec::new()
     }
 }
+
+/// More arguments and `let`s than this are refused.
+const MOST_LOCALS: usize = 200;
 
 /// The longest side of an image.
 const LARGEST: usize = 65_536;

@@ -1,0 +1,163 @@
+//! Files changed at random: whatever they say, there is no panic, no hang, and an answer.
+//!
+//! `CELLWRIGHT_FUZZ=1000000` tries that many files instead of a few thousand.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{build, try_parse};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const FILES: [&str; 4] = [
+    include_str!("files/cells.toml"),
+    include_str!("files/chain.toml"),
+    include_str!("files/recursion.toml"),
+    include_str!("files/graph.toml"),
+];
+
+const WORDS: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "'",
+    "=",
+    ",",
+    "\n",
+    "-1",
+    "0",
+    "1000000000000",
+    "-9223372036854775808",
+    "1e308",
+    "0.5",
+    "true",
+    "{ choose = [1, 2] }",
+    "{ choose = \"any\", of = [\"input\"] }",
+    "{ choose = 2, of = [\"input\", \"a\"] }",
+    "{ unused = [\"a\"] }",
+    "repeat = 3, ",
+    "repeat = 100000, ",
+    "when = \"index > 0\", ",
+    "each = -1, ",
+    "from = [-1, -2], ",
+    "name = \"a\", ",
+    "op = \"unit\", ",
+    "op = \"add\", ",
+    "layers = [{ op = \"relu\" }], ",
+    "auxiliary = 0.3, ",
+    "\"2 * index\"",
+    "index",
+    "height(last)",
+    "//",
+    "%",
+    "*",
+    "(",
+    "if(",
+    "é",
+    "\u{0}",
+    "#",
+    "require = [\"x % 2 == 1\"]\n",
+];
+
+fn pick<'w>(words: &[&'w str], rng: &mut impl Rng) -> &'w str {
+    words[rng.random_range(0..words.len())]
+}
+
+/// A place between two characters; more often where something begins.
+fn place(text: &str, rng: &mut impl Rng) -> usize {
+    let mut at = rng.random_range(0..=text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    if rng.random_bool(0.6) {
+        at += text[at..]
+            .find([' ', ',', '{', '[', '"'])
+            .map_or(0, |it| it + 1);
+    }
+    at
+}
+
+fn mutate(text: &mut String, rng: &mut impl Rng) {
+    let (a, b) = (place(text, rng), place(text, rng));
+    let (a, b) = (a.min(b), a.max(b).min(text.len()));
+    let short = a + text[a..b]
+        .char_indices()
+        .nth(30)
+        .map_or(b - a, |(at, _)| at);
+    match rng.random_range(0..14) {
+        0 => text.insert_str(a, pick(WORDS, rng)),
+        1 => text.replace_range(a..short, pick(WORDS, rng)),
+        2 => text.replace_range(a..short, ""),
+        3 => {
+            let piece = text[a..short].to_owned();
+            let at = place(text, rng);
+            text.insert_str(at, &piece);
+        }
+        // One number for another.
+        4..=9 => {
+            if let Some(at) = text[a..]
+                .find(|it: char| it.is_ascii_digit())
+                .map(|at| a + at)
+            {
+                text.replace_range(
+                    at..=at,
+                    pick(&["0", "1", "7", "99", "4096", "-3", "100000000"], rng),
+                );
+            }
+        }
+        // One name for another.
+        _ => {
+            let names: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+            if names.len() > 1 {
+                let (from, to) = (
+                    format!("\"{}\"", pick(&names, rng)),
+                    format!("\"{}\"", pick(&names, rng)),
+                );
+                *text = text.replacen(&from, &to, 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn changed_files_get_an_answer() {
+    let count = std::env::var("CELLWRIGHT_FUZZ")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or(4000u64);
+    let (mut loaded, mut built) = (0, 0);
+    for seed in 0..count {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut text = pick(&FILES, &mut rng).to_owned();
+        for _ in 0..rng.random_range(1..4) {
+            mutate(&mut text, &mut rng);
+        }
+        let start = Instant::now();
+        let Ok(space) = try_parse(&text) else {
+            continue;
+        };
+        loaded += 1;
+        let choices = space.sample(&mut rng);
+        assert_eq!(space.check(&choices), Ok(()), "seed {seed}\n{text}");
+        let changed = space.mutate(&choices, &mut rng);
+        assert_eq!(space.check(&changed), Ok(()), "seed {seed}\n{text}");
+        let _ = space.count();
+        assert_eq!(
+            space.parse_notation(&choices.to_string()),
+            Ok(choices.clone()),
+            "seed {seed}\n{text}"
+        );
+        built += u64::from(build(&space, &choices.0).is_ok());
+        let took = start.elapsed();
+        assert!(
+            took < Duration::from_secs(20),
+            "seed {seed} took {took:?}\n{text}"
+        );
+    }
+    // The changes must not be so wild that nothing is tried.
+    assert!(loaded * 20 > count, "{loaded} of {count} were loaded");
+    assert!(built * 40 > count, "{built} of {count} were built");
+}

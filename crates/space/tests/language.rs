@@ -1,0 +1,466 @@
+//! What each key of the language means, in a toy vocabulary.
+
+mod common;
+
+use common::{build, enumerate, lines, network, parse, try_parse, vocabulary};
+use std::path::Path;
+
+use cellwright_space::{Choices, Space};
+use rand::SeedableRng;
+
+#[test]
+fn layers_follow_each_other_and_names_are_taken() {
+    let got = lines(
+        r#"{ op = "conv", filters = 4, name = "stem" }, { op = "relu" }, { op = "add", from = ["stem", -1, "input"] }, { op = "relu", from = "stem" }"#,
+    );
+    assert_eq!(
+        got,
+        [
+            "stem = conv(Whole(4)) <- [0]",
+            "relu = relu() <- [1]",
+            "add = add() <- [1, 2, 0]",
+            "relu_2 = relu() <- [1]"
+        ]
+    );
+}
+
+#[test]
+fn counting_back_past_the_first_layer_gives_the_first_input() {
+    let got = lines(
+        r#"{ op = "add", from = [-1, -2] }, { op = "add", from = [-1, -2, -9] }, { op = "add", from = [-1, -2] }"#,
+    );
+    assert_eq!(
+        got,
+        [
+            "add = add() <- [0, 0]",
+            "add_2 = add() <- [1, 0, 0]",
+            "add_3 = add() <- [2, 1]"
+        ]
+    );
+}
+
+#[test]
+fn instances_of_a_repeat_count_singly_and_a_name_stands_for_all() {
+    let got = lines(
+        r#"{ op = "conv", filters = "2 + index", repeat = 3, name = "c" }, { op = "add", from = [-1, -3] }, { op = "concat", from = "c" }"#,
+    );
+    assert_eq!(
+        got,
+        [
+            "c.0 = conv(Whole(2)) <- [0]",
+            "c.1 = conv(Whole(3)) <- [1]",
+            "c.2 = conv(Whole(4)) <- [2]",
+            "add = add() <- [3, 1]",
+            "concat = concat() <- [1, 2, 3]"
+        ]
+    );
+}
+
+#[test]
+fn repeated_layers_may_take_their_earlier_selves() {
+    let got =
+        lines(r#"{ op = "concat", from = ["input", "d"], repeat = 3, name = "d", when = true }"#);
+    assert_eq!(
+        got,
+        [
+            "d.0 = concat() <- [0]",
+            "d.1 = concat() <- [0, 1]",
+            "d.2 = concat() <- [0, 1, 2]"
+        ]
+    );
+    let alone = parse(&network(
+        r#"{ op = "concat", from = "d", repeat = 3, name = "d" }"#,
+    ));
+    assert!(build(&alone, &[]).is_err());
+}
+
+#[test]
+fn a_layer_that_is_switched_off_passes_its_first_input_on() {
+    let got = lines(
+        r#"{ op = "relu" }, { op = "add", from = ["input", -1], when = "1 > 2", name = "off" }, { op = "conv", filters = 1 }, { op = "relu", from = "off" }"#,
+    );
+    assert_eq!(
+        got,
+        [
+            "relu = relu() <- [0]",
+            "conv = conv(Whole(1)) <- [0]",
+            "relu_2 = relu() <- [0]"
+        ]
+    );
+}
+
+#[test]
+fn each_is_applied_to_all_and_gives_all() {
+    let got = lines(
+        r#"{ op = "relu", repeat = 2, name = "r" }, { op = "conv", filters = 1, each = ["r", "input"], name = "e" }, { op = "concat", from = "e" }"#,
+    );
+    assert_eq!(
+        got[2..],
+        [
+            "e.0 = conv(Whole(1)) <- [1]",
+            "e.1 = conv(Whole(1)) <- [2]",
+            "e.2 = conv(Whole(1)) <- [0]",
+            "concat = concat() <- [3, 4, 5]"
+        ]
+    );
+}
+
+#[test]
+fn unused_are_those_that_nothing_took() {
+    let got = lines(
+        r#"{ op = "relu", name = "a" }, { op = "relu", from = "input", name = "b" }, { op = "relu", from = "a", name = "c" }, { op = "concat", from = { unused = ["input", "a", "b", "c"] } }"#,
+    );
+    assert_eq!(got[3], "concat = concat() <- [2, 3]");
+}
+
+#[test]
+fn an_auxiliary_layer_is_not_the_layer_before() {
+    let space = parse(&network(
+        r#"{ op = "relu" }, { op = "linear", units = "classes", auxiliary = 0.4 }, { op = "relu" }"#,
+    ));
+    let notes = build(&space, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(notes.auxiliary, [(2, 0.4)]);
+    assert_eq!(notes.lines[2], "relu_2 = relu() <- [1]");
+    assert_eq!(notes.lines[1], "linear = linear(Whole(10)) <- [1]");
+}
+
+#[test]
+fn anonymous_layers_see_the_values_around_and_count_for_themselves() {
+    let got = lines(
+        r#"{ op = "relu", name = "a" }, { layers = [{ op = "conv", filters = "index + 1" }, { op = "add", from = [-1, -2] }], repeat = 2, name = "g" }"#,
+    );
+    assert_eq!(
+        got[1..],
+        [
+            "g.0/conv = conv(Whole(1)) <- [1]",
+            "g.0/add = add() <- [2, 1]",
+            "g.1/conv = conv(Whole(2)) <- [3]",
+            "g.1/add = add() <- [4, 3]"
+        ]
+    );
+}
+
+const BLOCK: &str = r#"
+name = "toy"
+[parameters]
+width = 3
+[KIND.unit]
+arguments = ["filters", "twice = 2 * filters"]
+inputs = ["left", "right"]
+let = { sum = "filters + twice", size = "height(right)" }
+layers = [
+  { op = { choose = ["relu", { op = "conv", filters = "sum" }, { op = "conv", filters = "size", kernel = [1, 3] }] }, from = "right" },
+  { op = "add", from = ["left", -1] },
+]
+[network]
+layers = [
+  { op = "unit", filters = "width", from = [-1, -2] },
+  { op = "unit", filters = 5, twice = 1, from = [-1, -2] },
+]
+"#;
+
+#[test]
+fn blocks_are_decided_afresh_and_cells_once() {
+    let block = parse(&BLOCK.replace("KIND", "blocks"));
+    assert_eq!(
+        block
+            .decisions()
+            .iter()
+            .map(|it| it.name.as_str())
+            .collect::<Vec<_>>(),
+        ["unit/op.op", "unit_2/op.op"]
+    );
+    assert_eq!(block.count(), Some(9u32.into()));
+    let cell = parse(&BLOCK.replace("KIND", "cells"));
+    assert_eq!(cell.decisions().len(), 1);
+    let notes = build(&cell, &[1]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(notes.lines[0], "unit/op = conv(Whole(9)) <- [0]");
+    assert_eq!(notes.lines[2], "unit_2/op = conv(Whole(6)) <- [0]");
+    let notes = build(&block, &[0, 2]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(notes.lines[0], "unit/op = relu() <- [0]");
+    assert_eq!(
+        notes.lines[2],
+        "unit_2/op = conv(Whole(8) Pair([1, 3])) <- [0]"
+    );
+}
+
+const CONDITIONAL: &str = r#"{ op = "relu", repeat = { choose = [0, 1, 3] }, name = "r" },
+  { op = { choose = ["identity", { op = "conv", filters = { choose = [8, 16] } }] }, repeat = 2 }"#;
+
+#[test]
+fn decisions_that_cannot_be_reached_are_zero() {
+    let space = parse(&network(CONDITIONAL));
+    let names: Vec<&str> = space
+        .decisions()
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(space.count(), Some((3 * 3 * 3u32).into()));
+    assert!(space.check(&Choices(vec![0, 0, 1, 0, 0])).is_err());
+    assert!(space.check(&Choices(vec![2, 1, 1, 0, 0])).is_ok());
+    let error = space
+        .check(&Choices(vec![2, 0, 1, 0, 0]))
+        .expect_err("it is not active");
+    assert!(error.to_string().contains("inactive"), "{error}");
+}
+
+#[test]
+fn a_let_decides_how_often_and_what_is_inside() {
+    let text = r#"
+name = "toy"
+[network]
+let = { depth = { choose = [1, 2, 3] } }
+layers = [
+  { op = "conv", filters = { choose = [4, 8] }, repeat = "depth" },
+  { op = "conv", filters = { choose = [1, 2, 3] }, when = "depth > 2" },
+]
+"#;
+    let space = parse(text);
+    assert_eq!(space.count(), Some((2 + 4 + 8 * 3u32).into()));
+    let all = enumerate(&space, 1000).expect("few");
+    assert_eq!(all.len(), 30);
+    for choices in &all {
+        let notes = build(&space, &choices.0).unwrap_or_else(|errors| panic!("{errors}"));
+        let depth = choices.0[0] as usize + 1;
+        assert_eq!(notes.lines.len(), depth + usize::from(depth > 2));
+    }
+}
+
+#[test]
+fn two_of_some_are_an_unordered_set() {
+    let space = parse(&network(
+        r#"{ op = "relu", repeat = 3, name = "r" }, { op = "add", from = { choose = 2, of = ["input", "r"] } }"#,
+    ));
+    assert_eq!(space.count(), Some(6u32.into()));
+    assert_eq!(
+        space.decisions()[0].options,
+        [
+            "input+r[0]",
+            "input+r[1]",
+            "input+r[2]",
+            "r[0]+r[1]",
+            "r[0]+r[2]",
+            "r[1]+r[2]"
+        ]
+    );
+    let notes = build(&space, &[4]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(notes.lines[3], "add = add() <- [1, 3]");
+}
+
+const SUBSET: &str = r#"name = "toy"
+require = ["edges >= 1", "edges // 2 < 2 and edges % 2 == 1"]
+[network]
+layers = [
+  { op = "relu", name = "a" }, { op = "relu", name = "b" },
+  { op = "add", from = { choose = "any", of = ["input", "a", "b"], name = "edges" } },
+]
+"#;
+
+#[test]
+fn any_subset_is_a_decision_each_and_require_holds() {
+    let space = parse(SUBSET);
+    assert_eq!(space.decisions().len(), 3);
+    assert_eq!(space.count(), Some(4u32.into()));
+    assert_eq!(enumerate(&space, 100).map(|it| it.len()), Some(4));
+    let notes = build(&space, &[1, 1, 1]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(notes.lines[2], "add = add() <- [0, 1, 2]");
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    for _ in 0..50 {
+        let choices = space.sample(&mut rng);
+        assert_eq!(choices.0.iter().sum::<u32>() % 2, 1, "{choices}");
+    }
+}
+
+#[test]
+fn blocks_may_use_themselves() {
+    let text = r#"
+name = "fractal"
+[blocks.fractal]
+arguments = ["n"]
+layers = [
+  { op = "conv", filters = 1, name = "short" },
+  { op = "fractal", n = "n - 1", from = "input", when = "n > 1", name = "first" },
+  { op = "fractal", n = "n - 1", when = "n > 1", name = "second" },
+  { op = "add", from = ["short", -1], when = "n > 1" },
+]
+[network]
+layers = [{ op = "fractal", n = 3 }]
+"#;
+    let notes = build(&parse(text), &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(
+        notes.lines.iter().filter(|it| it.contains("conv")).count(),
+        7
+    );
+    let endless = text.replace("when = \"n > 1\", ", "");
+    let errors = match build(&parse(&endless), &[]) {
+        Ok(_) => panic!("it does not end"),
+        Err(errors) => errors.to_string(),
+    };
+    assert!(errors.contains("too many layers"), "{errors}");
+}
+
+#[test]
+fn notation_both_ways() {
+    let text = r#"name = "toy"
+notation = "{{{0}|{net}~1}}"
+[network]
+layers = [
+  { op = { choose = ["relu", "identity"] } },
+  { op = "conv", filters = { choose = [1, 10, 100], name = "net" } },
+]
+"#;
+    let text = text.replace("{net}", "{1}");
+    let space = parse(&text);
+    let choices = Choices(vec![1, 2]);
+    assert_eq!(space.notation(&choices), "{identity|100~1}");
+    for choices in enumerate(&space, 10).expect("few") {
+        assert_eq!(
+            space.parse_notation(&space.notation(&choices)),
+            Ok(choices.clone())
+        );
+        assert_eq!(space.parse_notation(&choices.to_string()), Ok(choices));
+    }
+    for wrong in [
+        "{relu|7~1}",
+        "{relu|1~1",
+        "{relu|1~1}}",
+        "",
+        "2,0",
+        "{tanh|1~1}",
+    ] {
+        assert!(space.parse_notation(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn parameters_are_set_from_outside() {
+    let text = "name = \"toy\"\n[parameters]\nwidth = 4\ndeep = false\n[network]\nlayers = [{ op = \"conv\", filters = \"width\", repeat = \"if(deep, 2, 1)\" }]\n";
+    let set = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<(String, String)> = pairs
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect();
+        Space::parse(text, Path::new("toy.toml"), &pairs, &vocabulary())
+    };
+    let space =
+        set(&[("width", "7"), ("deep", "true")]).unwrap_or_else(|errors| panic!("{errors}"));
+    let notes = build(&space, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(
+        notes.lines,
+        [
+            "conv.0 = conv(Whole(7)) <- [0]",
+            "conv.1 = conv(Whole(7)) <- [1]"
+        ]
+    );
+    let errors = set(&[("widht", "7")])
+        .expect_err("there is no such parameter")
+        .to_string();
+    assert!(errors.contains("did you mean 'width'?"), "{errors}");
+    assert!(set(&[("width", "wide")]).is_err());
+}
+
+#[test]
+fn what_no_condition_can_meet_is_told_at_once() {
+    let errors = try_parse(&SUBSET.replace("edges >= 1", "edges > 3"))
+        .expect_err("four of three")
+        .to_string();
+    assert!(errors.contains("no architecture"), "{errors}");
+    for wrong in [
+        "edges",
+        "edges and 1 < 2",
+        "1 + (edges < 2) == 2",
+        "not edges",
+    ] {
+        assert!(
+            try_parse(&SUBSET.replace("edges >= 1", wrong)).is_err(),
+            "{wrong}"
+        );
+    }
+    // What cannot be computed does not hold.
+    let space = parse(&SUBSET.replace("edges >= 1", "6 // (edges - 1) == 3"));
+    assert_eq!(space.count(), Some(1u32.into()));
+}
+
+/// On a thread with a small stack, as worker threads have it.
+fn on_a_small_stack(run: fn()) {
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(run);
+    assert!(thread.expect("a thread").join().is_ok());
+}
+
+#[test]
+fn depth_of_anything_is_bounded() {
+    on_a_small_stack(|| {
+        let long = ["1", "index"].map(|it| vec![it; 2000].join("+"));
+        for expression in [
+            long[0].clone(),
+            long[1].clone(),
+            "(".repeat(4000),
+            "-".repeat(4000),
+            "not ".repeat(1000),
+            "max(".repeat(1000),
+        ] {
+            let file = network(&format!("{{ op = \"conv\", filters = \"{expression}\" }}"));
+            assert!(try_parse(&file).is_err(), "{expression}");
+        }
+        for (open, close) in [
+            ("[", "]"),
+            ("{ a = ", " }"),
+            ("{ layers = [", "] }"),
+            ("{ choose = [", "] }"),
+        ] {
+            let file = network(&format!("{}1{}", open.repeat(10_000), close.repeat(10_000)));
+            assert!(try_parse(&file).is_err(), "{open}");
+            assert!(try_parse(&open.repeat(10_000)).is_err(), "{open}");
+        }
+        assert!(try_parse(&format!("[{}]", vec!["a"; 100_000].join("."))).is_err());
+        assert!(try_parse(&format!("[{}]", vec!["a"; 100_000].join(" . "))).is_err());
+        assert!(try_parse(&format!("{} = 1", vec!["a"; 100_000].join("."))).is_err());
+        assert!(try_parse(&"[[a]]\n".repeat(10_000)).is_err());
+        // Values that depend on values that depend on a decision.
+        let chain = |count: usize, form: &str| {
+            let lets: Vec<String> = (1..count)
+                .map(|it| {
+                    form.replace("NEXT", &format!("v{it}"))
+                        .replace("LAST", &format!("v{}", it - 1))
+                })
+                .collect();
+            format!(
+                "name = \"toy\"\n[network.let]\nv0 = {{ choose = [1, 2] }}\n{}\n[network]\nlayers = [{{ op = \"conv\", filters = {{ choose = [1, 2] }}, repeat = \"v{}\" }}]\n",
+                lets.join("\n"),
+                count - 1
+            )
+        };
+        assert!(try_parse(&chain(10_000, "NEXT = \"LAST + 1\"")).is_err());
+        assert!(try_parse(&chain(150, "NEXT = \"LAST + LAST\"")).is_err());
+        assert_eq!(
+            parse(&chain(100, "NEXT = \"0 + LAST\"")).count(),
+            Some(6u32.into())
+        );
+    });
+}
+
+#[test]
+fn size_of_anything_is_bounded() {
+    on_a_small_stack(|| {
+        let choice = "{ op = \"conv\", filters = { choose = [1, 2] }, repeat = COUNT }";
+        for count in ["4999", "6000", "1000000000000", "\"10000000 * 1000000\""] {
+            let space = try_parse(&network(&choice.replace("COUNT", count)));
+            assert_eq!(space.is_ok(), count == "4999", "{count}");
+            if let Ok(space) = space {
+                assert!(space.count().is_some());
+                assert!(build(&space, &space.first().0).is_ok());
+            }
+        }
+        for plain in [
+            r#"{ op = "relu", repeat = 1000000000000 }"#,
+            r#"{ layers = [{ layers = [{ op = "relu", repeat = 1000 }], repeat = 1000 }], repeat = 1000 }"#,
+            r#"{ op = "concat", from = -1, repeat = 20000, name = "a" }, { op = "concat", from = "a", repeat = 20000 }"#,
+            r#"{ op = "relu", when = false, repeat = 1000000000 }, { layers = [{ op = "relu", when = false }], repeat = 1000000000 }"#,
+        ] {
+            assert!(build(&parse(&network(plain)), &[]).is_err(), "{plain}");
+        }
+        let many = r#"{ op = "relu", repeat = 40, name = "a" }, { op = "add", from = { choose = 20, of = ["a"] } }"#;
+        assert!(try_parse(&network(many)).is_err());
+    });
+}
