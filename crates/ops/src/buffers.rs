@@ -118,10 +118,31 @@ pub fn take(len: usize) -> Vec<f32> {
         find(len).unwrap_or_default()
     };
     if data.capacity() < len {
-        return vec![0.0; len];
+        return fresh(len);
     }
     data.resize(len, 0.0);
     data
+}
+
+/// Memory from the allocator as it is. Evaluation takes one buffer a layer, and clearing each of
+/// them, on one thread, took longer than the arithmetic.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn fresh(len: usize) -> Vec<f32> {
+    let mut data: Vec<f32> = Vec::with_capacity(len);
+    let start = data.as_mut_ptr();
+    // SAFETY: the assembly has no instruction, but for all the compiler knows it writes to `start`:
+    // from here on the memory counts as holding whatever bytes it holds, and any four bytes are an
+    // f32. The capacity is at least `len`.
+    unsafe {
+        std::arch::asm!("/* {0} */", in(reg) start, options(nostack, preserves_flags));
+        data.set_len(len);
+    }
+    data
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn fresh(len: usize) -> Vec<f32> {
+    vec![0.0; len]
 }
 
 /// A buffer of `len` zeros, from the store if it has a fitting one.
