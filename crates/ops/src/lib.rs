@@ -36,8 +36,8 @@ pub use chain::{Norm, Unit, chain, conv_bn, separable};
 pub use conv2d::{Conv2d, conv2d};
 pub use device::{Base, Feature, Kernels, Matrix, Vector};
 pub use elementwise::{
-    Branch, DropPath, add, add_branches, concat, drop_path, dropout, global_avg_pool, mean, multiply,
-    subsample, zero,
+    Branch, DropPath, add, add_branches, concat, drop_path, dropout, global_avg_pool, mean,
+    multiply, subsample, zero,
 };
 pub use error::Error;
 pub use linear::linear;

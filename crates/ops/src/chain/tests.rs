@@ -9,6 +9,9 @@ use crate::conv2d::Conv2d;
 use crate::conv2d::tests::{assert_close, backward, feature, numbers, vector};
 use crate::{Feature, Vector, threads};
 
+/// Scale, shift, running statistics and whether a ReLU follows.
+type NormParts = (Vector<Cpu>, Vector<Cpu>, Running<Cpu>, bool);
+
 /// Parameters of one unit.
 #[derive(Clone)]
 struct Parts {
@@ -16,7 +19,7 @@ struct Parts {
     weight: Feature<Cpu>,
     conv: Conv2d,
     pointwise: Option<Feature<Cpu>>,
-    norm: Option<(Vector<Cpu>, Vector<Cpu>, Running<Cpu>, bool)>,
+    norm: Option<NormParts>,
 }
 
 #[derive(Debug, Clone)]
