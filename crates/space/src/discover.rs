@@ -4,12 +4,12 @@
 //! many repetitions as can be chosen. What is found in a cell is found once, however often the cell
 //! is used. A decision that is reachable only for some options of earlier ones gets guards.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::Shape;
 use crate::diagnostic::Report;
 use crate::expression::{Expression, Tensor, Value, Values};
+use crate::places::PlaceMap;
 use crate::program::{Definition, Given, Layer, Name, Options, Program, Site, Source, Target};
 
 /// Where something is decided or used: the context, the layer (or [`LET`]), the repetition, and the
@@ -21,11 +21,11 @@ pub(crate) type Place = (u32, u32, u32, u32);
 pub(crate) struct Decisions {
     pub list: Vec<Found>,
     /// The decision at a place: the context, the layer (or [`LET`]), the repetition, the site.
-    pub at: HashMap<Place, u32>,
+    pub at: PlaceMap<Place>,
     /// The context of what a layer uses: the context around, the layer, the repetition, the callee.
-    pub contexts: HashMap<Place, u32>,
+    pub contexts: PlaceMap<Place>,
     /// The context of each cell, by its definition.
-    pub cells: HashMap<usize, u32>,
+    pub cells: PlaceMap<usize>,
 }
 
 /// The number of a definition's `let`s where a layer's number is expected.

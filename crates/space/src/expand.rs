@@ -1,6 +1,6 @@
 //! From choices to primitive layers: the network is walked once more, now with everything known.
 
-use crate::discover::{DEPTH, Decisions, LET, Meaning, Place};
+use crate::discover::{DEPTH, Decisions, LET, Meaning};
 use crate::expression::{Expression, Tensor, Value, Values};
 use crate::program::{Callee, Definition, Given, Layer, Name, Program, Site, Source, Target};
 use crate::{Argument, ArgumentKind, Call, Choices, Path, Shape, Sink, Vocabulary};
@@ -22,32 +22,46 @@ pub struct ExpandError {
     pub message: String,
 }
 
-/// One architecture under way.
+/// One architecture under way. What the definitions under way know lies on stacks, so that a layer
+/// needs no memory of its own.
 pub(crate) struct Expansion<'x, S: Sink> {
-    pub program: &'x Program,
-    pub vocabulary: &'x Vocabulary,
-    pub decisions: &'x Decisions,
-    pub choices: &'x Choices,
-    pub classes: usize,
-    pub sink: &'x mut S,
-    pub layers: usize,
-    pub steps: usize,
+    program: &'x Program,
+    vocabulary: &'x Vocabulary,
+    decisions: &'x Decisions,
+    choices: &'x Choices,
+    classes: usize,
+    sink: &'x mut S,
+    layers: usize,
+    steps: usize,
+    /// The path down to the definition that is walked, with a slash at its end.
+    path: String,
+    /// Arguments and `let`s.
+    slots: Vec<Value>,
+    /// The tensors in order: the inputs, then what each layer gave.
+    tensors: Vec<Output<S::Node>>,
+    /// The tensors of each layer so far, as a range of those of its definition.
+    ranges: Vec<(u32, u32)>,
+    /// The inputs of the layers that are applied.
+    inputs: Vec<S::Node>,
+    /// For one layer at a time: the tensors that it takes, and its arguments.
+    found: Vec<usize>,
+    arguments: Vec<Option<Argument>>,
 }
 
-/// Where a definition is walked: what its names stand for.
-struct Here<'h, N> {
-    definition: &'h Definition,
+/// Where a definition is walked: what its names stand for. Its part of each stack begins at the number
+/// given here.
+#[derive(Clone, Copy)]
+struct Here<'x> {
+    definition: &'x Definition,
     /// The context of its decisions; none where nothing is chosen.
     context: Option<u32>,
-    slots: &'h [Value],
     index: i64,
-    path: Option<&'h Path<'h>>,
-    /// The tensors in order: the inputs, then what each layer gave.
-    tensors: Vec<Output<N>>,
-    /// The tensors of each layer so far, as a range of the above.
-    layers: Vec<(u32, u32)>,
+    slots: usize,
+    tensors: usize,
+    ranges: usize,
     /// The number of the layer that is walked.
     at: u32,
+    depth: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -57,16 +71,18 @@ struct Output<N> {
 }
 
 /// What the names of an expression stand for.
-struct Known<'k, 'h, S: Sink> {
-    here: &'k Here<'h, S::Node>,
+struct Known<'k, S: Sink> {
+    slots: &'k [Value],
+    tensors: &'k [Output<S::Node>],
+    ranges: &'k [(u32, u32)],
     index: i64,
     sink: &'k S,
     classes: usize,
 }
 
-impl<S: Sink> Values for Known<'_, '_, S> {
+impl<S: Sink> Values for Known<'_, S> {
     fn local(&mut self, slot: u32) -> Result<Option<Value>, String> {
-        Ok(self.here.slots.get(slot as usize).copied())
+        Ok(self.slots.get(slot as usize).copied())
     }
 
     fn index(&self) -> Option<i64> {
@@ -79,11 +95,11 @@ impl<S: Sink> Values for Known<'_, '_, S> {
 
     fn shape(&mut self, tensor: Tensor) -> Option<Shape> {
         let output = match tensor {
-            Tensor::Last => self.here.tensors.last(),
-            Tensor::Input(index) => self.here.tensors.get(index as usize),
+            Tensor::Last => self.tensors.last(),
+            Tensor::Input(index) => self.tensors.get(index as usize),
             Tensor::Layer(number) => {
-                let (_, end) = self.here.layers.get(number as usize)?;
-                self.here.tensors.get((*end as usize).checked_sub(1)?)
+                let (_, end) = self.ranges.get(number as usize)?;
+                self.tensors.get((*end as usize).checked_sub(1)?)
             }
         };
         output.map(|output| self.sink.shape(output.node))
@@ -91,84 +107,90 @@ impl<S: Sink> Values for Known<'_, '_, S> {
 }
 
 impl<'x, S: Sink> Expansion<'x, S> {
+    pub fn new(
+        program: &'x Program,
+        vocabulary: &'x Vocabulary,
+        decisions: &'x Decisions,
+        choices: &'x Choices,
+        classes: usize,
+        sink: &'x mut S,
+    ) -> Self {
+        Expansion {
+            program,
+            vocabulary,
+            decisions,
+            choices,
+            classes,
+            sink,
+            layers: 0,
+            steps: 0,
+            path: String::with_capacity(128),
+            slots: Vec::with_capacity(64),
+            tensors: Vec::with_capacity(256),
+            ranges: Vec::with_capacity(128),
+            inputs: Vec::with_capacity(64),
+            found: Vec::with_capacity(16),
+            arguments: Vec::with_capacity(16),
+        }
+    }
+
     /// Walks the network; its output.
     pub fn run(&mut self, input: S::Node) -> Result<S::Node, ExpandError> {
         let network = self.program.network;
         let context = self.decisions.cells.get(&network).copied();
-        self.definition(network, context, &[], 0, vec![input], None, 0)
+        self.inputs.push(input);
+        self.definition(network, context, 0, 0, (0, 1), 0)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Walks a definition whose slots begin at `slots`, with a range of the inputs.
     fn definition(
         &mut self,
         index: usize,
         context: Option<u32>,
-        arguments: &[Value],
+        slots: usize,
         repetition: i64,
-        inputs: Vec<S::Node>,
-        path: Option<&Path<'_>>,
+        inputs: (usize, usize),
         depth: usize,
     ) -> Result<S::Node, ExpandError> {
         let definition = &self.program.definitions[index];
-        let mut slots = arguments.to_vec();
-        let tensors: Vec<_> = inputs
-            .into_iter()
-            .map(|node| Output { node, taken: false })
-            .collect();
-        for (name, given) in &definition.locals {
-            let here = Here {
-                definition,
-                context,
-                slots: &slots,
-                index: repetition,
-                path,
-                tensors: tensors.clone(),
-                layers: Vec::new(),
-                at: LET,
-            };
-            let value = self.value(&here, given, 0, repetition).map_err(|message| {
-                self.wrong(
-                    &here,
-                    &definition.layers[0],
-                    None,
-                    format!("`{name}`: {message}"),
-                )
-            })?;
-            slots.push(value);
-        }
         let mut here = Here {
             definition,
             context,
-            slots: &slots,
             index: repetition,
-            path,
-            tensors,
-            layers: Vec::with_capacity(definition.layers.len()),
-            at: 0,
+            slots,
+            tensors: self.tensors.len(),
+            ranges: self.ranges.len(),
+            at: LET,
+            depth,
         };
+        for node in &self.inputs[inputs.0..inputs.1] {
+            let (node, taken) = (*node, false);
+            self.tensors.push(Output { node, taken });
+        }
+        for (name, given) in &definition.locals {
+            let value = self.value(&here, given, 0, repetition).map_err(|message| {
+                let message = format!("`{name}`: {message}");
+                self.wrong(&definition.layers[0], None, message)
+            })?;
+            self.slots.push(value);
+        }
         for (number, layer) in definition.layers.iter().enumerate() {
             here.at = number as u32;
-            self.layer(&mut here, layer, depth)?;
+            self.layer(&here, layer)?;
         }
-        match here.tensors.last() {
-            Some(output) => Ok(output.node),
-            None => Err(ExpandError {
-                layer: definition.name.clone(),
-                span: 0..0,
-                message: "it gives no output".to_owned(),
-            }),
-        }
+        let output = self.tensors.last().map(|output| output.node);
+        self.tensors.truncate(here.tensors);
+        self.ranges.truncate(here.ranges);
+        output.ok_or_else(|| ExpandError {
+            layer: definition.name.clone(),
+            span: 0..0,
+            message: "it gives no output".to_owned(),
+        })
     }
 
-    fn wrong(
-        &self,
-        here: &Here<'_, S::Node>,
-        layer: &Layer,
-        instance: Option<usize>,
-        message: String,
-    ) -> ExpandError {
+    fn wrong(&self, layer: &Layer, instance: Option<usize>, message: String) -> ExpandError {
         let path = Path {
-            parent: here.path,
+            around: &self.path,
             name: &layer.label,
             instance,
         };
@@ -181,15 +203,23 @@ impl<'x, S: Sink> Expansion<'x, S> {
 
     fn evaluate(
         &self,
-        here: &Here<'_, S::Node>,
+        here: &Here<'_>,
         expression: &Expression,
         index: i64,
     ) -> Result<Value, String> {
-        if let Expression::Constant(value) = expression {
-            return Ok(*value);
+        match expression {
+            Expression::Constant(value) => return Ok(*value),
+            Expression::Local(slot) => {
+                if let Some(value) = self.slots.get(here.slots + *slot as usize) {
+                    return Ok(*value);
+                }
+            }
+            _ => {}
         }
         let mut known = Known {
-            here,
+            slots: self.slots.get(here.slots..).unwrap_or_default(),
+            tensors: &self.tensors[here.tensors..],
+            ranges: &self.ranges[here.ranges..],
             index,
             sink: &*self.sink,
             classes: self.classes,
@@ -202,7 +232,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
     /// A value, chosen where it is a choice.
     fn value(
         &self,
-        here: &Here<'_, S::Node>,
+        here: &Here<'_>,
         given: &Given,
         instance: u32,
         index: i64,
@@ -217,12 +247,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
         }
     }
 
-    fn decision(
-        &self,
-        here: &Here<'_, S::Node>,
-        instance: u32,
-        local: u32,
-    ) -> Option<(usize, usize)> {
+    fn decision(&self, here: &Here<'_>, instance: u32, local: u32) -> Option<(usize, usize)> {
         let id = *self
             .decisions
             .at
@@ -230,12 +255,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
         Some((id, *self.choices.0.get(id)? as usize))
     }
 
-    fn chosen<'s>(
-        &self,
-        here: &Here<'_, S::Node>,
-        site: &'s Site,
-        instance: u32,
-    ) -> Option<&'s Given> {
+    fn chosen<'s>(&self, here: &Here<'_>, site: &'s Site, instance: u32) -> Option<&'s Given> {
         // What a `let` chooses is told apart by its number alone.
         let (_, choice) = self.decision(here, instance, site.local)?;
         match &site.options {
@@ -244,35 +264,31 @@ impl<'x, S: Sink> Expansion<'x, S> {
         }
     }
 
-    fn layer(
-        &mut self,
-        here: &mut Here<'_, S::Node>,
-        layer: &Layer,
-        depth: usize,
-    ) -> Result<(), ExpandError> {
-        let begin = here.tensors.len() as u32;
+    fn layer(&mut self, here: &Here<'_>, layer: &Layer) -> Result<(), ExpandError> {
+        let begin = (self.tensors.len() - here.tensors) as u32;
         // While the layer is walked its name stands for what it has given so far.
-        here.layers.push((begin, begin));
+        self.ranges.push((begin, begin));
         let skip = match &layer.when {
             None => false,
             Some(when) => {
                 let truth = self.evaluate(here, when, here.index).and_then(Value::truth);
-                !truth.map_err(|message| {
-                    self.wrong(here, layer, None, format!("`when`: {message}"))
-                })?
+                !truth.map_err(|message| self.wrong(layer, None, format!("`when`: {message}")))?
             }
         };
         if skip {
             if layer.auxiliary.is_none() {
-                let inputs = self
+                let (begin, _) = self
                     .inputs(here, layer, 0)
-                    .map_err(|message| self.wrong(here, layer, None, message))?;
-                let first = inputs.first().copied();
-                let node = first.ok_or_else(|| {
-                    self.wrong(here, layer, None, "there is nothing to pass on".to_owned())
-                })?;
-                here.tensors.push(Output { node, taken: false });
-                here.layers[here.at as usize].1 += 1;
+                    .map_err(|message| self.wrong(layer, None, message))?;
+                let first = self.inputs.get(begin).copied();
+                self.inputs.truncate(begin);
+                match first {
+                    Some(node) => self.give(here, node),
+                    None => {
+                        let message = "there is nothing to pass on".to_owned();
+                        return Err(self.wrong(layer, None, message));
+                    }
+                }
             }
             return Ok(());
         }
@@ -282,51 +298,50 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 let count = self
                     .value(here, given, 0, here.index)
                     .and_then(Value::count);
-                count.map_err(|message| {
-                    self.wrong(here, layer, None, format!("`repeat`: {message}"))
-                })?
+                count.map_err(|message| self.wrong(layer, None, format!("`repeat`: {message}")))?
             }
         };
         for instance in 0..count {
             let repetition = layer.repeat.as_ref().map(|_| instance);
             let inputs = self
                 .inputs(here, layer, instance as u32)
-                .map_err(|message| self.wrong(here, layer, repetition, message))?;
+                .map_err(|message| self.wrong(layer, repetition, message))?;
             if layer.each {
-                for (number, input) in inputs.into_iter().enumerate() {
-                    self.apply(
-                        here,
-                        layer,
-                        instance as u32,
-                        Some(number),
-                        vec![input],
-                        depth,
-                    )?;
+                for number in 0..inputs.1 - inputs.0 {
+                    let one = (inputs.0 + number, inputs.0 + number + 1);
+                    self.apply(here, layer, instance as u32, Some(number), one)?;
                 }
             } else {
-                self.apply(here, layer, instance as u32, repetition, inputs, depth)?;
+                self.apply(here, layer, instance as u32, repetition, inputs)?;
             }
+            self.inputs.truncate(inputs.0);
         }
         Ok(())
     }
 
-    /// The tensors that a layer takes; they count as taken from now on.
+    /// Notes what a layer gives: the next tensor.
+    fn give(&mut self, here: &Here<'_>, node: S::Node) {
+        let taken = false;
+        self.tensors.push(Output { node, taken });
+        self.ranges[here.ranges + here.at as usize].1 += 1;
+    }
+
+    /// Puts the tensors that a layer takes on the stack of inputs: their range there. They count as
+    /// taken from now on.
     fn inputs(
         &mut self,
-        here: &mut Here<'_, S::Node>,
+        here: &Here<'_>,
         layer: &Layer,
         instance: u32,
-    ) -> Result<Vec<S::Node>, String> {
-        let mut found: Vec<usize> = Vec::new();
+    ) -> Result<(usize, usize), String> {
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
         match &layer.from {
             None => {
                 // A block with several inputs begins with the first of them.
                 let own = here.definition.inputs.len();
-                found.push(if here.tensors.len() == own {
-                    0
-                } else {
-                    here.tensors.len() - 1
-                });
+                let count = self.tensors.len() - here.tensors;
+                found.push(if count == own { 0 } else { count - 1 });
             }
             Some(sources) => {
                 for source in sources {
@@ -341,18 +356,19 @@ impl<'x, S: Sink> Expansion<'x, S> {
         if self.steps > MOST_STEPS {
             return Err("too many tensors are taken by too many layers".to_owned());
         }
-        Ok(found
-            .into_iter()
-            .map(|index| {
-                here.tensors[index].taken = true;
-                here.tensors[index].node
-            })
-            .collect())
+        let begin = self.inputs.len();
+        for index in &found {
+            let output = &mut self.tensors[here.tensors + index];
+            output.taken = true;
+            self.inputs.push(output.node);
+        }
+        self.found = found;
+        Ok((begin, self.inputs.len()))
     }
 
     fn source(
         &self,
-        here: &Here<'_, S::Node>,
+        here: &Here<'_>,
         source: &Source,
         instance: u32,
         found: &mut Vec<usize>,
@@ -360,15 +376,12 @@ impl<'x, S: Sink> Expansion<'x, S> {
         match source {
             Source::Back(back) => {
                 let own = here.definition.inputs.len();
-                let index = here
-                    .tensors
-                    .len()
-                    .checked_sub(*back)
-                    .filter(|index| *index >= own);
+                let count = self.tensors.len() - here.tensors;
+                let index = count.checked_sub(*back).filter(|index| *index >= own);
                 found.push(index.unwrap_or(0));
             }
             Source::Named(name) => {
-                let (begin, end) = range(here, *name);
+                let (begin, end) = self.range(here, *name);
                 // A repeated layer may take what it gave before: nothing, the first time.
                 if begin == end && *name != Name::Layer(here.at) {
                     return Err("a layer that it takes was repeated 0 times".to_owned());
@@ -378,8 +391,9 @@ impl<'x, S: Sink> Expansion<'x, S> {
             Source::Unused(names) => {
                 let before = found.len();
                 for name in names {
-                    let (begin, end) = range(here, *name);
-                    found.extend((begin..end).filter(|index| !here.tensors[*index].taken));
+                    let (begin, end) = self.range(here, *name);
+                    let tensors = &self.tensors[here.tensors..];
+                    found.extend((begin..end).filter(|index| !tensors[*index].taken));
                 }
                 if found.len() == before {
                     return Err("nothing is left that is unused".to_owned());
@@ -392,14 +406,14 @@ impl<'x, S: Sink> Expansion<'x, S> {
 
     fn chosen_tensors(
         &self,
-        here: &Here<'_, S::Node>,
+        here: &Here<'_>,
         site: &Site,
         instance: u32,
         found: &mut Vec<usize>,
     ) -> Result<(), String> {
         let lost = || "the choice is not known".to_owned();
         let at = |name: Name, index: u32| {
-            let (begin, end) = range(here, name);
+            let (begin, end) = self.range(here, name);
             let index = begin + index as usize;
             if index < end {
                 Ok(index)
@@ -434,19 +448,18 @@ impl<'x, S: Sink> Expansion<'x, S> {
     /// Applies a layer once; what it gives is the next tensor.
     fn apply(
         &mut self,
-        here: &mut Here<'_, S::Node>,
+        here: &Here<'_>,
         layer: &Layer,
         instance: u32,
         number: Option<usize>,
-        inputs: Vec<S::Node>,
-        depth: usize,
+        inputs: (usize, usize),
     ) -> Result<(), ExpandError> {
         self.steps += 1;
-        if self.steps > MOST_STEPS || self.layers > MOST_LAYERS || depth > DEPTH {
+        if self.steps > MOST_STEPS || self.layers > MOST_LAYERS || here.depth > DEPTH {
             let message = format!(
                 "there are too many layers: at most {MOST_LAYERS}, in blocks of at most {DEPTH} blocks"
             );
-            return Err(self.wrong(here, layer, number, message));
+            return Err(self.wrong(layer, number, message));
         }
         let option = match &layer.op {
             None => 0,
@@ -455,35 +468,32 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 .map_or(0, |(_, choice)| choice),
         };
         let Some(callee) = layer.callees.get(option) else {
-            return Err(self.wrong(here, layer, number, "the choice is not known".to_owned()));
+            return Err(self.wrong(layer, number, "the choice is not known".to_owned()));
         };
         let index = if layer.repeat.is_some() {
             i64::from(instance)
         } else {
             here.index
         };
-        let path = Path {
-            parent: here.path,
-            name: &layer.label,
-            instance: number,
+        let place = Applied {
+            layer,
+            instance,
+            number,
+            index,
         };
         let node = match callee.target {
             Target::Primitive(primitive) => self
-                .primitive(here, primitive, callee, instance, index, &inputs, path)
-                .map_err(|message| self.wrong(here, layer, number, message))?,
+                .primitive(here, primitive, callee, place, inputs)
+                .map_err(|message| self.wrong(layer, number, message))?,
             Target::Definition(target) => {
-                let place = here
-                    .context
-                    .map(|context| (context, here.at, instance, option as u32));
-                self.block(
-                    here,
-                    target,
-                    callee,
-                    instance,
-                    index,
-                    (inputs, place, path, depth),
-                    layer,
-                )?
+                let context = here.context.and_then(|context| {
+                    let place = (context, here.at, instance, option as u32);
+                    self.decisions.contexts.get(&place).copied()
+                });
+                let around = self.enter(layer, number);
+                let node = self.block(here, (target, context), callee, place, inputs, around)?;
+                self.path.truncate(around);
+                node
             }
         };
         if let Some(weight) = &layer.auxiliary {
@@ -491,49 +501,65 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 .evaluate(here, weight, index)
                 .and_then(Value::number)
                 .and_then(|weight| self.sink.auxiliary(node, weight));
-            return marked.map_err(|message| {
-                self.wrong(here, layer, number, format!("`auxiliary`: {message}"))
-            });
+            return marked
+                .map_err(|message| self.wrong(layer, number, format!("`auxiliary`: {message}")));
         }
-        here.tensors.push(Output { node, taken: false });
-        here.layers[here.at as usize].1 += 1;
+        self.give(here, node);
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Adds a layer to the path; the length that it had.
+    fn enter(&mut self, layer: &Layer, number: Option<usize>) -> usize {
+        let around = self.path.len();
+        self.path.push_str(&layer.label);
+        if let Some(number) = number {
+            let mut digits = [0; 20];
+            self.path.push('.');
+            self.path
+                .push_str(crate::sink::decimal(number, &mut digits));
+        }
+        self.path.push('/');
+        around
+    }
+
     fn primitive(
         &mut self,
-        here: &Here<'_, S::Node>,
+        here: &Here<'_>,
         primitive: usize,
         callee: &Callee,
-        instance: u32,
-        index: i64,
-        inputs: &[S::Node],
-        path: Path<'_>,
+        place: Applied<'_>,
+        inputs: (usize, usize),
     ) -> Result<S::Node, String> {
         let specs = &self.vocabulary.primitives[primitive].arguments;
-        let mut arguments = Vec::with_capacity(specs.len());
+        let mut arguments = std::mem::take(&mut self.arguments);
+        arguments.clear();
         for (spec, given) in specs.iter().zip(&callee.arguments) {
             arguments.push(match given {
                 None => None,
                 Some(given) => {
-                    let value = self.argument(here, spec.kind, given, instance, index);
+                    let value = self.argument(here, spec.kind, given, place.instance, place.index);
                     Some(value.map_err(|message| format!("`{}`: {message}", spec.name))?)
                 }
             });
         }
         self.layers += 1;
-        self.sink.layer(&Call {
+        let node = self.sink.layer(&Call {
             primitive,
             arguments: &arguments,
-            inputs,
-            path,
-        })
+            inputs: &self.inputs[inputs.0..inputs.1],
+            path: Path {
+                around: &self.path,
+                name: &place.layer.label,
+                instance: place.number,
+            },
+        });
+        self.arguments = arguments;
+        node
     }
 
     fn argument(
         &self,
-        here: &Here<'_, S::Node>,
+        here: &Here<'_>,
         kind: ArgumentKind,
         given: &Given,
         instance: u32,
@@ -570,57 +596,55 @@ impl<'x, S: Sink> Expansion<'x, S> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Walks what a layer uses. The path leads there already; `around` is its length without the layer.
     fn block(
         &mut self,
-        here: &Here<'_, S::Node>,
-        target: usize,
+        here: &Here<'_>,
+        (target, context): (usize, Option<u32>),
         callee: &Callee,
-        instance: u32,
-        index: i64,
-        (inputs, place, path, depth): (Vec<S::Node>, Option<Place>, Path<'_>, usize),
-        layer: &Layer,
+        place: Applied<'_>,
+        inputs: (usize, usize),
+        around: usize,
     ) -> Result<S::Node, ExpandError> {
         let definition = &self.program.definitions[target];
-        let context = place.and_then(|place| self.decisions.contexts.get(&place).copied());
-        if definition.inputs.len() != inputs.len() {
+        let depth = here.depth + 1;
+        if definition.inputs.len() != inputs.1 - inputs.0 {
             let message = format!(
                 "'{}' takes {} tensors ({}), and got {}",
                 definition.name,
                 definition.inputs.len(),
                 definition.inputs.join(", "),
-                inputs.len()
+                inputs.1 - inputs.0
             );
-            return Err(self.wrong(here, layer, path.instance, message));
+            self.path.truncate(around);
+            return Err(self.wrong(place.layer, place.number, message));
         }
         if definition.anonymous {
-            let slots = here.slots.to_vec();
-            return self.definition(
-                target,
-                context,
-                &slots,
-                index,
-                inputs,
-                Some(&path),
-                depth + 1,
-            );
+            return self.definition(target, context, here.slots, place.index, inputs, depth);
         }
-        let mut slots: Vec<Value> = Vec::with_capacity(definition.arguments.len());
+        let slots = self.slots.len();
         for ((name, default), given) in definition.arguments.iter().zip(&callee.arguments) {
             let value = match (given, default) {
-                (Some(given), _) => self.value(here, given, instance, index),
-                (None, Some(default)) => self.default(&slots, default),
+                (Some(given), _) => self.value(here, given, place.instance, place.index),
+                (None, Some(default)) => self.default(&self.slots[slots..], default),
                 (None, None) => Err("it is needed".to_owned()),
             };
-            slots.push(value.map_err(|message| {
-                self.wrong(here, layer, path.instance, format!("`{name}`: {message}"))
-            })?);
+            let value = value.map_err(|message| {
+                self.path.truncate(around);
+                self.wrong(place.layer, place.number, format!("`{name}`: {message}"))
+            })?;
+            self.slots.push(value);
         }
-        self.definition(target, context, &slots, 0, inputs, Some(&path), depth + 1)
+        let node = self.definition(target, context, slots, 0, inputs, depth)?;
+        self.slots.truncate(slots);
+        Ok(node)
     }
 
     /// A default, which may use the arguments before it.
     fn default(&self, slots: &[Value], default: &Expression) -> Result<Value, String> {
+        if let Expression::Constant(value) = default {
+            return Ok(*value);
+        }
         struct Earlier<'e>(&'e [Value], usize);
         impl Values for Earlier<'_> {
             fn local(&mut self, slot: u32) -> Result<Option<Value>, String> {
@@ -640,15 +664,27 @@ impl<'x, S: Sink> Expansion<'x, S> {
             .evaluate(&mut Earlier(slots, self.classes))?
             .ok_or_else(|| "its default is not known".to_owned())
     }
+
+    /// The tensors that a name stands for, as a range of the definition's.
+    fn range(&self, here: &Here<'_>, name: Name) -> (usize, usize) {
+        match name {
+            Name::Input(index) => (index as usize, index as usize + 1),
+            Name::Layer(number) => self
+                .ranges
+                .get(here.ranges + number as usize)
+                .map_or((0, 0), |(begin, end)| (*begin as usize, *end as usize)),
+        }
+    }
 }
 
-/// The tensors that a name stands for, as a range.
-fn range<N>(here: &Here<'_, N>, name: Name) -> (usize, usize) {
-    match name {
-        Name::Input(index) => (index as usize, index as usize + 1),
-        Name::Layer(number) => here
-            .layers
-            .get(number as usize)
-            .map_or((0, 0), |(begin, end)| (*begin as usize, *end as usize)),
-    }
+/// One application of a layer.
+#[derive(Clone, Copy)]
+struct Applied<'x> {
+    layer: &'x Layer,
+    /// Which repetition, for its decisions.
+    instance: u32,
+    /// Which one, for its path.
+    number: Option<usize>,
+    /// What `index` is in its arguments.
+    index: i64,
 }

@@ -14,6 +14,7 @@ mod expand;
 mod expression;
 mod nesting;
 mod notation;
+mod places;
 mod program;
 mod reference;
 mod require;

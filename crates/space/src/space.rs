@@ -457,16 +457,15 @@ impl Space {
         if let Err(error) = self.check(choices) {
             return Err(plain(&self.0.path, error.to_string()));
         }
-        let mut expansion = Expansion {
-            program: &self.0.program,
-            vocabulary: &self.0.vocabulary,
-            decisions: &self.0.found,
+        let inner = &*self.0;
+        let mut expansion = Expansion::new(
+            &inner.program,
+            &inner.vocabulary,
+            &inner.found,
             choices,
             classes,
             sink,
-            layers: 0,
-            steps: 0,
-        };
+        );
         expansion.run(input).map_err(
             |ExpandError {
                  layer,
