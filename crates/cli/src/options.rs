@@ -275,4 +275,4 @@ impl TrainingFlags {
 /// Epochs of a search's trial on a CPU where nothing is said.
 const SHORT_EPOCHS: usize = 2;
 /// Images of such a trial.
-const SHORT_IMAGES: usize = 12_000;
+const SHORT_IMAGES: usize = 8_000;

@@ -70,11 +70,18 @@ fn strategy_names() -> clap::builder::PossibleValuesParser {
 
 /// The space of a search where none is named.
 const DEFAULT_SPACE: &str = "search-spaces/nasnet.toml";
-/// The baselines of such a search.
-const DEFAULT_BASELINES: [&str; 3] = [
-    "search-spaces/baselines/vgg16.toml",
-    "search-spaces/baselines/googlenet.toml",
-    "search-spaces/baselines/resnet18.toml",
+/// The baselines of such a search on a CPU, and on a GPU.
+const DEFAULT_BASELINES: [[&str; 3]; 2] = [
+    [
+        "search-spaces/baselines/small/vgg.toml",
+        "search-spaces/baselines/small/googlenet.toml",
+        "search-spaces/baselines/small/resnet.toml",
+    ],
+    [
+        "search-spaces/baselines/vgg16-bn.toml",
+        "search-spaces/baselines/googlenet.toml",
+        "search-spaces/baselines/resnet18.toml",
+    ],
 ];
 
 /// Runs the search and shows what it found.
@@ -181,14 +188,16 @@ fn spaces(args: &Args, device: DeviceSpec) -> Result<(SpaceSource, Vec<SpaceSour
             "{DEFAULT_SPACE} is not here: name a space file with --space FILE, or start in the \
              folder of the project"
         );
-        let mut set = size(device, "filters=8", "filters=16");
+        let on_gpu = device != DeviceSpec::Cpu;
+        let mut set: Vec<(String, String)> = SIZES[usize::from(on_gpu)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
         set.extend_from_slice(args.set.pairs());
-        let small = size(device, "filters=16", "filters=64");
         let baselines = match &args.baselines {
             Some(paths) => named(paths)?,
-            None => DEFAULT_BASELINES
+            None => DEFAULT_BASELINES[usize::from(on_gpu)]
                 .iter()
-                .map(|path| read(Path::new(path), &small))
+                .map(|path| read(Path::new(path), &[]))
                 .collect::<Result<_, _>>()?,
         };
         return Ok((read(path, &set)?, baselines));
@@ -197,13 +206,9 @@ fn spaces(args: &Args, device: DeviceSpec) -> Result<(SpaceSource, Vec<SpaceSour
     Ok((read(path, args.set.pairs())?, baselines))
 }
 
-fn size(device: DeviceSpec, cpu: &str, cuda: &str) -> Vec<(String, String)> {
-    let text = if device == DeviceSpec::Cpu { cpu } else { cuda };
-    text.split_once('=')
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into_iter()
-        .collect()
-}
+/// The size of NASNet's networks where no space is named, on a CPU and on a GPU.
+const SIZES: [[(&str, &str); 2]; 2] =
+    [[("filters", "8"), ("repeats", "1")], [("filters", "16"), ("repeats", "1")]];
 
 /// Workers and the threads of each: on a CPU one trial a core, since candidates side by side use the
 /// cores better than threads within a step; on a GPU one.

@@ -116,6 +116,15 @@ fn with_device<W: OnDevice>(spec: DeviceSpec, work: W) -> Result<W::Output, Erro
     }
 }
 
+/// Whether the first CUDA device can be used, or why not.
+#[cfg(feature = "cuda")]
+pub(crate) fn cuda_available() -> Result<(), String> {
+    match dfdx::tensor::Cuda::try_build(0, 0) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("no CUDA device answers: {error:?}")),
+    }
+}
+
 /// Times a training step of a network on a device.
 ///
 /// # Errors

@@ -18,6 +18,8 @@ mod process;
 mod row;
 mod worker;
 
+#[cfg(feature = "cuda")]
+pub(crate) use local::cuda_available;
 pub use local::{Local, profile};
 pub use process::Processes;
 pub use worker::serve;
