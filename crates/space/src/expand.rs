@@ -189,13 +189,10 @@ impl<'x, S: Sink> Expansion<'x, S> {
     }
 
     fn wrong(&self, layer: &Layer, instance: Option<usize>, message: String) -> ExpandError {
-        let path = Path {
-            around: &self.path,
-            name: &layer.label,
-            instance,
-        };
+        let mut path = self.path.clone();
+        add_to_path(&mut path, layer, instance);
         ExpandError {
-            layer: path.to_string(),
+            layer: path,
             span: layer.span.clone(),
             message,
         }
@@ -491,6 +488,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
                     self.decisions.contexts.get(&place).copied()
                 });
                 let around = self.enter(layer, number);
+                self.path.push('/');
                 let node = self.block(here, (target, context), callee, place, inputs, around)?;
                 self.path.truncate(around);
                 node
@@ -511,14 +509,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
     /// Adds a layer to the path; the length that it had.
     fn enter(&mut self, layer: &Layer, number: Option<usize>) -> usize {
         let around = self.path.len();
-        self.path.push_str(&layer.label);
-        if let Some(number) = number {
-            let mut digits = [0; 20];
-            self.path.push('.');
-            self.path
-                .push_str(crate::sink::decimal(number, &mut digits));
-        }
-        self.path.push('/');
+        add_to_path(&mut self.path, layer, number);
         around
     }
 
@@ -543,17 +534,15 @@ impl<'x, S: Sink> Expansion<'x, S> {
             });
         }
         self.layers += 1;
+        let around = self.enter(place.layer, place.number);
         let node = self.sink.layer(&Call {
             primitive,
             arguments: &arguments,
             inputs: &self.inputs[inputs.0..inputs.1],
-            path: Path {
-                around: &self.path,
-                name: &place.layer.label,
-                instance: place.number,
-            },
+            path: Path(&self.path),
         });
         self.arguments = arguments;
+        self.path.truncate(around);
         node
     }
 
@@ -675,6 +664,29 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 .map_or((0, 0), |(begin, end)| (*begin as usize, *end as usize)),
         }
     }
+}
+
+fn add_to_path(path: &mut String, layer: &Layer, number: Option<usize>) {
+    path.push_str(&layer.label);
+    if let Some(number) = number {
+        let mut digits = [0; 20];
+        path.push('.');
+        path.push_str(decimal(number, &mut digits));
+    }
+}
+
+/// A number in decimal, without the machinery of formatting: each layer has a path.
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &str {
+    let mut at = digits.len();
+    while at > 0 {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&digits[at..]).unwrap_or_default()
 }
 
 /// One application of a layer.

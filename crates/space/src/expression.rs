@@ -587,7 +587,7 @@ fn fold(expression: Expression) -> Expression {
 
 impl Expression {
     /// The value, or none where it depends on what is not known yet.
-    pub fn evaluate(&self, values: &mut dyn Values) -> Result<Option<Value>, String> {
+    pub fn evaluate<V: Values>(&self, values: &mut V) -> Result<Option<Value>, String> {
         Ok(match self {
             Expression::Constant(value) => Some(*value),
             Expression::Local(slot) => values.local(*slot)?,
@@ -621,11 +621,11 @@ fn overflow() -> String {
     "the number is too large".to_owned()
 }
 
-fn binary(
+fn binary<V: Values>(
     operator: Operator,
     left: &Expression,
     right: &Expression,
-    values: &mut dyn Values,
+    values: &mut V,
 ) -> Result<Option<Value>, String> {
     let left = left.evaluate(values)?;
     // A side that decides alone needs no other: `skip and height(x) > 2`.
@@ -726,10 +726,10 @@ fn rounded(number: f64) -> Result<Value, String> {
     }
 }
 
-fn call(
+fn call<V: Values>(
     function: Function,
     arguments: &[Expression],
-    values: &mut dyn Values,
+    values: &mut V,
 ) -> Result<Option<Value>, String> {
     let mut result: Option<Value> = None;
     for argument in arguments {

@@ -58,40 +58,10 @@ pub enum Argument {
 
 /// The place of a layer: from the network down through the blocks, `normal.2/block.0/left/conv`.
 #[derive(Debug, Clone, Copy)]
-pub struct Path<'a> {
-    /// The path down to the definition that it is in, with a slash at its end.
-    pub(crate) around: &'a str,
-    /// The layer's name in the file, or else its operation's.
-    pub(crate) name: &'a str,
-    /// Which repetition, where there are several.
-    pub(crate) instance: Option<usize>,
-}
+pub struct Path<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.around)?;
-        f.write_str(self.name)?;
-        match self.instance {
-            Some(instance) => {
-                let mut digits = [0; 20];
-                f.write_str(".")?;
-                f.write_str(decimal(instance, &mut digits))
-            }
-            None => Ok(()),
-        }
+        f.write_str(self.0)
     }
-}
-
-/// A number in decimal, without the machinery of formatting: each layer has a path.
-pub(crate) fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &str {
-    let mut at = digits.len();
-    while at > 0 {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    std::str::from_utf8(&digits[at..]).unwrap_or_default()
 }
