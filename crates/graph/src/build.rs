@@ -20,7 +20,9 @@ impl Graph {
         input: Shape,
         classes: usize,
     ) -> Result<Self, Error> {
-        let mut sink = Receiver { builder: Builder::new(input, classes) };
+        let mut sink = Receiver {
+            builder: Builder::new(input, classes),
+        };
         let output = space.expand(choices, 0, classes, &mut sink)?;
         sink.builder.finish(output)
     }

@@ -1,0 +1,80 @@
+//! Every space file of the repository loads, samples and builds.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use cellwright_graph::{Graph, vocabulary};
+use cellwright_space::Space;
+use common::{folder, graph, image, space};
+use num_bigint::BigUint;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+#[test]
+fn every_file_loads_samples_and_builds() {
+    let files = files(&folder());
+    assert!(files.len() >= 40, "{} files", files.len());
+    for file in files {
+        let space =
+            Space::load(&file, &[], vocabulary()).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..if space.decisions().is_empty() { 1 } else { 20 } {
+            let choices = space.sample(&mut rng);
+            space
+                .check(&choices)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            graph(&space, &choices);
+        }
+    }
+}
+
+/// Files that are not for images of a fixed size build for images as small as the digits' 8x8.
+#[test]
+fn every_file_builds_for_small_images() {
+    for file in files(&folder()) {
+        let space =
+            Space::load(&file, &[], vocabulary()).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let choices = space.sample(&mut rng);
+        for (size, channels) in [(8, 1), (28, 1), (32, 3)] {
+            Graph::build(&space, &choices, image(size, channels), 10)
+                .unwrap_or_else(|error| panic!("{} at {size}: {error}", file.display()));
+        }
+    }
+}
+
+#[test]
+fn counts_follow_from_the_papers() {
+    let power = |base: u64, exponent: u32| BigUint::from(base).pow(exponent);
+    let nasnet = power(338, 5) * power(720, 2);
+    let eight_operations = power(720, 2) * power(8, 10);
+    let expected = [
+        ("nasnet.toml", nasnet.pow(2)),
+        ("nasnet-mobile.toml", nasnet.pow(2)),
+        ("nasbench201.toml", power(5, 6)),
+        ("nasbench-macro.toml", power(3, 8)),
+        ("darts.toml", (180_u32 * power(7, 8)).pow(2)),
+        ("pnas.toml", eight_operations.clone()),
+        ("amoebanet.toml", eight_operations.pow(2)),
+        ("enas-micro.toml", (power(720, 2) * power(5, 10)).pow(2)),
+        ("mobile.toml", power(144, 6)),
+    ];
+    for (file, count) in expected {
+        assert_eq!(space(file, &[]).count(), Some(count), "{file}");
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|it| it == "toml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
