@@ -464,3 +464,31 @@ fn size_of_anything_is_bounded() {
         assert!(try_parse(&network(many)).is_err());
     });
 }
+
+#[test]
+fn the_schema_names_every_key_and_every_operation() {
+    let schema = cellwright_space::json_schema(&vocabulary());
+    let text = schema.to_string();
+    let again: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(again, schema);
+    let reference = cellwright_space::reference(&vocabulary());
+    // Every first cell of a table before the functions is a key or an argument.
+    let tables = reference.split("## Expressions").next().unwrap_or_default();
+    let keys = tables
+        .lines()
+        .filter_map(|it| it.strip_prefix("| `")?.split('`').next());
+    for key in keys {
+        assert!(text.contains(&format!("\"{key}\":")), "{key}");
+    }
+    for primitive in &vocabulary().primitives {
+        assert!(text.contains(&format!("\"const\":\"{}\"", primitive.name)));
+    }
+    // What is referred to is there.
+    for name in text
+        .split("#/$defs/")
+        .skip(1)
+        .filter_map(|it| it.split('"').next())
+    {
+        assert!(schema["$defs"][name].is_object(), "{name}");
+    }
+}
