@@ -1,9 +1,11 @@
 //! Strategies that ask for architectures and are told their rewards, and the run that drives them.
 //!
 //! - [`strategy`]: who asks. One file a strategy, behind one trait, ask and tell.
+//! - [`controller`]: the LSTM policy that one of them learns.
 //! - [`evaluator`]: who answers. Plain data in, plain data out: in this process or in others.
 //! - [`run`]: brings both together with the ledger, so that nothing finished is lost.
 
+pub mod controller;
 mod error;
 pub mod evaluator;
 mod objective;

@@ -2,7 +2,12 @@
 //!
 //! A new strategy is one file and one line in the list below.
 
+mod controller;
+mod evolution;
+mod local_search;
 mod random;
+
+pub use controller::with as with_controller;
 
 use cellwright_ledger::ControllerUpdate;
 use cellwright_space::{Choices, Space};
@@ -59,11 +64,48 @@ impl Best {
 type Make = fn(&Space, u64) -> Result<Box<dyn Strategy>, Error>;
 
 /// All strategies: name, what it is, how it is made.
-const STRATEGIES: &[(&str, &str, Make)] = &[(
-    "random",
-    "each decision uniform over its options",
-    random::make,
-)];
+const STRATEGIES: &[(&str, &str, Make)] = &[
+    (
+        "controller",
+        "an LSTM that makes one decision after the other, trained by PPO",
+        controller::make,
+    ),
+    (
+        "controller-reinforce",
+        "the same network, trained by REINFORCE",
+        controller::reinforce,
+    ),
+    (
+        "controller-nasnet",
+        "the same network with the settings of the NASNet paper, meant for 20,000 trials",
+        controller::nasnet,
+    ),
+    (
+        "evolution",
+        "regularised evolution: the oldest dies, the best of a few has a child",
+        evolution::make,
+    ),
+    (
+        "local-search",
+        "to the first better neighbour; where there is none, from a new start",
+        local_search::make,
+    ),
+    (
+        "random",
+        "each decision uniform over its options",
+        random::make,
+    ),
+    (
+        "evolution",
+        "regularised evolution: mutations of the best of a few, the oldest dies",
+        evolution::make,
+    ),
+    (
+        "local-search",
+        "first improvement over neighbours, restarted at random",
+        local_search::make,
+    ),
+];
 
 /// The strategy where none is named.
 pub const DEFAULT: &str = "random";
