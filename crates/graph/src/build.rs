@@ -48,7 +48,7 @@ impl Sink for Receiver {
         };
         self.builder
             .layer(call.path, layer, call.inputs)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.without_place())
     }
 
     fn shape(&self, node: NodeId) -> Shape {

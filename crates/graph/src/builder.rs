@@ -148,16 +148,15 @@ impl Graph {
         if used.iter().all(|&used| used) {
             return self;
         }
-        let mut new_ids = vec![0; self.nodes.len()];
-        let mut kept = 0;
-        for (id, node) in self
-            .nodes
-            .iter_mut()
-            .enumerate()
-            .filter(|(id, _)| used[*id])
-        {
-            new_ids[id] = kept;
-            kept += 1;
+        let new_ids: Vec<NodeId> = used
+            .iter()
+            .scan(0, |kept, &used| {
+                let id = *kept;
+                *kept += usize::from(used);
+                Some(id)
+            })
+            .collect();
+        for node in &mut self.nodes {
             node.inputs
                 .iter_mut()
                 .for_each(|input| *input = new_ids[*input]);

@@ -37,6 +37,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The message for someone who says the place.
+    pub(crate) fn without_place(&self) -> String {
+        match self {
+            Self::Shape {
+                op,
+                inputs,
+                mismatch,
+                ..
+            } => format!("`{op}` {}", detail(inputs, mismatch)),
+            other => other.to_string(),
+        }
+    }
+
     pub(crate) fn shape<'a>(
         layer: String,
         kind: &Layer,
