@@ -813,7 +813,10 @@ impl Walker<'_, '_> {
                             tensors.len()
                         )
                     } else {
-                        format!("{count} tensors cannot be chosen of {}", tensors.len())
+                        format!(
+                            "{count} tensors are to be chosen, and there are {} to choose from",
+                            tensors.len()
+                        )
                     };
                     self.report.error(site.span.clone(), message, None);
                     return;
@@ -900,7 +903,7 @@ impl Walker<'_, '_> {
         {
             if !self.full {
                 let message = format!(
-                    "there may be {MOST_DECISIONS} decisions, with {MOST_OPTIONS_IN_ALL} options in all"
+                    "there are more than {MOST_DECISIONS} decisions, or more than {MOST_OPTIONS_IN_ALL} options in all"
                 );
                 self.report.error(site.span.clone(), message, None);
             }

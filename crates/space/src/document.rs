@@ -53,6 +53,10 @@ impl<'d> Table<'d> {
         self.span.clone()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(it, ..)| *it == key)
     }
@@ -77,6 +81,18 @@ impl<'d> Table<'d> {
                 suggest(key, known.iter().copied()),
             );
         }
+    }
+}
+
+/// A value in an error: itself where it is short, else what it is.
+pub(crate) fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.chars().count() <= 40 => format!("\"{text}\""),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Array(items) => format!("a list of {}", items.len()),
+        other => kind(other).to_owned(),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn template(text: &str, names: &[&str]) -> Result<Vec<Part>, String> 
         let found = number.or_else(|| names.iter().position(|name| *name == word));
         let Some(found) = found else {
             return Err(format!(
-                "'{{{word}}}' is no decision; there are {}: {}",
+                "'{{{word}}}' is no decision; there are {}, by their numbers from 0 or their names: {}",
                 names.len(),
                 names.iter().take(8).copied().collect::<Vec<_>>().join(", ")
             ));

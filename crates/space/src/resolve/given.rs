@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use toml::de::DeValue;
 
-use super::{Resolver, Scope};
-use crate::document::{Node, Table, kind, text};
+use super::{Resolver, Scope, Visible};
+use crate::document::{Node, Table, shown, text};
+use crate::expression::Names;
 use crate::program::{Given, Options, Site};
 use crate::{ArgumentKind, ArgumentSpec};
 
@@ -41,8 +42,15 @@ impl<'r> Resolver<'r, '_> {
     /// What `choose` lists: a list, or the name of one in `[options]`.
     pub fn options(&mut self, table: &mut Table<'r>, span: &Range<usize>) -> Option<Vec<Node<'r>>> {
         let Some(node) = table.take("choose") else {
-            self.report
-                .error(span.clone(), "`choose` was expected here", None);
+            // A key that is misspelt is told where it stands.
+            let rest = std::mem::replace(table, Table::nothing());
+            if rest.is_empty() {
+                let help = "write { choose = [...] }".to_owned();
+                self.report
+                    .error(span.clone(), "`choose` was expected here", Some(help));
+            } else {
+                rest.finish(&["choose", "name"], self.report);
+            }
             return None;
         };
         let listed = match node.get_ref() {
@@ -60,7 +68,7 @@ impl<'r> Resolver<'r, '_> {
         let items = crate::document::list(listed, "`choose`", self.report)?;
         if items.is_empty() || items.len() > MOST_OPTIONS {
             let message = format!(
-                "there must be 1 to {MOST_OPTIONS} options, and here are {}",
+                "`choose` needs 1 to {MOST_OPTIONS} options, and has {}",
                 items.len()
             );
             self.report.error(node.span(), message, None);
@@ -100,9 +108,12 @@ impl<'r> Resolver<'r, '_> {
         let mut values = Vec::new();
         for option in options {
             if matches!(option.get_ref(), DeValue::Table(_)) {
-                let help = "an option that is chosen among again is an option more".to_owned();
-                self.report
-                    .error(option.span(), "an option must be a value", Some(help));
+                let help = "list all the options in one `choose`".to_owned();
+                self.report.error(
+                    option.span(),
+                    "an option must be a value, not a table",
+                    Some(help),
+                );
             } else if let Some(given) = read(self, option, sites) {
                 values.push((given, label(option)));
             }
@@ -177,8 +188,25 @@ impl<'r> Resolver<'r, '_> {
                 self.wrong_kind(node, spec, None);
                 None
             }
+            (ArgumentKind::Padding(words), DeValue::String(word))
+                if !self.is_name(word, scope)
+                    && word.chars().all(|it| it.is_alphanumeric() || it == '_') =>
+            {
+                let help = crate::diagnostic::suggest(word, words.iter().copied());
+                self.wrong_kind(node, spec, help);
+                None
+            }
             _ => self.expression(node, scope).map(Given::Expression),
         }
+    }
+
+    /// Whether a word alone is an expression: a number, or the name of a value.
+    fn is_name(&self, word: &str, scope: &Scope) -> bool {
+        let names = Visible {
+            scope,
+            parameters: &self.parameters,
+        };
+        word.starts_with(|it: char| it.is_ascii_digit()) || names.variable(word).is_some()
     }
 
     fn wrong_kind(&mut self, node: Node<'r>, spec: &ArgumentSpec, help: Option<String>) {
@@ -186,7 +214,7 @@ impl<'r> Resolver<'r, '_> {
             "'{}' takes {}, not {}",
             spec.name,
             spec.kind.expected(),
-            kind(node.get_ref())
+            shown(node.get_ref())
         );
         self.report.error(node.span(), message, help);
     }

@@ -85,7 +85,7 @@ impl<'r> Resolver<'r, '_> {
             {
                 self.report.error(
                     node.span(),
-                    format!("there is a '{name}' here already"),
+                    format!("there is a layer or input '{name}' here already"),
                     None,
                 );
             }
@@ -432,7 +432,7 @@ impl<'r> Resolver<'r, '_> {
                 let help = "write { choose = [names] }, { choose = 2, of = [names] } or { choose = \"any\", of = [names] }";
                 self.report.error(
                     choose.span(),
-                    "this is no choice of tensors",
+                    "this does not say which tensors to choose",
                     Some(help.to_owned()),
                 );
                 return None;

@@ -528,7 +528,11 @@ impl<'r> Resolver<'r, '_> {
 
     /// Reads lets and layers of a definition whose signature is known.
     fn define(&mut self, index: usize, node: Node<'r>) {
-        let Some(mut table) = Table::from(node, "a definition", self.report) else {
+        let Some(mut table) = Table::from(
+            node,
+            &format!("'{}'", self.program.definitions[index].name),
+            self.report,
+        ) else {
             return;
         };
         let _ = (table.take("arguments"), table.take("inputs"));
