@@ -492,3 +492,25 @@ fn the_schema_names_every_key_and_every_operation() {
         assert!(schema["$defs"][name].is_object(), "{name}");
     }
 }
+
+#[test]
+fn division_rounds_down_whatever_the_signs() {
+    for (expression, value) in [
+        ("7 // 2", "3"),
+        ("7 // -2", "-4"),
+        ("-7 // 2", "-4"),
+        ("-7 // -2", "3"),
+        ("7 % -2", "-1"),
+        ("-7 % 2", "1"),
+        ("-8 // -2", "4"),
+        ("7 / 2", "3.5"),
+        ("2 + 3 * 4 - 1", "13"),
+    ] {
+        let file = format!(
+            "name = \"n\"\n[parameters]\np = \"{expression}\"\n[network]\nlayers = [{{ op = \"relu\" }}]\n"
+        );
+        let space = parse(&file);
+        let parameters: Vec<_> = space.parameters().map(|(_, value)| value).collect();
+        assert_eq!(parameters, [value], "{expression}");
+    }
+}
