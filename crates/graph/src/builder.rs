@@ -7,6 +7,9 @@ use crate::{Auxiliary, Error, Graph, Layer, Mismatch, Node, NodeId, Shape};
 /// The most layers a graph may have.
 pub const MAX_LAYERS: usize = 1 << 20;
 
+/// Room for the layers of most networks, so that growing does not move them.
+const USUAL_LAYERS: usize = 1 << 9;
+
 /// A graph under construction; node 0 is the image.
 ///
 /// ```
@@ -37,8 +40,10 @@ impl Builder {
             inputs: Vec::new(),
             shape: input,
         };
+        let mut nodes = Vec::with_capacity(USUAL_LAYERS);
+        nodes.push(image);
         Self {
-            nodes: vec![image],
+            nodes,
             auxiliary: Vec::new(),
             input,
             classes,
