@@ -176,7 +176,7 @@ fn small_spaces_are_asked_for_again_without_end() {
         let space = parse(text);
         for name in strategy::names() {
             let mut strategy = strategy::create(name, &space, 4).unwrap();
-            drive(&mut *strategy, 200, reward);
+            drive(&mut *strategy, 60, reward);
             let updates = strategy.updates();
             let counted = updates.iter().enumerate();
             assert!(

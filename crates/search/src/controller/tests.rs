@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cellwright_ops::buffers::write;
-use cellwright_space::{Space, Vocabulary};
+use cellwright_space::Space;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -76,7 +76,7 @@ fn gradients_are_those_of_finite_differences() {
             gradients.get_or_alloc_mut(&*parameter).unwrap().to_vec()
         };
         for (element, gradient) in gradient.iter().enumerate() {
-            let mut at = |change: f32| {
+            let at = |change: f32| {
                 let mut moved = policy.clone();
                 let parameter = moved.parameters().into_iter().nth(index).unwrap();
                 write("test", parameter).unwrap()[element] += change;

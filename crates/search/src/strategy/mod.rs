@@ -108,7 +108,7 @@ const STRATEGIES: &[(&str, &str, Make)] = &[
 ];
 
 /// The strategy where none is named.
-pub const DEFAULT: &str = "random";
+pub const DEFAULT: &str = "controller";
 
 /// The names of all strategies.
 #[must_use]
