@@ -15,7 +15,7 @@ fn nasnet() -> Space {
         env!("CARGO_MANIFEST_DIR"),
         "/../../search-spaces/nasnet.toml"
     ));
-    Space::load(path, &[], &cellwright_graph::vocabulary()).unwrap()
+    Space::load(path, &[], cellwright_graph::vocabulary()).unwrap()
 }
 
 /// The share of operations that are separable 3×3 convolutions.

@@ -53,7 +53,7 @@ layers = [
 
 fn parse(text: &str) -> Space {
     let vocabulary = cellwright_graph::vocabulary();
-    Space::parse(text, Path::new("space.toml"), &[], &vocabulary).unwrap()
+    Space::parse(text, Path::new("space.toml"), &[], vocabulary).unwrap()
 }
 
 fn spaces() -> Vec<Space> {
@@ -62,7 +62,7 @@ fn spaces() -> Vec<Space> {
             .join("../../search-spaces")
             .join(name)
     };
-    let load = |name| Space::load(&path(name), &[], &cellwright_graph::vocabulary()).unwrap();
+    let load = |name| Space::load(&path(name), &[], cellwright_graph::vocabulary()).unwrap();
     let mut spaces: Vec<Space> = [TINY, FIXED, NESTED].into_iter().map(parse).collect();
     spaces.extend(["nasbench201.toml", "nasnet.toml"].map(load));
     spaces

@@ -33,7 +33,7 @@ layers = [
 
 pub(super) fn space() -> Space {
     let vocabulary = cellwright_graph::vocabulary();
-    Space::parse(SPACE, Path::new("small.toml"), &[], &vocabulary).unwrap()
+    Space::parse(SPACE, Path::new("small.toml"), &[], vocabulary).unwrap()
 }
 
 #[test]
