@@ -17,6 +17,12 @@ pub struct Args {
     /// One JSON object a space
     #[arg(long)]
     json: bool,
+    /// Print the reference of the space language instead, as Markdown
+    #[arg(long, conflicts_with_all = ["json", "schema"])]
+    reference: bool,
+    /// Print the JSON Schema of space files instead, for editors
+    #[arg(long, conflicts_with = "json")]
+    schema: bool,
 }
 
 #[derive(Serialize)]
@@ -31,6 +37,13 @@ struct Entry {
 
 /// Lists every space file of the folder and of the folders in it.
 pub fn run(args: Args) -> Result<()> {
+    if args.reference {
+        return print(cellwright_space::reference(cellwright_graph::vocabulary()));
+    }
+    if args.schema {
+        let schema = cellwright_space::json_schema(cellwright_graph::vocabulary());
+        return print(serde_json::to_string_pretty(&schema)?);
+    }
     let mut files = Vec::new();
     collect(&args.folder, &mut files)?;
     files.sort();
