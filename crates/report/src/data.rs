@@ -35,6 +35,8 @@ pub(crate) struct Measure {
     pub(crate) mean: f64,
     /// Sample standard deviation; none for one seed.
     pub(crate) deviation: Option<f64>,
+    /// How many seeds.
+    pub(crate) count: usize,
 }
 
 impl Measure {
@@ -42,7 +44,30 @@ impl Measure {
         let mean = mean(values.iter().copied())?;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt());
-        Some(Self { mean, deviation })
+        Some(Self {
+            mean,
+            deviation,
+            count: values.len(),
+        })
+    }
+
+    /// The same network's measurements in two runs as one; equal means are one measurement seen twice.
+    fn pooled(self, other: Self) -> Self {
+        if self.mean == other.mean {
+            return self;
+        }
+        let (n, m) = (self.count as f64, other.count as f64);
+        let mean = (n * self.mean + m * other.mean) / (n + m);
+        let squares = |part: Self| {
+            let count = part.count as f64;
+            (count - 1.0) * part.deviation.unwrap_or(0.0).powi(2)
+                + count * (part.mean - mean).powi(2)
+        };
+        Self {
+            mean,
+            deviation: Some(((squares(self) + squares(other)) / (n + m - 1.0)).sqrt()),
+            count: self.count + other.count,
+        }
     }
 }
 
@@ -74,6 +99,7 @@ impl Data {
             .enumerate()
             .flat_map(|(index, run)| entries(index, run))
             .collect();
+        pool_baselines(&read, &mut entries);
         entries.sort_by(|a, b| b.score().total_cmp(&a.score()));
         warnings.extend(mixed(&read));
         Ok(Self {
@@ -218,6 +244,41 @@ fn entries(index: usize, run: &RunData) -> Vec<Entry> {
         .collect()
 }
 
+/// Runs that are laid over each other share their baselines: each becomes one entry, that of the first run.
+fn pool_baselines(runs: &[RunData], entries: &mut Vec<Entry>) {
+    let mut kept: Vec<Entry> = Vec::new();
+    for entry in entries.drain(..) {
+        let key = |entry: &Entry| {
+            let trial = &runs[entry.run].trials[entry.trials[0]];
+            (
+                trial.space.clone(),
+                trial.dataset.clone(),
+                trial.input.clone(),
+                trial.params,
+                trial.macs,
+                trial.epochs,
+            )
+        };
+        let pool = |a: Option<Measure>, b: Option<Measure>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.pooled(b)),
+            (a, b) => a.or(b),
+        };
+        let twin = kept.iter_mut().find(|other| {
+            other.kind == Kind::Baseline
+                && entry.kind == Kind::Baseline
+                && key(other) == key(&entry)
+        });
+        match twin {
+            Some(twin) => {
+                twin.valid = pool(twin.valid, entry.valid);
+                twin.test = pool(twin.test, entry.test);
+            }
+            None => kept.push(entry),
+        }
+    }
+    *entries = kept;
+}
+
 /// What makes two trials trials of one network.
 fn network(trial: &Trial) -> &str {
     match trial.kind {
@@ -298,9 +359,18 @@ mod tests {
             Measure::of(&[0.5]),
             Some(Measure {
                 mean: 0.5,
-                deviation: None
+                deviation: None,
+                count: 1
             })
         );
+        let pooled = Measure::of(&[0.1, 0.4])
+            .zip(Measure::of(&[0.2]))
+            .map(|(a, b)| a.pooled(b));
+        let whole = Measure::of(&[0.1, 0.4, 0.2]);
+        assert!(pooled.zip(whole).is_some_and(|(a, b)| {
+            let deviation = a.deviation.zip(b.deviation).map_or(1.0, |(a, b)| a - b);
+            (a.mean - b.mean).abs() < 1e-12 && deviation.abs() < 1e-12 && a.count == b.count
+        }));
         let three = Measure::of(&[0.1, 0.2, 0.3]);
         assert!(three.is_some_and(|it| it.deviation.is_some_and(|sd| (sd - 0.1).abs() < 1e-12)));
     }

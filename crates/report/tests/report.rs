@@ -39,6 +39,21 @@ fn a_run_becomes_charts_and_a_page() {
         assert!(chart.contains(baseline.0), "{} is labelled", baseline.0);
         assert!(page.contains(baseline.0));
     }
+    let cells = fs::read_to_string(run.report().join("best-cells-1.svg")).unwrap();
+    assert_eq!(
+        cells.matches("normal (used 4 times)").count(),
+        1,
+        "one drawing for all uses"
+    );
+    for word in [
+        "reduction",
+        "previous but one",
+        "concat",
+        "output",
+        "conv 1×1",
+    ] {
+        assert!(cells.contains(word), "{word}");
+    }
     assert!(page.contains("trials = 24") && page.contains("cellwright search --config"));
     assert!(
         page.contains("out of memory"),
@@ -50,7 +65,12 @@ fn a_run_becomes_charts_and_a_page() {
 fn the_page_needs_nothing_from_elsewhere() {
     let scratch = tempfile::tempdir().unwrap();
     let run = made_up::run(&scratch.path().join("nasnet"), 7, 12);
-    let page = fs::read_to_string(write(&[run.clone()], &run.report()).unwrap().page).unwrap();
+    let page = fs::read_to_string(
+        write(std::slice::from_ref(&run), &run.report())
+            .unwrap()
+            .page,
+    )
+    .unwrap();
     let links = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(links, 0, "no foreign address but the name of SVG");
     for forbidden in ["<link", "<img", "@import", "src=\""] {
@@ -63,7 +83,7 @@ fn the_same_tables_give_the_same_files() {
     let scratch = tempfile::tempdir().unwrap();
     let run = made_up::run(&scratch.path().join("nasnet"), 3, 12);
     let read = |folder: &Path| {
-        let written = write(&[run.clone()], folder).unwrap();
+        let written = write(std::slice::from_ref(&run), folder).unwrap();
         written
             .files
             .iter()
@@ -84,6 +104,16 @@ fn runs_lie_over_each_other() {
     let written = write(&runs, &scratch.path().join("both")).unwrap();
     let chart = fs::read_to_string(scratch.path().join("both/progress.svg")).unwrap();
     assert!(chart.contains("controller") && chart.contains("random"));
+    let bubbles = fs::read_to_string(scratch.path().join("both/accuracy-macs.svg")).unwrap();
+    for baseline in made_up::BASELINES {
+        // Its label and its tool tip.
+        assert_eq!(
+            bubbles.matches(&format!("{}\n", baseline.0)).count(),
+            2,
+            "{} stands once",
+            baseline.0
+        );
+    }
     assert!(
         fs::read_to_string(written.page)
             .unwrap()
@@ -106,7 +136,7 @@ fn names_are_text_and_never_markup() {
         ..Trial::default()
     })
     .unwrap();
-    let written = write(&[run.clone()], &run.report()).unwrap();
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
     let page = fs::read_to_string(written.page).unwrap();
     assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert"));
 }
@@ -116,7 +146,7 @@ fn little_is_drawn_too_and_nothing_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
     let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
     assert!(matches!(
-        write(&[run.clone()], &run.report()),
+        write(std::slice::from_ref(&run), &run.report()),
         Err(Error::Empty { .. })
     ));
     assert!(matches!(write(&[], scratch.path()), Err(Error::NoRun)));
@@ -127,7 +157,7 @@ fn little_is_drawn_too_and_nothing_is_an_error() {
         ..Trial::default()
     };
     run.write_trial(&failed).unwrap();
-    let written = write(&[run.clone()], &run.report()).unwrap();
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
     assert_eq!(written.files.len(), 1, "only the page: {:?}", written.files);
 
     let done = Trial {
@@ -139,7 +169,13 @@ fn little_is_drawn_too_and_nothing_is_an_error() {
         ..Trial::default()
     };
     run.write_trial(&done).unwrap();
-    assert_eq!(write(&[run.clone()], &run.report()).unwrap().files.len(), 5);
+    assert_eq!(
+        write(std::slice::from_ref(&run), &run.report())
+            .unwrap()
+            .files
+            .len(),
+        5
+    );
 }
 
 #[test]
@@ -147,7 +183,7 @@ fn a_damaged_file_is_a_warning_on_the_page() {
     let scratch = tempfile::tempdir().unwrap();
     let run = made_up::run(&scratch.path().join("run"), 1, 5);
     fs::write(run.folder().join("trials/00077.parquet"), "nothing").unwrap();
-    let written = write(&[run.clone()], &run.report()).unwrap();
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
     assert_eq!(written.warnings.len(), 1);
     assert!(
         fs::read_to_string(written.page)

@@ -207,8 +207,10 @@ fn spaces(args: &Args, device: DeviceSpec) -> Result<(SpaceSource, Vec<SpaceSour
 }
 
 /// The size of NASNet's networks where no space is named, on a CPU and on a GPU.
-const SIZES: [[(&str, &str); 2]; 2] =
-    [[("filters", "8"), ("repeats", "1")], [("filters", "16"), ("repeats", "1")]];
+const SIZES: [[(&str, &str); 2]; 2] = [
+    [("filters", "8"), ("repeats", "1")],
+    [("filters", "16"), ("repeats", "1")],
+];
 
 /// Workers and the threads of each: on a CPU one trial a core, since candidates side by side use the
 /// cores better than threads within a step; on a GPU one.

@@ -113,6 +113,7 @@ impl Panel {
 
 /// The chart's headline and, smaller, what it shows of what.
 pub(crate) fn headline(canvas: &mut Canvas<'_>, title: &str, detail: &str) {
+    canvas.set_headline(62.0);
     canvas.text(title, (24.0, 26.0), Text::new(18.0, theme::INK).bold());
     canvas.text(detail, (24.0, 48.0), Text::new(12.5, theme::MUTED));
 }

@@ -99,6 +99,7 @@ pub(crate) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
     error: Option<String>,
     tips: Vec<(Point, f64, String)>,
+    headline: f64,
 }
 
 impl Canvas<'_> {
@@ -111,19 +112,27 @@ impl Canvas<'_> {
         font::register();
         let mut text = String::new();
         let size = ((width * UNITS) as u32, (height * UNITS) as u32);
-        let tips = {
+        let (tips, headline) = {
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
             let mut canvas = Canvas {
                 area,
                 error: None,
                 tips: Vec::new(),
+                headline: 0.0,
             };
             canvas.fill_rect(Rect::new(0.0, 0.0, width, height), theme::PAPER, 1.0);
             paint(&mut canvas);
             canvas.area.present().map_err(|error| error.to_string())?;
-            canvas.error.map_or(Ok(canvas.tips), Err)?
+            canvas
+                .error
+                .map_or(Ok((canvas.tips, canvas.headline)), Err)?
         };
-        Ok(Svg::finish(&text, (width, height), UNITS, &tips))
+        Ok(Svg::finish(&text, (width, height), UNITS, headline, &tips))
+    }
+
+    /// The height from the top that the page leaves out, because it says the same itself.
+    pub(crate) fn set_headline(&mut self, height: f64) {
+        self.headline = height;
     }
 
     /// A tool tip for the circle around a point.

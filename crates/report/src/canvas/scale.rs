@@ -69,10 +69,19 @@ impl Scale {
     }
 
     fn linear_ticks(&self, count: usize) -> Vec<f64> {
+        let with_step = |step: f64| -> Vec<f64> {
+            let first = (self.low / step - 1e-9).ceil() as i64;
+            let last = (self.high / step + 1e-9).floor() as i64;
+            (first..=last).map(|index| index as f64 * step).collect()
+        };
         let step = round_step((self.high - self.low) / count.max(1) as f64);
-        let first = (self.low / step - 1e-9).ceil() as i64;
-        let last = (self.high / step + 1e-9).floor() as i64;
-        (first..=last).map(|index| index as f64 * step).collect()
+        let ticks = with_step(step);
+        // A single number says nothing about the scale.
+        if ticks.len() < 3 {
+            with_step(round_step(step * 0.45))
+        } else {
+            ticks
+        }
     }
 
     fn decade_ticks(&self, count: usize) -> Vec<f64> {
@@ -134,6 +143,11 @@ mod tests {
             Scale::linear([0.0, 10.0], 0.0).ticks(5),
             [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
         );
+    }
+
+    #[test]
+    fn an_unlucky_range_still_has_three_ticks() {
+        assert!(Scale::linear([1.02, 1.97], 0.0).ticks(2).len() >= 3);
     }
 
     #[test]

@@ -14,6 +14,8 @@ const PNG_SCALE: f32 = 2.0;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Svg {
     text: String,
+    /// What stands for its size in the text, and what takes its place on the page.
+    frames: [String; 2],
 }
 
 impl Svg {
@@ -22,6 +24,7 @@ impl Svg {
         drawn: &str,
         size: (f64, f64),
         units: f64,
+        headline: f64,
         tips: &[(Point, f64, String)],
     ) -> Self {
         let body = drawn.split_once('>').map_or(drawn, |(_, body)| body);
@@ -31,14 +34,21 @@ impl Svg {
             .replace(" text-anchor=\"start\"", "")
             .replace(" opacity=\"1\"", "")
             .replace("</svg>", "");
+        let (width, height) = size;
+        let view = |top: f64| {
+            let numbers =
+                [0.0, top, width, height - top].map(|number| format!("{:.0}", number * units));
+            format!("viewBox=\"{}\"", numbers.join(" "))
+        };
+        let frames = [
+            format!("width=\"{width:.0}\" height=\"{height:.0}\" {}", view(0.0)),
+            format!("style=\"max-width:{width:.0}px\" {}", view(headline)),
+        ];
         let mut text = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {vw} {vh}\" \
-             font-family=\"{}\" stroke-linejoin=\"round\" stroke-linecap=\"round\">",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" {} font-family=\"{}\" stroke-linejoin=\"round\" \
+             stroke-linecap=\"round\">",
+            frames[0],
             font::FAMILIES,
-            w = size.0,
-            h = size.1,
-            vw = size.0 * units,
-            vh = size.1 * units,
         );
         text.push_str(body.trim_end());
         for ((x, y), radius, tip) in tips {
@@ -53,7 +63,7 @@ impl Svg {
             );
         }
         text.push_str("\n</svg>\n");
-        Self { text }
+        Self { text, frames }
     }
 
     /// The text of an SVG file.
@@ -64,7 +74,7 @@ impl Svg {
     /// The text for the HTML page: colours of the theme as CSS variables, size from the page, named for readers
     /// that do not see it.
     pub(crate) fn inline(&self, label: &str) -> String {
-        let mut text = self.text.clone();
+        let mut text = self.text.replacen(&self.frames[0], &self.frames[1], 1);
         for (color, variable) in theme::THEMED {
             text = text.replace(
                 &format!("\"{}\"", theme::hex(color)),

@@ -35,15 +35,18 @@ pub(crate) fn cells(graph: &Graph) -> Vec<Cell> {
             .iter()
             .map(|segment| without_index(segment).to_owned())
             .collect();
-        let signature = sketch.signature();
+        let signature = sketch.signature(false);
+        // In one graph, a cell of one name has the same decisions wherever it stands.
         let same = |(cell, path): &&mut (Cell, Vec<String>)| {
             cell.signature == signature && path.last() == plain.last()
         };
         match found.iter_mut().find(same) {
             Some((cell, _)) => {
                 cell.uses += 1;
-                // The instance with the fewest projections shows the cell at its plainest.
-                if sketch.boxes.len() < cell.sketch.boxes.len() {
+                // The instance with all inputs and the fewest projections shows the cell best.
+                let rank =
+                    |sketch: &Sketch| (std::cmp::Reverse(sketch.inputs()), sketch.boxes.len());
+                if rank(&sketch) < rank(&cell.sketch) {
                     cell.sketch = sketch;
                 }
             }
@@ -62,7 +65,11 @@ pub(crate) fn cells(graph: &Graph) -> Vec<Cell> {
     found
         .into_iter()
         .zip(names)
-        .map(|((cell, _), name)| Cell { name, ..cell })
+        .map(|((cell, _), name)| Cell {
+            name,
+            signature: cell.sketch.signature(true),
+            ..cell
+        })
         .collect()
 }
 

@@ -40,8 +40,17 @@ impl Sketch {
         units.into_sketch(graph, &members)
     }
 
-    /// A text that is equal for cells that differ only in projections of their inputs.
-    pub(crate) fn signature(&self) -> String {
+    /// How many tensors it takes.
+    pub(crate) fn inputs(&self) -> usize {
+        self.boxes
+            .iter()
+            .filter(|it| it.role == Role::Input)
+            .count()
+    }
+
+    /// A text that is equal for cells that differ only in projections of their inputs; without `tell_inputs`, also
+    /// for those whose inputs are one and the same tensor, as after a stem.
+    pub(crate) fn signature(&self, tell_inputs: bool) -> String {
         let is_projection = |index: usize| {
             let sources: Vec<usize> = self
                 .edges
@@ -69,13 +78,14 @@ impl Sketch {
                 index
             }
         };
-        let kept: Vec<usize> = (0..self.boxes.len())
-            .filter(|index| !projections.contains(index))
-            .collect();
+        let counts = |index: &usize| {
+            !projections.contains(index) && (tell_inputs || self.boxes[*index].role != Role::Input)
+        };
+        let kept: Vec<usize> = (0..self.boxes.len()).filter(counts).collect();
         let number = |index: usize| {
             kept.iter()
-                .position(|&box_index| box_index == index)
-                .unwrap_or(0)
+                .position(|&kept| kept == index)
+                .map_or(-1, |at| at as i64)
         };
         let names: Vec<String> = kept
             .iter()
@@ -209,8 +219,11 @@ impl Units {
         let mut edges = Vec::new();
         for &id in members {
             for input in &graph.nodes[id].inputs {
-                if index[input] != index[&id] {
-                    edges.push((index[input], index[&id]));
+                let edge = (index[input], index[&id]);
+                // A sum may take one tensor twice; an operation that does so takes it once.
+                let known = boxes[edge.1].role == Role::Operation && edges.contains(&edge);
+                if edge.0 != edge.1 && !known {
+                    edges.push(edge);
                 }
             }
         }

@@ -149,7 +149,7 @@ fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f
         deviation.map_or(String::new(), |sd| format!(
             " (± {:.2} over {} seeds)",
             sd * 100.0,
-            bubble.entry.trials.len()
+            bubble.entry.valid.map_or(1, |valid| valid.count)
         )),
         short(bubble.params),
         short(bubble.macs),

@@ -25,6 +25,10 @@ const CELLS: usize = 4;
 const MARGIN: f64 = 28.0;
 const BETWEEN: f64 = 64.0;
 const TITLE: f64 = 15.0;
+/// Room for a cell's title.
+const HEADING: f64 = 30.0;
+/// Width that a row of cells does not pass, unless a single cell does.
+const WIDEST: f64 = 1240.0;
 
 /// A cell with its title.
 struct Drawing {
@@ -106,33 +110,60 @@ fn drawings(data: &Data, entry: &Entry, seen: &mut Vec<String>) -> Result<Vec<Dr
     Ok(drawings)
 }
 
-/// All cells side by side.
+/// All cells side by side, in as many rows as it takes to keep their text readable.
 fn sheet(drawings: &[Drawing]) -> Result<crate::canvas::Svg, String> {
-    let width = |drawing: &Drawing| {
-        drawing
-            .placed
-            .width
-            .max(font::width(&drawing.title, TITLE, true))
-    };
-    let total: f64 =
-        drawings.iter().map(width).sum::<f64>() + BETWEEN * (drawings.len() - 1) as f64;
-    let tallest = drawings
-        .iter()
-        .map(|drawing| drawing.placed.height)
-        .fold(0.0, f64::max);
-    let sheet = (total + 2.0 * MARGIN).max(640.0);
-    Canvas::draw(sheet, tallest + 2.0 * MARGIN + 36.0, |canvas| {
-        let mut left = (sheet - total) / 2.0;
-        for drawing in drawings {
-            let middle = left + width(drawing) / 2.0;
-            let look = Text::new(TITLE, theme::INK).bold().anchor(Anchor::Middle);
-            canvas.text(&drawing.title, (middle, MARGIN), look);
-            paint(
-                canvas,
-                &drawing.placed,
-                (middle - drawing.placed.width / 2.0, MARGIN + 30.0),
-            );
-            left += width(drawing) + BETWEEN;
+    let rows = rows(drawings);
+    let widest = rows.iter().map(|row| row_width(row)).fold(0.0, f64::max);
+    let width = (widest + 2.0 * MARGIN).max(960.0);
+    let height: f64 = rows.iter().map(|row| row_height(row)).sum();
+    Canvas::draw(width, height + MARGIN, |canvas| {
+        let mut top = MARGIN;
+        for row in &rows {
+            let mut left = (width - row_width(row)) / 2.0;
+            for drawing in row {
+                let middle = left + drawing_width(drawing) / 2.0;
+                let look = Text::new(TITLE, theme::INK).bold().anchor(Anchor::Middle);
+                canvas.text(&drawing.title, (middle, top), look);
+                let corner = (middle - drawing.placed.width / 2.0, top + HEADING);
+                paint(canvas, &drawing.placed, corner);
+                left += drawing_width(drawing) + BETWEEN;
+            }
+            top += row_height(row);
         }
     })
+}
+
+fn rows(drawings: &[Drawing]) -> Vec<Vec<&Drawing>> {
+    let mut rows: Vec<Vec<&Drawing>> = Vec::new();
+    for drawing in drawings {
+        match rows.last_mut() {
+            Some(row) if row_width(row) + BETWEEN + drawing_width(drawing) <= WIDEST => {
+                row.push(drawing)
+            }
+            _ => rows.push(vec![drawing]),
+        }
+    }
+    rows
+}
+
+fn drawing_width(drawing: &Drawing) -> f64 {
+    drawing
+        .placed
+        .width
+        .max(font::width(&drawing.title, TITLE, true))
+}
+
+fn row_width(row: &[&Drawing]) -> f64 {
+    row.iter()
+        .map(|drawing| drawing_width(drawing))
+        .sum::<f64>()
+        + BETWEEN * (row.len() - 1) as f64
+}
+
+fn row_height(row: &[&Drawing]) -> f64 {
+    row.iter()
+        .map(|drawing| drawing.placed.height)
+        .fold(0.0, f64::max)
+        + HEADING
+        + MARGIN
 }

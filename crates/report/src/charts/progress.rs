@@ -48,7 +48,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         headline(canvas, "Progress of the search", &data.setting());
         let values = rewards().chain(baselines.iter().map(|(_, value)| *value));
         let x = Axis {
-            scale: Scale::linear([1.0, longest as f64], 0.02),
+            scale: Scale::linear([1.0, longest as f64], 0.02).within(0.5, f64::INFINITY),
             name: "Trial",
             ticks: 10,
             format: &whole,

@@ -65,7 +65,7 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
         escape(&data.run_prefix(entry.run)),
         escape(&entry.label),
         percent(measure.mean),
-        seeds(measure, entry),
+        seeds(measure),
         validation.map_or(String::new(), |valid| format!(
             "; validation {}",
             percent(valid.mean)
@@ -77,13 +77,9 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
     )
 }
 
-fn seeds(measure: Measure, entry: &Entry) -> String {
+fn seeds(measure: Measure) -> String {
     match measure.deviation {
-        Some(deviation) => format!(
-            "± {:.2} (sd of {} seeds)",
-            deviation * 100.0,
-            entry.trials.len()
-        ),
+        Some(deviation) => format!("± {:.2} (sd of {} seeds)", deviation * 100.0, measure.count),
         None => "one seed".to_owned(),
     }
 }

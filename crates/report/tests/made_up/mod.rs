@@ -128,7 +128,8 @@ fn curve(trial: &Trial, rng: &mut ChaCha8Rng) -> Vec<CurvePoint> {
                         },
                 ),
                 valid_loss: Some(0.25 + 0.6 * left),
-                learning_rate: 0.05 * (1.0 + (3.14 * f64::from(epoch) / f64::from(EPOCHS)).cos()),
+                learning_rate: 0.05
+                    * (1.0 + (std::f64::consts::PI * f64::from(epoch) / f64::from(EPOCHS)).cos()),
                 seconds: f64::from(epoch) * 4.0,
             }
         })
