@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use polars::prelude::*;
@@ -22,10 +23,19 @@ pub(crate) fn encode(path: &Path, frame: &mut DataFrame) -> Result<Vec<u8>, Erro
 /// The frame of a Parquet file, all columns of it or those named.
 pub(crate) fn read(path: &Path, columns: Option<Vec<String>>) -> Result<DataFrame, Error> {
     let bytes = fs::read(path).map_err(read_error(path))?;
-    ParquetReader::new(Cursor::new(bytes))
-        .with_columns(columns)
-        .finish()
-        .map_err(parquet_error(path))
+    let parse = || {
+        ParquetReader::new(Cursor::new(bytes))
+            .with_columns(columns)
+            .finish()
+    };
+    // Polars trusts the numbers in a file's footer, and panics on some that cannot be.
+    match catch_unwind(AssertUnwindSafe(parse)) {
+        Ok(frame) => frame.map_err(parquet_error(path)),
+        Err(_) => Err(Error::Parquet {
+            path: path.to_owned(),
+            reason: "the file is damaged".to_owned(),
+        }),
+    }
 }
 
 fn parquet_error(path: &Path) -> impl FnOnce(PolarsError) -> Error {

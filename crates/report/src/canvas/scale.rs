@@ -61,10 +61,16 @@ impl Scale {
 
     /// Round values within the scale, about `count` of them (a logarithmic scale has 1, 2 and 5 of each decade).
     pub(crate) fn ticks(&self, count: usize) -> Vec<f64> {
-        if self.logarithmic {
-            self.decade_ticks(count)
+        if !self.logarithmic {
+            return self.linear_ticks(count);
+        }
+        let ticks = self.decade_ticks(count);
+        if ticks.is_empty() {
+            // Far less than a decade: there a logarithmic scale is nearly an even one.
+            let (low, high) = (10f64.powf(self.low), 10f64.powf(self.high));
+            Scale::linear([low, high], 0.0).linear_ticks(count)
         } else {
-            self.linear_ticks(count)
+            ticks
         }
     }
 
@@ -74,14 +80,16 @@ impl Scale {
             let last = (self.high / step + 1e-9).floor() as i64;
             (first..=last).map(|index| index as f64 * step).collect()
         };
-        let step = round_step((self.high - self.low) / count.max(1) as f64);
-        let ticks = with_step(step);
-        // A single number says nothing about the scale.
-        if ticks.len() < 3 {
-            with_step(round_step(step * 0.45))
-        } else {
-            ticks
+        let mut step = round_step((self.high - self.low) / count.max(1) as f64);
+        let mut ticks = with_step(step);
+        // A number or two say little about the scale. Two finer steps are enough: each is at most half.
+        for _ in 0..2 {
+            if ticks.len() < 3 {
+                step = round_step(step * 0.4);
+                ticks = with_step(step);
+            }
         }
+        ticks
     }
 
     fn decade_ticks(&self, count: usize) -> Vec<f64> {

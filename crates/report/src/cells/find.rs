@@ -138,16 +138,23 @@ fn is_reduction(graph: &Graph, paths: &[Vec<&str>], group: &[&str]) -> bool {
             == 1
 }
 
-/// `normal.2` and `normal[2]` as `normal`.
+/// `normal`, for the instances `normal.2` and `normal[2]` of a repetition and for `normal_2`, a second layer of the
+/// same name.
 fn without_index(segment: &str) -> &str {
-    let base = segment.trim_end_matches(|c: char| c.is_ascii_digit() || "[]".contains(c));
-    let stripped = base.strip_suffix('.').unwrap_or(base);
-    // A name may itself end in digits: only a separated number is an index.
-    if stripped.is_empty() || (stripped.len() == base.len() && !segment.ends_with(']')) {
-        segment
-    } else {
-        stripped
+    let mut name = segment;
+    for (open, close) in [(".", ""), ("[", "]"), ("_", "")] {
+        let base = name
+            .strip_suffix(close)
+            .and_then(|rest| rest.rsplit_once(open));
+        if let Some((base, index)) = base
+            && !base.is_empty()
+            && !index.is_empty()
+            && index.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            name = base;
+        }
     }
+    name
 }
 
 #[cfg(test)]
@@ -159,6 +166,9 @@ mod tests {
         assert_eq!(without_index("normal.12"), "normal");
         assert_eq!(without_index("normal[2]"), "normal");
         assert_eq!(without_index("conv3"), "conv3");
+        assert_eq!(without_index("normal_2.0"), "normal");
+        assert_eq!(without_index("sep_conv_3x3"), "sep_conv_3x3");
+        assert_eq!(without_index("_2"), "_2");
         assert_eq!(without_index("7"), "7");
     }
 }

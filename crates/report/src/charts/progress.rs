@@ -36,7 +36,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         .iter()
         .flatten()
         .filter(|trial| trial.status == Status::Done)
-        .all(|trial| trial.reward == trial.valid_top1);
+        .all(|trial| done(trial) == trial.valid_top1);
     let baselines = if accuracy {
         best_baselines(data)
     } else {
@@ -96,9 +96,11 @@ fn searched(run: &RunData) -> Vec<&Trial> {
         .collect()
 }
 
-/// A finished trial's reward; that of a failed one is set, not measured.
+/// A finished trial's reward, which is its validation accuracy where the table says nothing else; that of a failed
+/// one is set, not measured.
 fn done(trial: &Trial) -> Option<f64> {
-    trial.reward.filter(|_| trial.status == Status::Done)
+    let measured = trial.status == Status::Done;
+    trial.reward.or(trial.valid_top1).filter(|_| measured)
 }
 
 /// The three best baselines at the search's own budget, for comparison.
