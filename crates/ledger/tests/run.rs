@@ -80,7 +80,7 @@ fn json_and_parquet_agree() {
         ..trial(1)
     };
     let json: Trial = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
-    let parquet = Trial::from_frame(&Trial::to_frame(&[row.clone()]).unwrap()).unwrap();
+    let parquet = Trial::from_frame(&Trial::to_frame(std::slice::from_ref(&row)).unwrap()).unwrap();
     assert_eq!(parquet, [json]);
     assert_eq!(
         parquet,

@@ -1,6 +1,6 @@
 //! Charts, cell drawings and one HTML page, from the ledger alone: no training, no search, seconds to draw.
 //!
-//! [`write`] reads one run or several to lay over each other, and draws every chart as SVG and PNG, and
+//! [`write()`] reads one run or several to lay over each other, and draws every chart as SVG and PNG, and
 //! `index.html`, which holds everything: it needs no network and no other file.
 //! Text in the images is set in Roboto, which is part of the binary (see `assets/README.md`).
 

@@ -1,11 +1,11 @@
 //! Two-dimensional convolution: any kernel, stride, dilation, padding and groups.
 //!
 //! How it is computed: a tile of the input is copied into a window with its border of zeros
-//! ([`window`]), small enough for a core's cache. A dense or grouped convolution is then a product of
-//! rows gathered from the window with packed weights ([`product`]), a depthwise one a sum over taps
-//! vectorised over channels ([`depthwise`]). The gradient of the input is again a convolution, one
-//! for each phase of the stride ([`tables`]); that of the weights a sum of outer products
-//! ([`outer`]).
+//! (`window`), small enough for a core's cache. A dense or grouped convolution is then a product of
+//! rows gathered from the window with packed weights (`product`), a depthwise one a sum over taps
+//! vectorised over channels (`depthwise`). The gradient of the input is again a convolution, one
+//! for each phase of the stride (`tables`); that of the weights a sum of outer products
+//! (`outer`).
 
 pub(crate) mod backward;
 mod cpu;

@@ -184,11 +184,11 @@ fn drop_share(operation: &'static str, drop: DropPath, images: usize) -> Result<
 /// Drop path: each image loses the branch with probability `rate`; what is kept is scaled so that
 /// the expectation stays.
 ///
-/// y[n] = x[n] · bₙ / (1 − rate), with bₙ = 0 with probability rate and else 1, a function of `seed`
+/// y\[n\] = x\[n\] · bₙ / (1 − rate), with bₙ = 0 with probability rate and else 1, a function of `seed`
 /// and n alone.
 ///
 /// - `x`: N×H×W×C; the answer has the same shape.
-/// - Gradient: dx[n] = dy[n] · bₙ / (1 − rate).
+/// - Gradient: dx\[n\] = dy\[n\] · bₙ / (1 − rate).
 /// - Papers: Larsson et al. 2016, arXiv 1605.07648; Huang et al. 2016, arXiv 1603.09382 (stochastic
 ///   depth).
 /// - PyTorch: `torchvision.ops.stochastic_depth(x, rate, "row")`

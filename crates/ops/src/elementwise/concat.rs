@@ -8,9 +8,9 @@ use crate::reference::on_tape;
 use crate::simd::vectorised;
 use crate::{Base, Error, Feature, Kernels};
 
-/// The kernel behind [`concat`]; arguments have been checked.
+/// The kernel behind `concat`; arguments have been checked.
 pub trait ConcatKernel: Base {
-    /// See [`concat`].
+    /// See `concat`.
     ///
     /// # Errors
     /// [`Error::Device`] if the device fails.
