@@ -107,7 +107,9 @@ fn serve(
         watch.started(slot, &request);
         let result = evaluator
             .evaluate(slot, &request, &SlotWatch { slot, watch })
-            .and_then(|row| {
+            .and_then(|mut row| {
+                // A failed trial's reward in the table; each strategy has its own way to take a failure.
+                row.trial.reward = Objective::default().reward(&row.trial).or(Some(0.0));
                 folder.write_curve(row.trial.id, &row.curve)?;
                 folder.write_trial(&row.trial)?;
                 watch.finished(slot, &row);
