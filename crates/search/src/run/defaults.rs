@@ -50,9 +50,11 @@ pub fn pick_dataset(device: DeviceSpec, root: &Path, told: &mut dyn FnMut(&str))
             value: wanted.to_owned(),
             why: why.to_owned(),
         },
-        Err(error) => Picked {
+        Err(_) => Picked {
             value: "digits".to_owned(),
-            why: format!("{wanted} is not to be had: {error}"),
+            why: format!(
+                "{wanted} is not here and could not be fetched; `cellwright data fetch {wanted}` says why"
+            ),
         },
     }
 }
