@@ -95,16 +95,6 @@ const STRATEGIES: &[(&str, &str, Make)] = &[
         "each decision uniform over its options",
         random::make,
     ),
-    (
-        "evolution",
-        "regularised evolution: mutations of the best of a few, the oldest dies",
-        evolution::make,
-    ),
-    (
-        "local-search",
-        "first improvement over neighbours, restarted at random",
-        local_search::make,
-    ),
 ];
 
 /// The strategy where none is named.
