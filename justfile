@@ -41,6 +41,10 @@ lint:
 check-cuda:
     cargo clippy --release --locked --workspace --features cuda,ci-check -- -D warnings
 
+# Assemble CUDA 13.0 in target/cuda, to build with `--features cuda` where there is none
+cuda-toolkit *args:
+    crates/ops/cuda/toolkit.py {{ args }}
+
 # Time a training step against PyTorch, in one run (makes its own virtual environment)
 bench-peer *args: build
     test -x .venv/bin/python || python3 -m venv .venv
