@@ -55,6 +55,22 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// A table of known results that holds nothing of the space.
+    #[error(
+        "{path} holds no architecture of {space}: no column of texts has one in the space's notation, such as \
+         {example}"
+    )]
+    NoArchitectures {
+        /// The table.
+        path: PathBuf,
+        /// The space's name.
+        space: String,
+        /// An architecture in the space's notation.
+        example: String,
+    },
+    /// Threads that the system does not give.
+    #[error("cannot start threads: {0}; name fewer with --threads")]
+    Threads(String),
     /// The user asked to stop.
     #[error("stopped")]
     Stopped,

@@ -4,12 +4,14 @@
 //! - [`controller`]: the LSTM policy that one of them learns.
 //! - [`evaluator`]: who answers. Plain data in, plain data out: in this process or in others.
 //! - [`run`]: brings both together with the ledger, so that nothing finished is lost.
+//! - [`simulate`](mod@simulate): searches on a table of known results.
 
 pub mod controller;
 mod error;
 pub mod evaluator;
 mod objective;
 pub mod run;
+pub mod simulate;
 pub mod strategy;
 
 pub use error::Error;

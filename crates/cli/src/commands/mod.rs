@@ -6,6 +6,7 @@ mod plots;
 mod profile;
 mod sample;
 mod search;
+mod simulate;
 mod spaces;
 mod train;
 mod validate;
@@ -44,6 +45,8 @@ commands! {
     Validate => validate,
     /// Draw architectures at random from a space
     Sample => sample,
+    /// Try strategies on a table of known results, where an evaluation costs nothing
+    Simulate => simulate,
     /// Time a training step
     Profile => profile,
     /// Draw a run's charts and report again, from its tables alone

@@ -1,0 +1,188 @@
+//! `cellwright simulate`: strategies on a table of known results.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use cellwright_ledger::Table;
+use cellwright_search::simulate::{Curve, KnownResults, Outcome, Point, Simulation, simulate};
+use cellwright_search::strategy;
+use clap::builder::PossibleValuesParser;
+use serde_json::{Map, Value, json};
+
+use crate::options::SpaceFlags;
+use crate::output::{print, print_json, right, table, warn};
+
+/// Flags of `simulate`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    space: SpaceFlags,
+    /// A Parquet file with a row for each architecture
+    #[arg(long, value_name = "PARQUET")]
+    table: PathBuf,
+    /// The column that the strategy is told
+    #[arg(long, value_name = "COLUMN")]
+    reward: String,
+    /// The columns to report of the architecture that is recommended (default: the reward)
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    report: Vec<String>,
+    /// The column of the architectures, in the space's notation (default: the first that has them)
+    #[arg(long, value_name = "COLUMN")]
+    architectures: Option<String>,
+    /// Which strategies; `all` stands for every one
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = strategy::DEFAULT,
+        value_parser = PossibleValuesParser::new(strategy::names().into_iter().chain(["all"])))]
+    strategy: Vec<String>,
+    /// Evaluations of a run, repeats of an architecture too
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    budget: u32,
+    /// Runs, each with a seed of its own
+    #[arg(long, value_name = "R", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
+    /// The seed of all runs
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Runs at a time (default: one a core)
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// One JSON object a strategy, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+/// Simulates the strategies one after the other and prints what they recommend in the end.
+pub fn run(args: Args) -> Result<()> {
+    let space = args.space.source()?.space()?;
+    let mut reports = args.report.clone();
+    if reports.is_empty() {
+        reports.push(args.reward.clone());
+    }
+    let columns = Table::read(&args.table)?;
+    let architectures = args.architectures.as_deref();
+    let results = KnownResults::new(&columns, &space, architectures, &args.reward, &reports)?;
+    if results.foreign() > 0 {
+        warn(format!(
+            "{} of {} rows are no architectures of {} and are left out",
+            results.foreign(),
+            columns.rows(),
+            space.name()
+        ));
+    }
+    let head: Vec<&str> = ["strategy", "evaluations"]
+        .into_iter()
+        .chain(reports.iter().map(String::as_str))
+        .collect();
+    let mut lines = table(&head);
+    for name in names(&args.strategy) {
+        let simulation = Simulation {
+            strategy: name.clone(),
+            budget: args.budget as usize,
+            runs: args.runs as usize,
+            seed: args.seed,
+            threads: args.threads.map_or(0, usize::from),
+        };
+        let outcome = simulate(&space, &results, &simulation)?;
+        if outcome.missing > 0 {
+            warn(format!(
+                "{name}: {} of {} evaluations were of architectures that the table does not hold; told as failed",
+                outcome.missing,
+                u64::from(args.budget) * u64::from(args.runs)
+            ));
+        }
+        if args.json {
+            print_json(&facts(&args, &name, &results, &outcome))?;
+        } else {
+            lines.add_row(row(&name, args.budget, args.runs, &outcome));
+        }
+    }
+    if !args.json {
+        right(&mut lines, &(1..head.len()).collect::<Vec<_>>());
+        print(format!(
+            "{}, {} architectures of {}; reward {}; {} runs, mean ± standard deviation (standard error)",
+            space.name(),
+            results.len(),
+            args.table.display(),
+            args.reward,
+            args.runs
+        ))?;
+        print(lines)?;
+    }
+    Ok(())
+}
+
+/// The strategies that are named, each once.
+fn names(named: &[String]) -> Vec<String> {
+    let all = || strategy::names().into_iter().map(str::to_owned).collect();
+    let each = |name: &String| {
+        if name == "all" {
+            all()
+        } else {
+            vec![name.clone()]
+        }
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in named.iter().flat_map(each) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// A strategy's line of the table.
+fn row(name: &str, budget: u32, runs: u32, outcome: &Outcome) -> Vec<String> {
+    let value = |curve: &Curve| {
+        curve.points.last().map_or("none".to_owned(), |last| {
+            let error = last.std / f64::from(runs).sqrt();
+            format!("{:.3} ± {:.3} ({error:.3})", last.mean, last.std)
+        })
+    };
+    let mut cells = vec![name.to_owned(), budget.to_string()];
+    cells.extend(outcome.columns.iter().map(value));
+    cells
+}
+
+/// A strategy's JSON object.
+fn facts(args: &Args, name: &str, results: &KnownResults, outcome: &Outcome) -> Value {
+    let at = |point: &Point| {
+        json!({
+            "mean": point.mean,
+            "std": point.std,
+            "standard_error": point.std / f64::from(args.runs).sqrt(),
+        })
+    };
+    let report: Map<String, Value> = outcome
+        .columns
+        .iter()
+        .map(|curve| {
+            (
+                curve.column.clone(),
+                curve.points.last().map_or(Value::Null, at),
+            )
+        })
+        .collect();
+    let curve: Map<String, Value> = outcome
+        .columns
+        .iter()
+        .map(|curve| {
+            let point = |point: &Point| json!([point.evaluations, point.mean, point.std]);
+            (
+                curve.column.clone(),
+                curve.points.iter().map(point).collect(),
+            )
+        })
+        .collect();
+    json!({
+        "strategy": name,
+        "budget": args.budget,
+        "runs": args.runs,
+        "seed": args.seed,
+        "space": args.space.file,
+        "table": args.table,
+        "architectures": results.len(),
+        "reward": args.reward,
+        "report": report,
+        "missing": outcome.missing,
+        "curve": {"columns": ["evaluations", "mean", "std"], "points": curve},
+    })
+}

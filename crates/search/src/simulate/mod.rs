@@ -1,0 +1,152 @@
+//! Searches on a table of known results, where an evaluation costs nothing: what a strategy is worth,
+//! over many runs.
+//!
+//! Every evaluation that a strategy asks for counts, repeats of an architecture too.
+
+mod known;
+
+use cellwright_space::{Choices, Space};
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::strategy::{self, Strategy};
+
+pub use known::KnownResults;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    /// The strategy's name.
+    pub strategy: String,
+    /// Evaluations of a run.
+    pub budget: usize,
+    /// Runs, each with a seed of its own.
+    pub runs: usize,
+    /// The seed of all of them.
+    pub seed: u64,
+    /// Runs at a time; 0: one a core.
+    pub threads: usize,
+}
+
+/// What came of a strategy's runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Of each reported column, in the table's order of reports.
+    pub columns: Vec<Curve>,
+    /// Evaluations of architectures that the table does not hold, over all runs; told as failed.
+    pub missing: u64,
+}
+
+/// A column's value at the architecture that the strategy recommends, over the evaluations of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// The column.
+    pub column: String,
+    /// From the first evaluation after which every run recommends something, to the budget.
+    pub points: Vec<Point>,
+}
+
+/// Mean and spread over the runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Evaluations so far.
+    pub evaluations: usize,
+    /// The mean over the runs.
+    pub mean: f64,
+    /// The standard deviation over the runs (n − 1); zero for one run.
+    pub std: f64,
+}
+
+/// Which row a run's strategy recommended after each evaluation; none before the first it was told of.
+type Recommended = Vec<Option<usize>>;
+
+/// Runs a strategy against known results. The runs are parallel; the outcome does not depend on how many
+/// threads there are.
+///
+/// # Errors
+/// [`Error::Strategy`] for an unknown name, [`Error::Controller`] when a strategy's model fails,
+/// [`Error::Threads`] when no threads can be started.
+pub fn simulate(
+    space: &Space,
+    results: &KnownResults,
+    simulation: &Simulation,
+) -> Result<Outcome, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(simulation.threads)
+        .build()
+        .map_err(|error| Error::Threads(error.to_string()))?;
+    let runs: Vec<(Recommended, u64)> = pool.install(|| {
+        (0..simulation.runs as u64)
+            .into_par_iter()
+            .map(|run| one_run(space, results, simulation, run))
+            .collect::<Result<_, _>>()
+    })?;
+    let columns = results.reports().map(|(column, values)| Curve {
+        column: column.to_owned(),
+        points: points(&runs, values),
+    });
+    Ok(Outcome {
+        columns: columns.collect(),
+        missing: runs.iter().map(|(_, missing)| missing).sum(),
+    })
+}
+
+/// One run: the rows that the strategy recommended, and how many architectures were not in the table.
+fn one_run(
+    space: &Space,
+    results: &KnownResults,
+    simulation: &Simulation,
+    run: u64,
+) -> Result<(Recommended, u64), Error> {
+    let seed = simulation
+        .seed
+        .wrapping_add(run.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut strategy = strategy::create(&simulation.strategy, space, seed)?;
+    let mut recommended = Vec::with_capacity(simulation.budget);
+    let mut missing = 0;
+    while recommended.len() < simulation.budget {
+        let mut batch = strategy.ask();
+        batch.truncate(simulation.budget - recommended.len());
+        let now = told_row(&*strategy, results);
+        recommended.resize(recommended.len() + batch.len() - 1, now);
+        let reward = |choices: Choices| {
+            let reward = results.row(&choices).map(|row| results.reward(row));
+            (choices, reward)
+        };
+        let told: Vec<_> = batch.into_iter().map(reward).collect();
+        missing += told.iter().filter(|it| it.1.is_none()).count() as u64;
+        strategy.tell(&told)?;
+        recommended.push(told_row(&*strategy, results));
+    }
+    Ok((recommended, missing))
+}
+
+/// The row of what the strategy recommends now.
+fn told_row(strategy: &dyn Strategy, results: &KnownResults) -> Option<usize> {
+    strategy.recommend().and_then(|it| results.row(&it))
+}
+
+/// Mean and deviation of a column at the recommended rows, from where every run has one.
+fn points(runs: &[(Recommended, u64)], values: &[f64]) -> Vec<Point> {
+    let budget = runs.iter().map(|(it, _)| it.len()).min().unwrap_or(0);
+    let point = |index: usize| {
+        let of_runs = runs
+            .iter()
+            .map(|(rows, _)| rows[index].map(|row| values[row]));
+        let (mean, std) = mean_and_std(&of_runs.collect::<Option<Vec<f64>>>()?);
+        Some(Point {
+            evaluations: index + 1,
+            mean,
+            std,
+        })
+    };
+    (0..budget).filter_map(point).collect()
+}
+
+/// The mean, and the standard deviation of a sample.
+fn mean_and_std(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|it| (it - mean).powi(2)).sum();
+    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+}
