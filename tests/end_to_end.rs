@@ -15,8 +15,15 @@ fn cellwright() -> Command {
     command
 }
 
-/// A search small enough for a test.
+/// A search small enough for a test, without a verdict.
 fn search(out: &Path, flags: &[&str]) -> Command {
+    let mut command = judged_search(out, flags);
+    command.args(["--rerank", "0"]);
+    command
+}
+
+/// A search small enough for a test.
+fn judged_search(out: &Path, flags: &[&str]) -> Command {
     let mut command = cellwright();
     command
         .args([
@@ -47,13 +54,14 @@ fn trials(folder: &Path) -> Vec<Trial> {
 }
 
 /// What must be the same in two runs: everything but times and places.
-fn outcome(trials: &[Trial]) -> Vec<(u32, String, u64, u64, u64)> {
-    let bits = |value: Option<f64>| value.unwrap().to_bits();
+fn outcome(trials: &[Trial]) -> Vec<(u32, Kind, String, u64, Option<u64>, Option<u64>)> {
+    let bits = |value: Option<f64>| value.map(f64::to_bits);
     trials
         .iter()
         .map(|it| {
             (
                 it.id,
+                it.kind,
                 it.choices.clone(),
                 it.params,
                 bits(it.valid_top1),
@@ -141,6 +149,55 @@ fn baselines_stand_beside_what_is_found_and_the_report_is_drawn_again() {
     cellwright().arg("plots").arg(&out).assert().success();
     let page = std::fs::read_to_string(out.join("report/index.html")).unwrap();
     assert!(page.contains("ResNet-18"), "the baseline is in the report");
+}
+
+#[test]
+fn a_search_ends_with_a_verdict_that_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let baseline = "search-spaces/baselines/small/resnet.toml";
+    let flags = ["--trials", "4", "--rerank", "2", "--baselines", baseline];
+    let run = |out: &Path, workers: &str| {
+        let mut command = judged_search(out, &flags);
+        command.args(["--rerank-epochs", "2", "--workers", workers]);
+        String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+    };
+    let printed = run(&whole, "1");
+    run(&broken, "2");
+    let rows = trials(&whole);
+    assert_eq!(outcome(&rows), outcome(&trials(&broken)));
+
+    // One baseline, four trials, the two best of them again, the baseline again.
+    let budget = |it: &Trial| (it.kind, it.epochs, it.seed, it.test_top1.is_some());
+    let search = (Kind::Search, 1, 7, false);
+    let mut expected = vec![(Kind::Baseline, 1, 7, false)];
+    expected.extend([search; 4]);
+    expected.extend([(Kind::Rerank, 2, 8, true); 2]);
+    expected.push((Kind::Baseline, 2, 8, true));
+    assert_eq!(rows.iter().map(budget).collect::<Vec<_>>(), expected);
+    let mut ranked: Vec<&Trial> = rows[1..5].iter().collect();
+    ranked.sort_by(|a, b| b.valid_top1.unwrap().total_cmp(&a.valid_top1.unwrap()));
+    for (again, first) in [(5, ranked[0]), (6, ranked[1]), (7, &rows[0])] {
+        assert_eq!(rows[again].source_trial, Some(first.id));
+        assert_eq!(rows[again].identity, first.identity);
+    }
+    assert!(printed.contains("The verdict"), "{printed}");
+    let page = std::fs::read_to_string(whole.join("report/index.html")).unwrap();
+    assert!(page.contains("trained again") && page.contains("in the search"));
+
+    // As if killed in the verdict, and then with more trials: what is there stays.
+    std::fs::remove_file(broken.join("trials/00005.parquet")).unwrap();
+    let resume = |more: &[&str]| {
+        let mut command = cellwright();
+        command.args(["search", "--resume"]).arg(&broken).args(more);
+        command.assert().success();
+        trials(&broken)
+    };
+    assert_eq!(outcome(&rows), outcome(&resume(&[])));
+    let more = resume(&["--trials", "5"]);
+    assert_eq!(outcome(&rows), outcome(&more[..8]));
+    assert_eq!((more[8].kind, more[8].id), (Kind::Search, 8));
+    assert!(more[9..].iter().all(|it| it.kind == Kind::Rerank));
 }
 
 #[test]

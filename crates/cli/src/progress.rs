@@ -106,13 +106,12 @@ impl RunWatch for Bars {
         bar.set_style(style(
             "  {prefix:<22} {bar:28.cyan} {percent:>4} %            {elapsed} gone, {eta} left  {msg}",
         ));
-        bar.set_prefix(match request.kind {
-            Kind::Search => format!("trial {}", request.id),
-            _ => request
-                .space
-                .path
-                .file_stem()
-                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+        let file = || request.space.path.file_stem().unwrap_or_default();
+        bar.set_prefix(match (request.kind, request.source) {
+            (Kind::Search, _) => format!("trial {}", request.id),
+            (Kind::Rerank, Some(source)) => format!("trial {source} again"),
+            (_, None) => file().to_string_lossy().into_owned(),
+            (_, Some(_)) => format!("{} again", file().to_string_lossy()),
         });
         *lock(&self.slots[slot]) = bar;
     }
@@ -139,9 +138,11 @@ impl RunWatch for Bars {
 
 /// One line for a finished trial.
 fn line(trial: &Trial) -> String {
-    let name = match trial.kind {
-        Kind::Search => format!("trial {}", trial.id),
-        _ => trial.space.clone(),
+    let name = match (trial.kind, trial.source_trial) {
+        (Kind::Search, _) => format!("trial {}", trial.id),
+        (Kind::Rerank, Some(source)) => format!("trial {source} again"),
+        (_, None) => trial.space.clone(),
+        (_, Some(_)) => format!("{} again", trial.space),
     };
     let size = format!("{} params, {} MACs", short(trial.params), short(trial.macs));
     match (trial.status, trial.valid_top1) {

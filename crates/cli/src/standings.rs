@@ -1,12 +1,13 @@
-//! The table at the end of a run.
+//! The tables at the end of a run: every trial of the search, and the verdict.
 
 use cellwright_ledger::{Kind, Status, Trial};
 
 use crate::output::{right, short};
 
-/// All trials by validation accuracy, the baselines among them, the failed ones last.
-pub fn table(trials: &[Trial]) -> comfy_table::Table {
-    let mut ranked: Vec<&Trial> = trials.iter().collect();
+/// The trials of the search by validation accuracy, the baselines at the same budget among them, the
+/// failed ones last.
+pub fn search(trials: &[Trial]) -> comfy_table::Table {
+    let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !is_verdict(it)).collect();
     ranked.sort_by(|a, b| {
         let key = |trial: &Trial| trial.valid_top1.unwrap_or(f64::NEG_INFINITY);
         key(b).total_cmp(&key(a)).then(a.id.cmp(&b.id))
@@ -28,10 +29,81 @@ pub fn table(trials: &[Trial]) -> comfy_table::Table {
     table
 }
 
+/// Whether a row is of a network trained again.
+fn is_verdict(trial: &Trial) -> bool {
+    trial.kind == Kind::Rerank || trial.kind == Kind::Baseline && trial.source_trial.is_some()
+}
+
+/// The networks that were trained again, each with its mean over the seeds, by validation accuracy;
+/// none where there are none. The trial is the first one of the network, and so is the accuracy
+/// `search %`: on the validation part, after the search's epochs.
+pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
+    let mut networks: Vec<Vec<&Trial>> = Vec::new();
+    for trial in trials.iter().filter(|it| is_verdict(it)) {
+        let key = |it: &Trial| (it.source_trial, it.epochs);
+        match networks.iter_mut().find(|it| key(it[0]) == key(trial)) {
+            Some(network) => network.push(trial),
+            None => networks.push(vec![trial]),
+        }
+    }
+    if networks.is_empty() {
+        return None;
+    }
+    let score = |network: &[&Trial]| mean(network, |it| it.valid_top1).map_or(-1.0, |it| it.0);
+    networks.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    let mut table = crate::output::table(&[
+        "rank",
+        "trial",
+        "architecture",
+        "search %",
+        "epochs",
+        "valid %",
+        "test %",
+        "parameters",
+        "MACs",
+    ]);
+    for (rank, network) in networks.iter().enumerate() {
+        let first = network[0];
+        let source = trials.iter().find(|it| Some(it.id) == first.source_trial);
+        let [rank, _, name, valid, ..] = row(rank + 1, first);
+        table.add_row([
+            rank,
+            first
+                .source_trial
+                .map_or_else(String::new, |it| it.to_string()),
+            name,
+            percent(source.and_then(|it| it.valid_top1)),
+            first.epochs.to_string(),
+            mean(network, |it| it.valid_top1).map_or(valid, spread),
+            mean(network, |it| it.test_top1).map_or_else(String::new, spread),
+            short(first.params),
+            short(first.macs),
+        ]);
+    }
+    right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8]);
+    Some(table)
+}
+
+/// Mean and, of several, sample standard deviation.
+fn mean(network: &[&Trial], value: fn(&Trial) -> Option<f64>) -> Option<(f64, Option<f64>)> {
+    let values: Vec<f64> = network.iter().filter_map(|it| value(it)).collect();
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|it| (it - mean).powi(2)).sum();
+    let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+    (!values.is_empty()).then_some((mean, deviation))
+}
+
+fn spread((mean, deviation): (f64, Option<f64>)) -> String {
+    let spread = deviation.map_or_else(String::new, |it| format!(" ± {:.2}", 100.0 * it));
+    format!("{:.2}{spread}", 100.0 * mean)
+}
+
+fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or_else(String::new, |it| format!("{:.2}", 100.0 * it))
+}
+
 fn row(rank: usize, trial: &Trial) -> [String; 8] {
-    let percent = |fraction: Option<f64>| {
-        fraction.map_or_else(String::new, |it| format!("{:.2}", 100.0 * it))
-    };
     let done = trial.status == Status::Done;
     [
         if done {

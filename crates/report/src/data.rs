@@ -118,16 +118,20 @@ impl Data {
     pub(crate) fn finalists(&self) -> Vec<&Entry> {
         let reranked = self.entries.iter().any(|entry| entry.kind == Kind::Rerank);
         let left_out = if reranked { Kind::Search } else { Kind::Rerank };
-        let most = self
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == Kind::Baseline)
-            .map(|entry| entry.epochs);
-        let budget = most.max();
+        let most = |fits: &dyn Fn(&Entry) -> bool| {
+            let budgets = self.entries.iter().filter(|entry| fits(entry));
+            budgets.map(|entry| entry.epochs).max()
+        };
+        let baseline = most(&|entry| entry.kind == Kind::Baseline);
+        let rerank = |run| most(&|entry| entry.kind == Kind::Rerank && entry.run == run);
         self.entries
             .iter()
             .filter(|entry| entry.valid.is_some() && entry.kind != left_out)
-            .filter(|entry| entry.kind != Kind::Baseline || Some(entry.epochs) == budget)
+            .filter(|entry| match entry.kind {
+                Kind::Baseline => Some(entry.epochs) == baseline,
+                Kind::Rerank => Some(entry.epochs) == rerank(entry.run),
+                Kind::Search => true,
+            })
             .collect()
     }
 
@@ -172,6 +176,13 @@ impl Data {
             text.push_str(&format!(", {failed} of them failed"));
         }
         text
+    }
+
+    /// The trial of the search that found what an entry trains again.
+    pub(crate) fn source(&self, entry: &Entry) -> Option<&Trial> {
+        let id = self.trial(entry).source_trial?;
+        let mut trials = self.runs[entry.run].trials.iter();
+        trials.find(|trial| trial.id == id)
     }
 
     /// A run's name in legends; empty where there is only one run.

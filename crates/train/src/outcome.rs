@@ -26,7 +26,7 @@ pub struct Outcome {
     pub valid_top5: Option<f64>,
     /// Cross-entropy on the validation part.
     pub valid_loss: Option<f64>,
-    /// Accuracy on the test part, looked at once, at the end.
+    /// Accuracy on the test part, looked at once, at the end; none where the settings leave it out.
     pub test_top1: Option<f64>,
     /// Test images whose class is among the five best guesses.
     pub test_top5: Option<f64>,

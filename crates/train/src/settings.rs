@@ -45,6 +45,8 @@ pub struct Settings {
     pub augmentation: Option<Augmentation>,
     /// The seed of weights, split, order, masks and augmentation.
     pub seed: u64,
+    /// Whether the network is evaluated on the test part, once, at the end.
+    pub test: bool,
     /// Seconds after which a training is given up; 0: no limit.
     pub seconds_limit: f64,
 }
@@ -78,6 +80,7 @@ impl Default for Settings {
             train_limit: 0,
             augmentation: None,
             seed: 0,
+            test: true,
             seconds_limit: 0.0,
         }
     }

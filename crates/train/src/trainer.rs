@@ -26,7 +26,7 @@ pub struct Files {
 }
 
 /// Trains a network of a graph and evaluates it: on the validation part after each epoch, on the test
-/// part once, at the end.
+/// part once, at the end, where the settings say so.
 ///
 /// # Errors
 /// What makes the training impossible: settings out of range, images that do not fit, a device or a
@@ -164,7 +164,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             }
         }
         let test = match status {
-            Status::Finished => {
+            Status::Finished if self.settings.test => {
                 let all = (0..self.dataset.test.len() as u32).collect();
                 evaluate(&self.network, self.dataset, Part::Test, all)?
             }

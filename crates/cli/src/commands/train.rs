@@ -66,6 +66,7 @@ pub fn run(args: Args) -> Result<()> {
         kind: Kind::Baseline,
         space: source,
         choices,
+        source: None,
         strategy: String::new(),
         input: Shape {
             height: images.train.height,

@@ -78,7 +78,13 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
 /// The finalists, and behind them, where some were trained again, all that the search saw.
 fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubble<'a>> {
     let bubble = |entry: &'a Entry, faint: bool| {
-        let measure = if test { entry.test } else { entry.valid }?;
+        // A search that ends with a verdict does not look at the test part.
+        let searched = entry.valid.filter(|_| faint);
+        let measure = if test {
+            entry.test.or(searched)
+        } else {
+            entry.valid
+        }?;
         let trial = data.trial(entry);
         Some(Bubble {
             entry,
@@ -325,6 +331,17 @@ fn keys(
             Text::new(11.0, theme::MUTED),
         );
         y += 33.0;
+        if bubbles
+            .iter()
+            .any(|bubble| bubble.faint && bubble.entry.test.is_none())
+        {
+            canvas.text(
+                "(validation accuracy)",
+                (x + 24.0, y - 5.0),
+                Text::new(11.0, theme::MUTED),
+            );
+            y += 14.0;
+        }
     }
     let y = legend::heading(canvas, "Parameters", (x, y + 18.0));
     let sizes: Vec<(f64, String)> = round_sizes(largest)

@@ -71,12 +71,7 @@ fn caption(data: &Data, entry: &Entry) -> String {
 fn drawings(data: &Data, entry: &Entry, seen: &mut Vec<String>) -> Result<Vec<Drawing>, String> {
     let trial = data.trial(entry);
     // A trial that was trained again need not carry the graph twice.
-    let source = trial.source_trial.and_then(|id| {
-        data.runs[entry.run]
-            .trials
-            .iter()
-            .find(|trial| trial.id == id)
-    });
+    let source = data.source(entry);
     let Some(json) = trial
         .graph
         .as_deref()

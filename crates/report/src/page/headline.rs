@@ -58,9 +58,16 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
     let Some((measure, what)) = main else {
         return String::new();
     };
+    let searched = data.source(entry).and_then(|trial| {
+        let shorter = (trial.epochs, percent(trial.valid_top1?));
+        Some(format!(
+            "; in the search {}, after {} epochs",
+            shorter.1, shorter.0
+        ))
+    });
     let validation = entry.valid.filter(|_| entry.test.is_some());
     format!(
-        "<div class=\"card {class}\">\n<h3>{title}: {}{}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}</p>\n\
+        "<div class=\"card {class}\">\n<h3>{title}: {}{}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}{}</p>\n\
          <p>{} parameters, {} MACs ({} FLOPs), {} epochs</p>\n</div>\n",
         escape(&data.run_prefix(entry.run)),
         escape(&entry.label),
@@ -70,6 +77,7 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
             "; validation {}",
             percent(valid.mean)
         )),
+        searched.unwrap_or_default(),
         short(trial.params as f64),
         short(trial.macs as f64),
         short(trial.flops as f64),

@@ -36,6 +36,8 @@ pub struct Request {
     pub space: SpaceSource,
     /// The architecture in it.
     pub choices: Choices,
+    /// The trial whose architecture is trained again, if this is one.
+    pub source: Option<u32>,
     /// The strategy that asked for it, for the table.
     pub strategy: String,
     /// The images.

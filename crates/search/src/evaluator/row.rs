@@ -17,6 +17,7 @@ pub(super) fn describe(request: &Request) -> (Trial, Result<Graph, Error>) {
         kind: request.kind,
         overrides: overrides(&request.space),
         choices: request.choices.to_string(),
+        source_trial: request.source,
         strategy: request.strategy.clone(),
         seed: request.training.seed,
         dataset: request.dataset.name.clone(),

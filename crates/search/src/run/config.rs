@@ -26,6 +26,9 @@ pub struct RunConfig {
     pub machine: MachineConfig,
     /// How each trial is trained.
     pub training: Settings,
+    /// How what was found best is trained again at the end.
+    #[serde(default)]
+    pub rerank: RerankConfig,
     /// The space that is searched.
     pub space: SpaceSource,
     /// Networks trained with the same settings, to be set beside what is found.
@@ -43,6 +46,35 @@ pub struct SearchConfig {
     pub trials: u32,
     /// The seed of everything: the strategy, each trial's weights, the order of the images.
     pub seed: u64,
+}
+
+/// The `[rerank]` table of run.toml: the verdict after the search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankConfig {
+    /// How many of the best distinct architectures are trained again, and with them all baselines.
+    /// 0: none, the search's own accuracies are the last word.
+    pub architectures: u32,
+    /// Epochs of such a training.
+    pub epochs: usize,
+    /// How often each is trained, with the seeds after the search's own.
+    pub seeds: u32,
+}
+
+impl RerankConfig {
+    /// No verdict.
+    pub const NONE: RerankConfig = RerankConfig {
+        architectures: 0,
+        epochs: 1,
+        seeds: 1,
+    };
+}
+
+impl Default for RerankConfig {
+    /// No verdict, as in runs of before there was one.
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 /// The `[dataset]` table of run.toml.
@@ -210,7 +242,26 @@ impl RunConfig {
                 config.version
             )));
         }
+        for (name, value) in [
+            ("epochs", config.rerank.epochs),
+            ("seeds", config.rerank.seeds as usize),
+        ] {
+            if !(1..=1_000_000).contains(&value) {
+                return Err(wrong(format!(
+                    "[rerank] {name} is {value}, and must be 1 to 1,000,000"
+                )));
+            }
+        }
         Ok(config)
+    }
+
+    /// The trainings of the whole run, as far as the space has so many architectures.
+    #[must_use]
+    pub fn trainings(&self) -> u64 {
+        let baselines = self.baselines.len() as u64;
+        let found = u64::from(self.rerank.architectures.min(self.search.trials));
+        let again = if found == 0 { 0 } else { found + baselines };
+        u64::from(self.search.trials) + baselines + again * u64::from(self.rerank.seeds)
     }
 
     /// The text of a run.toml.

@@ -13,10 +13,12 @@ use crate::{Error, Objective};
 mod config;
 mod defaults;
 mod queue;
+mod verdict;
 
 pub use cellwright_train::Settings;
 pub use config::{
-    DatasetConfig, DeviceSpec, MachineConfig, RunConfig, SearchConfig, SpaceSource, VERSION, build,
+    DatasetConfig, DeviceSpec, MachineConfig, RerankConfig, RunConfig, SearchConfig, SpaceSource,
+    VERSION, build,
 };
 pub use defaults::{Picked, pick_dataset, pick_device};
 
@@ -79,6 +81,9 @@ pub fn run(
             scope.spawn(move || serve(slot, queue, folder, evaluator, watch));
         }
         let result = search.drive(&queue, folder).and_then(|ending| {
+            // The verdict rests on rows of baselines too, for their ids.
+            let trials = folder.trials()?.rows;
+            queue.push(verdict::requests(config, &trials, (input, classes))?);
             queue.finish()?;
             Ok(ending)
         });
@@ -180,7 +185,12 @@ fn request(
         dataset: config.dataset.clone(),
         input,
         classes,
-        training: config.training.clone(),
+        training: Settings {
+            // Where there is a verdict, the search does not look at the test part.
+            test: config.training.test && config.rerank.architectures == 0,
+            ..config.training.clone()
+        },
+        source: None,
         device: config.machine.device,
         threads: config.machine.threads,
         weights: None,
@@ -200,9 +210,12 @@ struct Search<'a> {
     earlier: HashMap<u32, Trial>,
     /// The reward of every identity that has been evaluated; none when it failed.
     rewards: HashMap<String, Option<f64>>,
-    /// Ids of the search's trials: the baselines have those before.
+    /// Ids of rows that are not the search's.
+    taken: HashSet<u32>,
+    /// The id of the search's next trial, if it is not taken: the baselines have those before.
     next_id: u32,
-    end_id: u32,
+    /// Trials that are left.
+    left: u32,
 }
 
 /// One architecture of a batch: its choices and its identity.
@@ -232,25 +245,27 @@ impl<'a> Search<'a> {
             objective: Objective::default(),
             earlier: earlier.collect(),
             rewards: HashMap::new(),
+            taken: trials
+                .iter()
+                .filter(|it| it.kind != Kind::Search)
+                .map(|it| it.id)
+                .collect(),
             next_id: config.baselines.len() as u32,
-            end_id: config
-                .search
-                .trials
-                .saturating_add(config.baselines.len() as u32),
+            left: config.search.trials,
         })
     }
 
     /// Asks and tells until the trials are spent.
     fn drive(&mut self, queue: &Queue, folder: &Folder) -> Result<Ending, Error> {
         let mut stale = 0;
-        while self.next_id < self.end_id {
+        while self.left > 0 {
             let batch = self.ask();
-            let before = self.next_id;
+            let before = self.left;
             let complete = self.evaluate(&batch, queue)?;
             if complete {
                 self.tell(batch, folder)?;
             }
-            stale = if self.next_id == before { stale + 1 } else { 0 };
+            stale = if self.left == before { stale + 1 } else { 0 };
             if stale == STALE {
                 return Ok(Ending::Exhausted);
             }
@@ -283,12 +298,11 @@ impl<'a> Search<'a> {
             {
                 continue;
             }
-            if self.next_id == self.end_id {
+            if self.left == 0 {
                 complete = false;
                 break;
             }
-            let id = self.next_id;
-            self.next_id += 1;
+            let id = self.next_id();
             match self.earlier.remove(&id) {
                 Some(trial) => self.recall(&trial, asked)?,
                 None => waiting.push((asked.identity.clone(), self.request(id, asked))),
@@ -309,6 +323,16 @@ impl<'a> Search<'a> {
             }
         }
         Ok(complete)
+    }
+
+    /// The next trial's id. A run that goes on with more trials has rows of its verdict between.
+    fn next_id(&mut self) -> u32 {
+        while self.taken.contains(&self.next_id) {
+            self.next_id += 1;
+        }
+        self.left -= 1;
+        self.next_id += 1;
+        self.next_id - 1
     }
 
     fn request(&self, id: u32, asked: &Asked) -> Request {
