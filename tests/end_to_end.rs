@@ -54,7 +54,7 @@ fn trials(folder: &Path) -> Vec<Trial> {
 }
 
 /// What must be the same in two runs: everything but times and places.
-fn outcome(trials: &[Trial]) -> Vec<(u32, Kind, String, u64, Option<u64>, Option<u64>)> {
+fn outcome(trials: &[Trial]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
     let bits = |value: Option<f64>| value.map(f64::to_bits);
     trials
         .iter()
