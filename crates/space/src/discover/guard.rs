@@ -1,0 +1,165 @@
+//! Conditions on earlier choices, and the expressions that they consist of.
+
+use std::sync::Arc;
+
+use crate::Shape;
+use crate::expression::{Expression, Tensor, Value, Values};
+
+#[derive(Debug, Clone)]
+pub(crate) enum Guard {
+    /// An expression is true.
+    True(Arc<Closure>),
+    /// A number of repetitions is larger.
+    Beyond(Arc<Closure>, u32),
+    /// A decision has an option.
+    Chosen(u32, u32),
+}
+
+/// An expression with what its names stand for.
+#[derive(Debug)]
+pub(crate) struct Closure {
+    expression: Expression,
+    frame: Arc<Frame>,
+    /// The operators and names of it, with those of the values that it names.
+    pub parts: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Frame {
+    pub slots: Vec<Symbol>,
+    pub index: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Symbol {
+    Known(Value),
+    Unknown,
+    Decision(u32, Arc<[Option<Value>]>),
+    Later(Arc<Closure>),
+}
+
+/// A closure seen with the choices made so far.
+pub(super) struct Seen<'c> {
+    pub frame: &'c Frame,
+    pub prefix: &'c [u32],
+}
+
+impl Values for Seen<'_> {
+    fn local(&mut self, slot: u32) -> Result<Option<Value>, String> {
+        match self.frame.slots.get(slot as usize) {
+            Some(Symbol::Known(value)) => Ok(Some(*value)),
+            Some(Symbol::Decision(id, values)) => {
+                let choice = self.prefix.get(*id as usize).map(|it| *it as usize);
+                Ok(choice.and_then(|choice| values.get(choice).copied().flatten()))
+            }
+            Some(Symbol::Later(closure)) => closure.value(self.prefix),
+            Some(Symbol::Unknown) | None => Ok(None),
+        }
+    }
+
+    fn index(&self) -> Option<i64> {
+        self.frame.index
+    }
+
+    fn classes(&self) -> Option<i64> {
+        None
+    }
+
+    fn shape(&mut self, _: Tensor) -> Option<Shape> {
+        None
+    }
+}
+
+impl Closure {
+    pub(super) fn new(expression: &Expression, frame: &Arc<Frame>) -> Arc<Self> {
+        let mut slots = Vec::new();
+        locals(expression, &mut slots);
+        let named = slots
+            .iter()
+            .map(|slot| match frame.slots.get(*slot as usize) {
+                Some(Symbol::Later(closure)) => closure.parts,
+                _ => 1,
+            });
+        Arc::new(Closure {
+            expression: expression.clone(),
+            frame: Arc::clone(frame),
+            parts: named.fold(size(expression), usize::saturating_add),
+        })
+    }
+
+    pub fn value(&self, prefix: &[u32]) -> Result<Option<Value>, String> {
+        let mut seen = Seen {
+            frame: &self.frame,
+            prefix,
+        };
+        self.expression.evaluate(&mut seen)
+    }
+
+    /// The decisions that its value may depend on.
+    pub fn depends(&self, on: &mut Vec<u32>) {
+        let mut slots = Vec::new();
+        locals(&self.expression, &mut slots);
+        for slot in slots {
+            match self.frame.slots.get(slot as usize) {
+                Some(Symbol::Decision(id, _)) if !on.contains(id) => on.push(*id),
+                Some(Symbol::Later(closure)) => closure.depends(on),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The number of parts of an expression.
+fn size(expression: &Expression) -> usize {
+    1 + match expression {
+        Expression::Not(inner) | Expression::Negate(inner) => size(inner),
+        Expression::Binary(_, sides) => size(&sides.0) + size(&sides.1),
+        Expression::If(parts) => size(&parts.0) + size(&parts.1) + size(&parts.2),
+        Expression::Call(_, arguments) => arguments.iter().map(size).sum(),
+        _ => 0,
+    }
+}
+
+fn locals(expression: &Expression, slots: &mut Vec<u32>) {
+    match expression {
+        Expression::Local(slot) => slots.push(*slot),
+        Expression::Not(inner) | Expression::Negate(inner) => locals(inner, slots),
+        Expression::Binary(_, sides) => {
+            locals(&sides.0, slots);
+            locals(&sides.1, slots);
+        }
+        Expression::If(parts) => {
+            locals(&parts.0, slots);
+            locals(&parts.1, slots);
+            locals(&parts.2, slots);
+        }
+        Expression::Call(_, arguments) => arguments.iter().for_each(|it| locals(it, slots)),
+        _ => {}
+    }
+}
+
+impl Guard {
+    /// Whether it holds; what cannot be known without shapes is taken to hold.
+    pub fn holds(&self, prefix: &[u32]) -> bool {
+        match self {
+            Guard::True(closure) => !matches!(closure.value(prefix), Ok(Some(Value::Bool(false)))),
+            Guard::Beyond(closure, index) => match closure.value(prefix) {
+                Ok(Some(value)) => value.count().is_ok_and(|count| count > *index as usize),
+                _ => true,
+            },
+            Guard::Chosen(id, option) => prefix.get(*id as usize) == Some(option),
+        }
+    }
+
+    /// The decisions it depends on.
+    pub fn depends(&self, on: &mut Vec<u32>) {
+        match self {
+            Guard::True(closure) | Guard::Beyond(closure, _) => closure.depends(on),
+            Guard::Chosen(id, _) => {
+                if !on.contains(id) {
+                    on.push(*id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Finds all decisions of a file, with what each depends on.
+//!
+//! The network is walked once with everything that could be in it: all options of every choice, as
+//! many repetitions as can be chosen. What is found in a cell is found once, however often the cell
+//! is used. A decision that is reachable only for some options of earlier ones gets guards.
+
+use crate::diagnostic::Report;
+use crate::expression::Value;
+use crate::places::PlaceMap;
+use crate::program::{Name, Program};
+
+mod guard;
+mod limits;
+mod repeat;
+mod sites;
+mod walk;
+
+use guard::Frame;
+pub(crate) use guard::Guard;
+pub(crate) use limits::DEPTH;
+
+/// Where something is decided or used: the context, the layer (or [`LET`]), the repetition, and the
+/// site or the callee.
+pub(crate) type Place = (u32, u32, u32, u32);
+
+/// All decisions of a file, and where in it each belongs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Decisions {
+    pub list: Vec<Found>,
+    /// The decision at a place: the context, the layer (or [`LET`]), the repetition, the site.
+    pub at: PlaceMap<Place>,
+    /// The context of what a layer uses: the context around, the layer, the repetition, the callee.
+    pub contexts: PlaceMap<Place>,
+    /// The context of each cell, by its definition.
+    pub cells: PlaceMap<usize>,
+}
+
+/// The number of a definition's `let`s where a layer's number is expected.
+pub(crate) const LET: u32 = u32::MAX;
+
+/// One decision.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub name: String,
+    /// The name given in the file.
+    pub given: Option<String>,
+    pub labels: Vec<String>,
+    pub meaning: Meaning,
+    /// It is active where one of these holds; none: always.
+    pub guards: Vec<Vec<Guard>>,
+    /// What must hold for each option.
+    pub option_guards: Vec<Vec<Guard>>,
+}
+
+/// What an option means.
+#[derive(Debug, Clone)]
+pub(crate) enum Meaning {
+    /// A value, where it is a constant.
+    Values(Vec<Option<Value>>),
+    Callees,
+    /// Tensors: a name and which of the tensors it stands for.
+    Tensors(Vec<Vec<(Name, u32)>>),
+    /// Whether a tensor is taken.
+    Member(Name, u32),
+}
+
+struct Walker<'w, 't> {
+    program: &'w Program,
+    report: &'w mut Report<'t>,
+    decisions: Decisions,
+    paths: Vec<String>,
+    steps: usize,
+    /// Options and guards so far.
+    options: usize,
+    guards: usize,
+    full: bool,
+    /// A value depends on decisions through too large an expression.
+    entangled: bool,
+}
+
+/// Finds the decisions of a program.
+pub(crate) fn discover(program: &Program, report: &mut Report<'_>) -> Decisions {
+    let mut walker = Walker {
+        program,
+        report,
+        decisions: Decisions::default(),
+        paths: Vec::new(),
+        steps: 0,
+        options: 0,
+        guards: 0,
+        full: false,
+        entangled: false,
+    };
+    if let Some(network) = program.definitions.get(program.network)
+        && network.chooses
+    {
+        let context = walker.cell(program.network);
+        walker.definition(program.network, context, Frame::default(), &[], 0);
+        if let Some(layer) = program.definitions[program.network].layers.last() {
+            walker.check_limits(layer, 0);
+        }
+    }
+    walker.decisions
+}
+
+/// How many tensors a layer's name stands for, each with what must hold for it to be there.
+type Instances = Option<Vec<Vec<Guard>>>;

@@ -1,0 +1,296 @@
+//! The places of a layer where something is chosen, as decisions.
+
+use super::guard::{Guard, Symbol};
+use super::limits::{MOST_DECISIONS, MOST_GUARDS, MOST_OPTIONS, MOST_OPTIONS_IN_ALL};
+use super::{Found, Instances, Meaning, Place, Walker};
+use crate::expression::{Expression, Value};
+use crate::program::{Definition, Given, Layer, Name, Options, Site, Source};
+
+impl Walker<'_, '_> {
+    pub(super) fn found(
+        &self,
+        site: &Site,
+        context: u32,
+        label: &str,
+        labels: Vec<String>,
+        meaning: Meaning,
+        guards: &[Guard],
+    ) -> Found {
+        let own = match (label, site.named) {
+            ("", true) => site.label.clone(),
+            (label, true) => format!("{label}/{}", site.label),
+            (label, false) => format!("{label}.{}", site.label),
+        };
+        let around = &self.paths[context as usize];
+        Found {
+            name: if around.is_empty() {
+                own
+            } else {
+                format!("{around}/{own}")
+            },
+            given: site.named.then(|| site.label.clone()),
+            option_guards: vec![Vec::new(); labels.len()],
+            labels,
+            meaning,
+            guards: if guards.is_empty() {
+                Vec::new()
+            } else {
+                vec![guards.to_vec()]
+            },
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn value_site(
+        &mut self,
+        site: &Site,
+        context: u32,
+        layer: u32,
+        instance: u32,
+        keyed: bool,
+        label: &str,
+        guards: &[Guard],
+    ) -> Symbol {
+        let Options::Values(options) = &site.options else {
+            return Symbol::Unknown;
+        };
+        let values: Vec<Option<Value>> = options
+            .iter()
+            .map(|(given, _)| match given {
+                Given::Expression(Expression::Constant(value)) => Some(*value),
+                _ => None,
+            })
+            .collect();
+        let labels = options.iter().map(|(_, label)| label.clone()).collect();
+        let mut found = self.found(
+            site,
+            context,
+            label,
+            labels,
+            Meaning::Values(values.clone()),
+            guards,
+        );
+        if !keyed && !site.named {
+            // A `let` or `repeat` is called by its own name.
+            let around = &self.paths[context as usize];
+            found.name = if around.is_empty() {
+                label.to_owned()
+            } else {
+                format!("{around}/{label}")
+            };
+        }
+        match self.add(found, (context, layer, instance, site.local), site) {
+            Some(id) => Symbol::Decision(id, values.into()),
+            None => Symbol::Unknown,
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn tensor_site(
+        &mut self,
+        definition: &Definition,
+        site: &Site,
+        context: u32,
+        layer: u32,
+        instance: u32,
+        label: &str,
+        before: &[Instances],
+        own: &[Vec<Guard>],
+        guards: &[Guard],
+    ) {
+        let of = match &site.options {
+            Options::Tensors { of, .. } | Options::Subset { of } => of,
+            _ => return,
+        };
+        let mut tensors: Vec<((Name, u32), String, Vec<Guard>)> = Vec::new();
+        for name in of {
+            let (word, instances) = instances(definition, *name, layer, before, own);
+            let Some(instances) = instances else {
+                let message = "how many tensors there are to choose from is not known before the network is built";
+                self.report.error(site.span.clone(), message, None);
+                return;
+            };
+            let several = instances.len() > 1 || matches!(name, Name::Layer(it) if *it == layer);
+            for (index, guards) in instances.into_iter().enumerate() {
+                let word = if several {
+                    format!("{word}[{index}]")
+                } else {
+                    word.clone()
+                };
+                tensors.push(((*name, index as u32), word, guards));
+            }
+        }
+        match &site.options {
+            Options::Subset { .. } => {
+                for (member, ((name, index), word, exists)) in tensors.into_iter().enumerate() {
+                    let labels = vec!["no".to_owned(), "yes".to_owned()];
+                    let mut found = self.found(
+                        site,
+                        context,
+                        label,
+                        labels,
+                        Meaning::Member(name, index),
+                        guards,
+                    );
+                    found.name = format!("{}[{word}]", found.name);
+                    found.option_guards[1] = exists;
+                    // Members are told apart by a site of their own, beyond those of the layer.
+                    let local = (site.local << 16) + 0x8000 + member as u32;
+                    self.add(found, (context, layer, instance, local), site);
+                }
+            }
+            Options::Tensors { count, .. } => {
+                let Some(sets) = combinations(tensors.len(), *count) else {
+                    let message = if *count <= tensors.len() {
+                        format!(
+                            "there are too many ways to choose {count} of {} tensors",
+                            tensors.len()
+                        )
+                    } else {
+                        format!(
+                            "{count} tensors are to be chosen, and there are {} to choose from",
+                            tensors.len()
+                        )
+                    };
+                    self.report.error(site.span.clone(), message, None);
+                    return;
+                };
+                let word = |set: &Vec<usize>| {
+                    set.iter()
+                        .map(|it| tensors[*it].1.as_str())
+                        .collect::<Vec<_>>()
+                        .join("+")
+                };
+                let labels = sets.iter().map(word).collect();
+                let targets = sets
+                    .iter()
+                    .map(|set| set.iter().map(|it| tensors[*it].0).collect())
+                    .collect();
+                let mut found = self.found(
+                    site,
+                    context,
+                    label,
+                    labels,
+                    Meaning::Tensors(targets),
+                    guards,
+                );
+                found.option_guards = sets
+                    .iter()
+                    .map(|set| set.iter().flat_map(|it| tensors[*it].2.clone()).collect())
+                    .collect();
+                self.add(found, (context, layer, instance, site.local), site);
+            }
+            _ => {}
+        }
+    }
+
+    /// What an `each` layer's name stands for: as many as it takes.
+    pub(super) fn each_instances(&self, layer: &Layer, before: &[Instances]) -> Instances {
+        let mut all = Vec::new();
+        for source in layer.from.iter().flatten() {
+            match source {
+                Source::Back(_) | Source::Named(Name::Input(_)) => all.push(Vec::new()),
+                Source::Named(Name::Layer(number)) => {
+                    all.extend(before.get(*number as usize).cloned().flatten()?);
+                }
+                Source::Unused(_) | Source::Choose(_) => return None,
+            }
+        }
+        Some(all)
+    }
+
+    /// Adds a decision, or the way to one that is there already.
+    pub(super) fn add(&mut self, found: Found, place: Place, site: &Site) -> Option<u32> {
+        self.guards += found
+            .guards
+            .iter()
+            .chain(&found.option_guards)
+            .map(Vec::len)
+            .sum::<usize>();
+        if self.guards > MOST_GUARDS {
+            if !self.full {
+                let message =
+                    "whether this is active depends on earlier decisions in too many ways";
+                self.report.error(site.span.clone(), message, None);
+            }
+            self.full = true;
+            return None;
+        }
+        if let Some(id) = self.decisions.at.get(&place).copied() {
+            let known = &mut self.decisions.list[id as usize];
+            if known.labels != found.labels {
+                let message = "a cell must have the same options wherever it is used";
+                self.report.error(site.span.clone(), message, None);
+            }
+            if found.guards.is_empty() {
+                known.guards.clear();
+            } else if !known.guards.is_empty() {
+                known.guards.extend(found.guards);
+            }
+            return Some(id);
+        }
+        let id = self.decisions.list.len();
+        self.options += found.labels.len();
+        if id >= MOST_DECISIONS
+            || found.labels.len() > MOST_OPTIONS
+            || self.options > MOST_OPTIONS_IN_ALL
+        {
+            if !self.full {
+                let message = format!(
+                    "there are more than {MOST_DECISIONS} decisions, or more than {MOST_OPTIONS_IN_ALL} options in all"
+                );
+                self.report.error(site.span.clone(), message, None);
+            }
+            self.full = true;
+            return None;
+        }
+        self.decisions.list.push(found);
+        self.decisions.at.insert(place, id as u32);
+        Some(id as u32)
+    }
+}
+
+/// The word for a name, and what it stands for.
+fn instances(
+    definition: &Definition,
+    name: Name,
+    layer: u32,
+    before: &[Instances],
+    own: &[Vec<Guard>],
+) -> (String, Instances) {
+    match name {
+        Name::Input(index) => (
+            definition.inputs[index as usize].clone(),
+            Some(vec![Vec::new()]),
+        ),
+        Name::Layer(number) => {
+            let word = definition.layers[number as usize].label.clone();
+            let all = if number == layer {
+                Some(own.to_vec())
+            } else {
+                before.get(number as usize).cloned().flatten()
+            };
+            (word, all)
+        }
+    }
+}
+
+/// All sets of `count` of `of` things, in order; none where there are none or far too many.
+fn combinations(of: usize, count: usize) -> Option<Vec<Vec<usize>>> {
+    if count == 0 || count > of {
+        return None;
+    }
+    let mut sets = Vec::new();
+    let mut set: Vec<usize> = (0..count).collect();
+    while sets.len() < MOST_OPTIONS && (sets.len() + 1) * count <= MOST_OPTIONS_IN_ALL {
+        sets.push(set.clone());
+        let Some(at) = (0..count).rev().find(|&at| set[at] < of - count + at) else {
+            return Some(sets);
+        };
+        set[at] += 1;
+        for next in at + 1..count {
+            set[next] = set[next - 1] + 1;
+        }
+    }
+    None
+}

@@ -1,0 +1,308 @@
+//! The walk through the definitions: each layer with every repetition and every option.
+
+use std::sync::Arc;
+
+use super::guard::{Closure, Frame, Guard, Seen, Symbol};
+use super::limits::MOST_PARTS;
+use super::{Instances, LET, Meaning, Place, Walker};
+use crate::expression::{Expression, Value};
+use crate::program::{Definition, Given, Layer, Options, Source, Target};
+
+impl Walker<'_, '_> {
+    pub(super) fn cell(&mut self, definition: usize) -> u32 {
+        if let Some(context) = self.decisions.cells.get(&definition) {
+            return *context;
+        }
+        let name = if definition == self.program.network {
+            String::new()
+        } else {
+            self.program.definitions[definition].name.clone()
+        };
+        let context = self.context(name);
+        self.decisions.cells.insert(definition, context);
+        context
+    }
+
+    fn context(&mut self, path: String) -> u32 {
+        self.paths.push(path);
+        (self.paths.len() - 1) as u32
+    }
+
+    pub(super) fn definition(
+        &mut self,
+        index: usize,
+        context: u32,
+        mut frame: Frame,
+        guards: &[Guard],
+        depth: usize,
+    ) {
+        let program = self.program;
+        let definition = &program.definitions[index];
+        if self.full {
+            return;
+        }
+        for (name, given) in &definition.locals {
+            let symbol = match given {
+                Given::Expression(expression) => self.symbol(expression, &mut frame),
+                Given::Choose(site) => self.value_site(site, context, LET, 0, false, name, guards),
+                _ => Symbol::Unknown,
+            };
+            frame.slots.push(symbol);
+        }
+        let frame = Arc::new(frame);
+        let mut instances: Vec<Instances> = Vec::new();
+        for (number, layer) in definition.layers.iter().enumerate() {
+            let found = self.layer(
+                definition,
+                number as u32,
+                layer,
+                context,
+                &frame,
+                &instances,
+                guards,
+                depth,
+            );
+            instances.push(found);
+        }
+    }
+
+    /// A value that is known, or will be.
+    fn symbol(&mut self, expression: &Expression, frame: &mut Frame) -> Symbol {
+        let seen = expression.evaluate(&mut Seen { frame, prefix: &[] });
+        match seen {
+            Ok(Some(value)) => Symbol::Known(value),
+            _ => {
+                let snapshot = Arc::new(frame.clone());
+                let closure = Closure::new(expression, &snapshot);
+                if closure.parts > MOST_PARTS {
+                    self.entangled = true;
+                    return Symbol::Unknown;
+                }
+                let mut on = Vec::new();
+                closure.depends(&mut on);
+                if on.is_empty() {
+                    Symbol::Unknown
+                } else {
+                    Symbol::Later(closure)
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn layer(
+        &mut self,
+        definition: &Definition,
+        number: u32,
+        layer: &Layer,
+        context: u32,
+        frame: &Arc<Frame>,
+        before: &[Instances],
+        guards: &[Guard],
+        depth: usize,
+    ) -> Instances {
+        self.steps += 1 + guards.len();
+        self.check_limits(layer, depth);
+        if self.full {
+            return None;
+        }
+        let closure = |expression: &Expression| Closure::new(expression, frame);
+        let mut guards = guards.to_vec();
+        if let Some(when) = &layer.when {
+            let closure = closure(when);
+            match closure.value(&[]) {
+                Ok(Some(Value::Bool(false))) => return Some(vec![Vec::new()]),
+                Ok(Some(_)) => {}
+                _ => {
+                    let mut on = Vec::new();
+                    closure.depends(&mut on);
+                    if !on.is_empty() {
+                        guards.push(Guard::True(closure));
+                    }
+                }
+            }
+        }
+        let (count, repeat) = self.repetitions(number, layer, context, frame, &guards);
+        let repeated = layer.repeat.is_some();
+        let mut own: Vec<Vec<Guard>> = Vec::new();
+        for instance in 0..count {
+            self.steps += 1 + guards.len() + frame.slots.len();
+            self.check_limits(layer, depth);
+            if self.full {
+                return None;
+            }
+            let mut guards = guards.clone();
+            let mut exists = Vec::new();
+            if let Some(repeat) = &repeat {
+                guards.push(Guard::Beyond(Arc::clone(repeat), instance));
+                exists.push(Guard::Beyond(Arc::clone(repeat), instance));
+            }
+            let index = if repeated {
+                Some(i64::from(instance))
+            } else {
+                frame.index
+            };
+            let here = Arc::new(Frame {
+                slots: frame.slots.clone(),
+                index,
+            });
+            self.instance(
+                definition,
+                number,
+                layer,
+                context,
+                (instance, repeated),
+                &here,
+                before,
+                &own,
+                &guards,
+                depth,
+            );
+            own.push(exists);
+            if self.full {
+                return None;
+            }
+        }
+        if layer.each {
+            return self.each_instances(layer, before);
+        }
+        Some(own)
+    }
+
+    pub(super) fn chooses(&self, layer: &Layer) -> bool {
+        layer.sites().next().is_some()
+            || layer.callees.iter().any(|callee| match callee.target {
+                Target::Definition(index) => self.program.definitions[index].chooses,
+                Target::Primitive(_) => false,
+            })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn instance(
+        &mut self,
+        definition: &Definition,
+        number: u32,
+        layer: &Layer,
+        context: u32,
+        (instance, repeated): (u32, bool),
+        frame: &Arc<Frame>,
+        before: &[Instances],
+        own: &[Vec<Guard>],
+        guards: &[Guard],
+        depth: usize,
+    ) {
+        let label = if repeated {
+            format!("{}[{instance}]", layer.label)
+        } else {
+            layer.label.clone()
+        };
+        for source in layer.from.iter().flatten() {
+            if let Source::Choose(site) = source {
+                self.tensor_site(
+                    definition, site, context, number, instance, &label, before, own, guards,
+                );
+            }
+        }
+        let mut chosen = None;
+        if let Some(site) = &layer.op
+            && let Options::Callees(labels) = &site.options
+        {
+            let found = self.found(
+                site,
+                context,
+                &label,
+                labels.clone(),
+                Meaning::Callees,
+                guards,
+            );
+            chosen = self.add(found, (context, number, instance, site.local), site);
+        }
+        for (option, callee) in layer.callees.iter().enumerate() {
+            let mut guards = guards.to_vec();
+            if let Some(id) = chosen
+                && layer.callees.len() > 1
+            {
+                guards.push(Guard::Chosen(id, option as u32));
+            }
+            let mut symbols = Vec::new();
+            let mut inner = Frame::clone(frame);
+            for given in &callee.arguments {
+                symbols.push(match given {
+                    Some(Given::Expression(expression)) => self.symbol(expression, &mut inner),
+                    Some(Given::Choose(site)) => {
+                        self.value_site(site, context, number, instance, true, &label, &guards)
+                    }
+                    Some(given) => {
+                        for site in given.sites() {
+                            self.value_site(site, context, number, instance, true, &label, &guards);
+                        }
+                        Symbol::Unknown
+                    }
+                    None => Symbol::Unknown,
+                });
+            }
+            if let Target::Definition(target) = callee.target
+                && self.program.definitions[target].chooses
+            {
+                let place = (context, number, instance, option as u32);
+                self.use_definition(target, symbols, frame, place, &label, &guards, depth);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn use_definition(
+        &mut self,
+        target: usize,
+        symbols: Vec<Symbol>,
+        around: &Arc<Frame>,
+        place: Place,
+        label: &str,
+        guards: &[Guard],
+        depth: usize,
+    ) {
+        let program = self.program;
+        let definition = &program.definitions[target];
+        let frame = if definition.anonymous {
+            Frame::clone(around)
+        } else {
+            self.arguments(definition, symbols)
+        };
+        if definition.is_cell {
+            let context = self.cell(target);
+            self.decisions.contexts.insert(place, context);
+            self.definition(target, context, frame, guards, depth + 1);
+            return;
+        }
+        let context = match self.decisions.contexts.get(&place) {
+            Some(context) => *context,
+            None => {
+                let around = &self.paths[place.0 as usize];
+                let path = if around.is_empty() {
+                    label.to_owned()
+                } else {
+                    format!("{around}/{label}")
+                };
+                let context = self.context(path);
+                self.decisions.contexts.insert(place, context);
+                context
+            }
+        };
+        self.definition(target, context, frame, guards, depth + 1);
+    }
+
+    /// The frame of a definition that is used with these arguments.
+    fn arguments(&mut self, definition: &Definition, symbols: Vec<Symbol>) -> Frame {
+        let mut frame = Frame::default();
+        let given = symbols.into_iter().map(Some).chain(std::iter::repeat(None));
+        for ((_, default), given) in definition.arguments.iter().zip(given) {
+            let symbol = match (given, default) {
+                (Some(Symbol::Unknown) | None, Some(default)) => self.symbol(default, &mut frame),
+                (Some(symbol), _) => symbol,
+                (None, None) => Symbol::Unknown,
+            };
+            frame.slots.push(symbol);
+        }
+        frame
+    }
+}
