@@ -1,0 +1,138 @@
+//! Which tensors a layer takes.
+
+use super::{Expansion, Here, MOST_STEPS};
+use crate::Sink;
+use crate::discover::Meaning;
+use crate::program::{Layer, Name, Options, Site, Source};
+
+impl<S: Sink> Expansion<'_, S> {
+    /// Puts the tensors that a layer takes on the stack of inputs: their range there. They count as
+    /// taken from now on.
+    pub(super) fn inputs(
+        &mut self,
+        here: &Here<'_>,
+        layer: &Layer,
+        instance: u32,
+    ) -> Result<(usize, usize), String> {
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        match &layer.from {
+            None => {
+                // A block with several inputs begins with the first of them.
+                let own = here.definition.inputs.len();
+                let count = self.tensors.len() - here.tensors;
+                found.push(if count == own { 0 } else { count - 1 });
+            }
+            Some(sources) => {
+                for source in sources {
+                    self.source(here, source, instance, &mut found)?;
+                }
+            }
+        }
+        if found.is_empty() && !layer.chooses_tensors() {
+            return Err("there is nothing yet that it could take".to_owned());
+        }
+        self.steps += found.len();
+        if self.steps > MOST_STEPS {
+            return Err("too many tensors are taken by too many layers".to_owned());
+        }
+        let begin = self.inputs.len();
+        for index in &found {
+            let output = &mut self.tensors[here.tensors + index];
+            output.taken = true;
+            self.inputs.push(output.node);
+        }
+        self.found = found;
+        Ok((begin, self.inputs.len()))
+    }
+
+    fn source(
+        &self,
+        here: &Here<'_>,
+        source: &Source,
+        instance: u32,
+        found: &mut Vec<usize>,
+    ) -> Result<(), String> {
+        match source {
+            Source::Back(back) => {
+                let own = here.definition.inputs.len();
+                let count = self.tensors.len() - here.tensors;
+                let index = count.checked_sub(*back).filter(|index| *index >= own);
+                found.push(index.unwrap_or(0));
+            }
+            Source::Named(name) => {
+                let (begin, end) = self.range(here, *name);
+                // A repeated layer may take what it gave before: nothing, the first time.
+                if begin == end && *name != Name::Layer(here.at) {
+                    return Err("a layer that it takes was repeated 0 times".to_owned());
+                }
+                found.extend(begin..end);
+            }
+            Source::Unused(names) => {
+                let before = found.len();
+                for name in names {
+                    let (begin, end) = self.range(here, *name);
+                    let tensors = &self.tensors[here.tensors..];
+                    found.extend((begin..end).filter(|index| !tensors[*index].taken));
+                }
+                if found.len() == before {
+                    return Err("nothing is left that is unused".to_owned());
+                }
+            }
+            Source::Choose(site) => self.chosen_tensors(here, site, instance, found)?,
+        }
+        Ok(())
+    }
+
+    fn chosen_tensors(
+        &self,
+        here: &Here<'_>,
+        site: &Site,
+        instance: u32,
+        found: &mut Vec<usize>,
+    ) -> Result<(), String> {
+        let lost = || "the choice is not known".to_owned();
+        let at = |name: Name, index: u32| {
+            let (begin, end) = self.range(here, name);
+            let index = begin + index as usize;
+            if index < end {
+                Ok(index)
+            } else {
+                Err("a tensor that was chosen is not there".to_owned())
+            }
+        };
+        if let Options::Subset { .. } = site.options {
+            for member in 0.. {
+                let local = (site.local << 16) + 0x8000 + member;
+                let Some((id, choice)) = self.decision(here, instance, local) else {
+                    break;
+                };
+                if let (Meaning::Member(name, index), 1) =
+                    (&self.decisions.list[id].meaning, choice)
+                {
+                    found.push(at(*name, *index)?);
+                }
+            }
+            return Ok(());
+        }
+        let (id, choice) = self.decision(here, instance, site.local).ok_or_else(lost)?;
+        let Meaning::Tensors(options) = &self.decisions.list[id].meaning else {
+            return Err(lost());
+        };
+        for (name, index) in options.get(choice).ok_or_else(lost)? {
+            found.push(at(*name, *index)?);
+        }
+        Ok(())
+    }
+
+    /// The tensors that a name stands for, as a range of the definition's.
+    fn range(&self, here: &Here<'_>, name: Name) -> (usize, usize) {
+        match name {
+            Name::Input(index) => (index as usize, index as usize + 1),
+            Name::Layer(number) => self
+                .ranges
+                .get(here.ranges + number as usize)
+                .map_or((0, 0), |(begin, end)| (*begin as usize, *end as usize)),
+        }
+    }
+}
