@@ -1,0 +1,167 @@
+//! What a file says beside its layers: name, images, classes, parameters.
+
+use std::ops::Range;
+
+use super::Resolver;
+use super::scope::{Scope, Visible};
+use crate::diagnostic::suggest;
+use crate::document::{Node, Table, integer, text};
+use crate::expression::{self, Expression, Value};
+
+/// What a file says beside its layers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Header {
+    pub name: String,
+    pub about: Option<String>,
+    pub input: Option<crate::Shape>,
+    pub classes: Option<usize>,
+    pub notation: Option<(String, Range<usize>)>,
+    pub parameters: Vec<(String, Value)>,
+}
+
+impl<'r> Resolver<'r, '_> {
+    pub(super) fn header(&mut self, table: &mut Table<'r>) -> Header {
+        let mut header = Header::default();
+        match table.take("name") {
+            Some(node) => {
+                header.name = text(node, "`name`", self.report)
+                    .unwrap_or_default()
+                    .to_owned();
+            }
+            None => self.report.error(
+                0..0,
+                "the file has no `name`",
+                Some("begin with name = \"...\"".to_owned()),
+            ),
+        }
+        if let Some(node) = table.take("about") {
+            header.about = text(node, "`about`", self.report).map(str::to_owned);
+        }
+        if let Some(node) = table.take("input") {
+            header.input = text(node, "`input`", self.report).and_then(|text| {
+                let shape = parse_shape(text);
+                if shape.is_none() {
+                    self.report.error(
+                        node.span(),
+                        "`input` must be channels x height x width, such as \"3x32x32\"",
+                        None,
+                    );
+                }
+                shape
+            });
+        }
+        if let Some(node) = table.take("classes") {
+            header.classes = integer(node.get_ref())
+                .and_then(|it| usize::try_from(it).ok())
+                .filter(|it| (1..=1_000_000).contains(it));
+            if header.classes.is_none() {
+                self.report.error(
+                    node.span(),
+                    "`classes` must be a whole number from 1 to 1,000,000",
+                    None,
+                );
+            }
+        }
+        if let Some(node) = table.take("notation") {
+            header.notation =
+                text(node, "`notation`", self.report).map(|text| (text.to_owned(), node.span()));
+        }
+        header
+    }
+
+    pub(super) fn parameters(
+        &mut self,
+        node: Node<'r>,
+        overrides: &[(String, String)],
+    ) -> Vec<(String, Value)> {
+        let Some(table) = Table::from(node, "[parameters]", self.report) else {
+            return Vec::new();
+        };
+        let mut parameters: Vec<(String, Value)> = Vec::new();
+        let place = table.span();
+        for (name, span, node) in table.rest() {
+            self.check_name(name, span);
+            let value = overrides
+                .iter()
+                .rev()
+                .find(|(it, _)| it == name)
+                .map(|(_, text)| text.as_str());
+            let value = match value {
+                Some(text) => self.override_value(name, text, node.span()),
+                None => self.constant(node),
+            };
+            let Some(value) = value else { continue };
+            self.parameters.insert(name.to_owned(), value);
+            parameters.push((name.to_owned(), value));
+        }
+        for (name, _) in overrides {
+            if !self.parameters.contains_key(name) && self.report.is_clean() {
+                let help = suggest(name, self.parameters.keys().map(String::as_str));
+                self.report.error(
+                    place.clone(),
+                    format!("there is no parameter '{name}' to be set"),
+                    help,
+                );
+            }
+        }
+        parameters
+    }
+
+    fn override_value(&mut self, name: &str, text: &str, span: Range<usize>) -> Option<Value> {
+        let scope = Scope::default();
+        let names = Visible {
+            scope: &scope,
+            parameters: &self.parameters,
+        };
+        match expression::parse(text, &names) {
+            Ok(Expression::Constant(value)) => Some(value),
+            _ => {
+                self.report.error(
+                    span,
+                    format!("'{name}' was set to '{text}', which is no number, true or false"),
+                    None,
+                );
+                None
+            }
+        }
+    }
+
+    /// A parameter's default: a number, a truth value, or an expression of earlier parameters.
+    fn constant(&mut self, node: Node<'r>) -> Option<Value> {
+        let scope = Scope::default();
+        match self.expression(node, &scope)? {
+            Expression::Constant(value) => Some(value),
+            _ => {
+                self.report.error(
+                    node.span(),
+                    "a parameter's default must be a number, true or false",
+                    None,
+                );
+                None
+            }
+        }
+    }
+}
+
+/// The longest side of an image.
+const LARGEST: usize = 65_536;
+
+fn parse_shape(text: &str) -> Option<crate::Shape> {
+    let sizes: Vec<usize> = text
+        .split('x')
+        .map(|part| {
+            part.trim()
+                .parse()
+                .ok()
+                .filter(|size| (1..=LARGEST).contains(size))
+        })
+        .collect::<Option<_>>()?;
+    match sizes[..] {
+        [channels, height, width] => Some(crate::Shape {
+            height,
+            width,
+            channels,
+        }),
+        _ => None,
+    }
+}

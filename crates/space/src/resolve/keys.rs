@@ -1,0 +1,81 @@
+//! The keys of a file, with what the reference says of them.
+
+/// The keys of a file.
+pub(crate) const FILE_KEYS: [(&str, &str); 11] = [
+    ("name", "what the network or space is called"),
+    ("about", "one line about it: paper, table"),
+    (
+        "input",
+        "the images it is meant for, channels x height x width: \"3x32x32\"",
+    ),
+    ("classes", "the number of classes it is meant for"),
+    (
+        "notation",
+        "how its architectures are written: a template such as \"|{0}~0|+|{1}~0|{2}~1|\" over decisions, by number or by name",
+    ),
+    (
+        "parameters",
+        "named numbers and truth values with their defaults; --set NAME=VALUE sets them",
+    ),
+    ("options", "named lists of options, for `choose`"),
+    (
+        "blocks",
+        "definitions that are expanded, and decided, afresh at each place of use",
+    ),
+    (
+        "cells",
+        "definitions that are decided once, however often they are used",
+    ),
+    (
+        "network",
+        "the network: `layers`, from the image to the logits",
+    ),
+    (
+        "require",
+        "a list of conditions on decisions, by their names: \"edges <= 9\"",
+    ),
+];
+
+/// The keys of a block, a cell or the network.
+pub(crate) const DEFINITION_KEYS: [(&str, &str); 4] = [
+    (
+        "arguments",
+        "what it is used with: a list of \"NAME\" or \"NAME = DEFAULT\"",
+    ),
+    (
+        "inputs",
+        "the names of the tensors it takes; [\"input\"] where nothing is said",
+    ),
+    (
+        "let",
+        "local values, which may be chosen: { width = { choose = [16, 32] } }",
+    ),
+    ("layers", "the layers in order"),
+];
+
+/// The keys of a layer that are not arguments of its operation.
+pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
+    (
+        "op",
+        "a primitive, a block or a cell; or { choose = [...] }",
+    ),
+    ("layers", "layers in place of an operation"),
+    ("name", "a name for its output, for `from` and expressions"),
+    (
+        "from",
+        "where it takes its inputs: a name, -1 (the layer before), { choose = [names] }, { choose = 2, of = [names] }, { choose = \"any\", of = [names] }, { unused = [names] }, or a list of these",
+    ),
+    (
+        "each",
+        "like `from`, but it is applied to each of the tensors; its output is all of them",
+    ),
+    (
+        "repeat",
+        "how often it is applied, one upon the other; `index` counts from 0",
+    ),
+    ("when", "where false, the layer passes its first input on"),
+    (
+        "auxiliary",
+        "its output is an auxiliary classifier whose loss has this weight; the next layer goes on from before it",
+    ),
+];
