@@ -2,6 +2,7 @@
 //!
 //! - [`strategy`]: who asks. One file a strategy, behind one trait, ask and tell.
 //! - [`controller`]: the LSTM policy that one of them learns.
+//! - [`predictor`]: what the rewards so far say about the architectures that were not evaluated.
 //! - [`evaluator`]: who answers. Plain data in, plain data out: in this process or in others.
 //! - [`run`]: brings both together with the ledger, so that nothing finished is lost.
 //! - [`simulate`](mod@simulate): searches on a table of known results.
@@ -9,7 +10,9 @@
 pub mod controller;
 mod error;
 pub mod evaluator;
+mod identity;
 mod objective;
+pub mod predictor;
 pub mod run;
 pub mod simulate;
 pub mod strategy;

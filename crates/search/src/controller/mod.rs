@@ -22,6 +22,7 @@ use dfdx::prelude::*;
 use rand::Rng;
 
 use crate::Error;
+use crate::predictor::Kernel;
 use adam::Adam;
 use layout::Sequence;
 use objective::{Goal, Measured};
@@ -54,6 +55,25 @@ pub struct Settings {
     pub gradient_norm: f32,
     /// Whether architectures that are known already are avoided.
     pub distinct: bool,
+    /// Which samples are evaluated; none: all of them.
+    pub guidance: Option<Guidance>,
+}
+
+/// How a [predictor](crate::predictor) picks what is evaluated, among many samples of the policy and
+/// the neighbours of the best architectures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guidance {
+    /// How the predictor sees the rewards.
+    pub kernel: Kernel,
+    /// So many architectures are evaluated before it picks.
+    pub warm_up: usize,
+    /// Samples of the policy for each batch.
+    pub samples: usize,
+    /// Of so many of the best architectures the neighbours are candidates.
+    pub best: usize,
+    /// Standard deviations that are added to what is expected (upper confidence bound; Srinivas et al.
+    /// 2010, arXiv 0912.3995).
+    pub optimism: f64,
 }
 
 impl Settings {
@@ -72,6 +92,16 @@ impl Settings {
         normalise: true,
         gradient_norm: 5.0,
         distinct: true,
+        guidance: Some(Guidance {
+            kernel: Kernel {
+                decay: 3.6,
+                noise: 0.05,
+            },
+            warm_up: 10,
+            samples: 200,
+            best: 3,
+            optimism: 0.7,
+        }),
     };
 
     /// REINFORCE with the same network, Adam 0.01 and a baseline of decay 0.9.
@@ -84,6 +114,7 @@ impl Settings {
         baseline: 0.9,
         normalise: false,
         distinct: false,
+        guidance: None,
         ..Settings::DEFAULT
     };
 
@@ -99,6 +130,7 @@ impl Settings {
         normalise: false,
         gradient_norm: f32::INFINITY,
         distinct: false,
+        guidance: None,
         ..Settings::DEFAULT
     };
 }

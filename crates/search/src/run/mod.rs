@@ -7,6 +7,7 @@ use cellwright_ledger::{Kind, Run as Folder, Trial};
 use cellwright_space::{Choices, Space};
 
 use crate::evaluator::{Evaluator, Progress, Request, Row, Watch};
+use crate::identity::Identities;
 use crate::strategy::{self, Strategy};
 use crate::{Error, Objective};
 
@@ -201,7 +202,7 @@ fn request(
 /// The search itself: one strategy, what it has asked for and what came of it.
 struct Search<'a> {
     config: &'a RunConfig,
-    space: &'a Space,
+    identities: Identities,
     input: Shape,
     classes: usize,
     strategy: Box<dyn Strategy>,
@@ -227,7 +228,7 @@ struct Asked {
 impl<'a> Search<'a> {
     fn new(
         config: &'a RunConfig,
-        space: &'a Space,
+        space: &Space,
         input: Shape,
         classes: usize,
         trials: &[Trial],
@@ -238,7 +239,7 @@ impl<'a> Search<'a> {
             .map(|it| (it.id, it.clone()));
         Ok(Search {
             config,
-            space,
+            identities: Identities::new(space, input, classes),
             input,
             classes,
             strategy: strategy::create(&config.search.strategy, space, config.search.seed)?,
@@ -273,12 +274,11 @@ impl<'a> Search<'a> {
         Ok(Ending::Complete)
     }
 
-    /// The strategy's next batch. An architecture that cannot be built for these images has an
-    /// identity of its own: it becomes a failed trial.
+    /// The strategy's next batch. An architecture that cannot be built for these images becomes a failed
+    /// trial.
     fn ask(&mut self) -> Vec<Asked> {
         let asked = |choices: Choices| Asked {
-            identity: build(self.space, &choices, self.input, self.classes)
-                .map_or_else(|_| format!("invalid {choices}"), |graph| graph.identity()),
+            identity: self.identities.get(&choices),
             choices,
         };
         self.strategy.ask().into_iter().map(asked).collect()

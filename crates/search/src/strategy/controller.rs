@@ -9,20 +9,28 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Best, Strategy};
 use crate::Error;
-use crate::controller::{Controller, Settings};
+use crate::controller::{Controller, Guidance, Settings};
+use crate::identity::Identities;
+use crate::predictor::Predictor;
 
 /// So often are samples that are known already replaced by others.
 const ROUNDS: usize = 10;
 /// So many single changes are then tried on a known architecture.
 const CHANGES: usize = 20;
+/// Architectures with more neighbours than this are represented by as many at random.
+const NEIGHBOURS: usize = 512;
 
 struct Search {
     space: Space,
     controller: Controller,
     rng: ChaCha8Rng,
+    identities: Identities,
+    /// Identities of all that was told.
+    known: HashSet<String>,
+    /// What was told, each architecture once.
+    told: Vec<(Choices, Option<f64>)>,
     best: Best,
-    /// All that was told.
-    known: HashSet<Choices>,
+    predictor: Option<Predictor>,
     updates: Vec<ControllerUpdate>,
 }
 
@@ -51,8 +59,11 @@ pub fn with(space: &Space, seed: u64, settings: Settings) -> Result<Box<dyn Stra
         space: space.clone(),
         controller: Controller::new(space, settings, &mut rng)?,
         rng,
-        best: Best::default(),
+        identities: Identities::of_space(space),
         known: HashSet::new(),
+        told: Vec::new(),
+        best: Best::default(),
+        predictor: None,
         updates: Vec::new(),
     }))
 }
@@ -68,34 +79,15 @@ impl Search {
         sampled
     }
 
-    /// An architecture near a known one that is not known, if there is one within reach.
-    fn near(&mut self, choices: Choices, batch: &[Choices]) -> Choices {
-        let mut changed = choices.clone();
-        for _ in 0..CHANGES {
-            changed = self.space.mutate(&changed, &mut self.rng);
-            if !self.known.contains(&changed) && !batch.contains(&changed) {
-                return changed;
-            }
-        }
-        choices
-    }
-}
-
-impl Strategy for Search {
-    fn ask(&mut self) -> Vec<Choices> {
-        let count = self.controller.settings().batch;
-        if !self.controller.settings().distinct {
-            return self.sample(count);
-        }
-        let mut batch = Vec::with_capacity(count);
+    /// Samples that were not told and are different, as far as there are some within reach.
+    fn distinct(&mut self, count: usize) -> Vec<Choices> {
+        let mut batch = Batch::default();
         let mut repeated = Vec::new();
         for _ in 0..ROUNDS {
             repeated.clear();
-            for choices in self.sample(count - batch.len()) {
-                if self.known.contains(&choices) || batch.contains(&choices) {
+            for choices in self.sample(count - batch.choices.len()) {
+                if !self.add(&choices, &mut batch) {
                     repeated.push(choices);
-                } else {
-                    batch.push(choices);
                 }
             }
             if repeated.is_empty() {
@@ -103,22 +95,118 @@ impl Strategy for Search {
             }
         }
         for choices in repeated {
-            let choices = self.near(choices, &batch);
-            batch.push(choices);
+            let mut near = choices.clone();
+            let found = (0..CHANGES).any(|_| {
+                near = self.space.mutate(&near, &mut self.rng);
+                self.add(&near, &mut batch)
+            });
+            if !found {
+                batch.choices.push(choices);
+            }
         }
-        batch
+        batch.choices
+    }
+
+    /// Adds an architecture to a batch if it is new.
+    fn add(&mut self, choices: &Choices, batch: &mut Batch) -> bool {
+        let identity = self.identities.get(choices);
+        let new = !self.known.contains(&identity) && batch.identities.insert(identity);
+        if new {
+            batch.choices.push(choices.clone());
+        }
+        new
+    }
+
+    /// The candidates of which the predictor expects most, among samples and neighbours of the best.
+    fn guided(&mut self, count: usize, guidance: &Guidance, predictor: &Predictor) -> Vec<Choices> {
+        let mut candidates = self.sample(guidance.samples);
+        for choices in self.leaders(guidance.best) {
+            candidates.extend(self.near(&choices));
+        }
+        let mut seen = HashSet::new();
+        candidates.retain(|it| seen.insert(it.clone()));
+        let bound = |choices: Choices| {
+            let expected = predictor.predict(&choices);
+            let bound = expected.mean + guidance.optimism * expected.deviation;
+            (choices, bound)
+        };
+        let mut candidates: Vec<_> = candidates.into_iter().map(bound).collect();
+        candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut batch = Batch::default();
+        for (choices, _) in &candidates {
+            if batch.choices.len() < count {
+                self.add(choices, &mut batch);
+            }
+        }
+        batch.choices
+    }
+
+    /// The best that were told.
+    fn leaders(&self, count: usize) -> Vec<Choices> {
+        let reward = |it: &&(Choices, Option<f64>)| it.1.unwrap_or(f64::NEG_INFINITY);
+        let mut order: Vec<_> = self.told.iter().collect();
+        order.sort_by(|a, b| reward(b).total_cmp(&reward(a)));
+        let best = order.into_iter().take(count);
+        best.map(|(choices, _)| choices.clone()).collect()
+    }
+
+    /// The neighbours of an architecture, or some of them where there are many.
+    fn near(&mut self, choices: &Choices) -> Vec<Choices> {
+        let options = self.space.decisions().iter().map(|it| it.options.len());
+        if options.sum::<usize>() <= NEIGHBOURS {
+            return self.space.neighbours(choices);
+        }
+        let changed = |_| self.space.mutate(choices, &mut self.rng);
+        (0..NEIGHBOURS).map(changed).collect()
+    }
+}
+
+/// A batch in the making.
+#[derive(Default)]
+struct Batch {
+    choices: Vec<Choices>,
+    identities: HashSet<String>,
+}
+
+impl Strategy for Search {
+    fn ask(&mut self) -> Vec<Choices> {
+        let Settings {
+            batch: count,
+            distinct,
+            guidance,
+            ..
+        } = *self.controller.settings();
+        if !distinct {
+            return self.sample(count);
+        }
+        if let (Some(guidance), Some(predictor)) = (guidance, self.predictor.take()) {
+            let batch = self.guided(count, &guidance, &predictor);
+            self.predictor = Some(predictor);
+            if !batch.is_empty() {
+                return batch;
+            }
+        }
+        self.distinct(count)
     }
 
     fn tell(&mut self, told: &[(Choices, Option<f64>)]) -> Result<(), Error> {
         self.best.tell(told);
+        let distinct = self.controller.settings().distinct;
         let mut new = Vec::with_capacity(told.len());
         for (choices, reward) in told {
-            if self.known.insert(choices.clone()) || !self.controller.settings().distinct {
+            if !distinct || self.known.insert(self.identities.get(choices)) {
                 new.push((choices.clone(), *reward));
             }
         }
-        if !new.is_empty() {
-            self.updates.push(self.controller.update(&new)?);
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.updates.push(self.controller.update(&new)?);
+        if let Some(guidance) = self.controller.settings().guidance {
+            self.told.extend(new);
+            if self.told.len() >= guidance.warm_up {
+                self.predictor = Predictor::fit(&self.told, guidance.kernel);
+            }
         }
         Ok(())
     }
