@@ -14,6 +14,8 @@ pub mod batch_norm;
 pub mod buffers;
 pub mod chain;
 pub mod conv2d;
+#[cfg(any(test, feature = "cuda"))]
+pub mod cuda;
 pub mod device;
 pub mod elementwise;
 pub mod error;

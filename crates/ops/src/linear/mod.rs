@@ -1,7 +1,7 @@
 //! The linear layer.
 
 mod cpu;
-mod kernel;
+pub(crate) mod kernel;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,102 @@
+// CUDA C++ on the host, for the tests: blocks one after the other, the threads of a block as fibres that change at
+// barriers and warp exchanges. Shared memory starts as NaN. `reversed` runs blocks and threads from the last to the first,
+// so that a missing barrier shows in one order or the other.
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static __attribute__((section("cuda_shared")))
+#define __restrict__ __restrict
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+struct uint3 { unsigned int x, y, z; };
+static uint3 threadIdx, blockIdx, blockDim, gridDim;
+
+struct alignas(16) float4 { float x, y, z, w; };
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+struct alignas(4) uchar4 { unsigned char x, y, z, w; };
+inline uchar4 make_uchar4(unsigned char x, unsigned char y, unsigned char z, unsigned char w) { return {x, y, z, w}; }
+
+template <class T> inline T min(T a, T b) { return b < a ? b : a; }
+template <class T> inline T max(T a, T b) { return a < b ? b : a; }
+using std::isnan;
+template <class T> inline T atomicAdd(T* to, T value) { T old = *to; *to += value; return old; }
+inline void __threadfence() {}
+template <class T> inline T __ldcg(const T* from) { return *from; }
+template <class T> inline T __ldg(const T* from) { return *from; }
+
+namespace emulation {
+struct Fibre { ucontext_t context; std::vector<char> stack; bool done; uint3 place; int waits; };
+static std::vector<Fibre> fibres;
+static ucontext_t scheduler;
+static size_t current;
+static double exchange[1024];
+static void (*body)(void**);
+static void** arguments;
+static char failure[128];
+
+enum { RUNS, BLOCK_BARRIER, WARP_BARRIER };
+inline void wait(int kind) {
+    Fibre& fibre = fibres[current];
+    fibre.waits = kind;
+    swapcontext(&fibre.context, &scheduler);
+    threadIdx = fibres[current].place;
+}
+inline void enter() {
+    body(arguments);
+    fibres[current].done = true;
+    swapcontext(&fibres[current].context, &scheduler);
+}
+
+template <class T> inline char kind(T*) { return 'p'; }
+inline char kind(int) { return 'i'; }
+inline char kind(long long) { return 'l'; }
+inline char kind(unsigned long long) { return 'b'; }
+inline char kind(float) { return 'f'; }
+inline char kind(double) { return 'd'; }
+template <class T> inline char kind(const T&) { static_assert(alignof(T) == 8, ""); return 's'; }
+
+template <class... A, size_t... I> inline void call(void (*kernel)(A...), void** at, std::index_sequence<I...>) {
+    kernel(*(A*)at[I]...);
+}
+template <class... A> inline void call(void (*kernel)(A...), void** at) {
+    call(kernel, at, std::index_sequence_for<A...>());
+}
+template <class... A> inline void kinds(void (*)(A...), char* to, int* structure) {
+    const char all[] = {kind(A())..., 0};
+    memcpy(to, all, sizeof all);
+    const int sizes[] = {(kind(A()) == 's' ? (int)sizeof(A) : 0)..., 0};
+    *structure = 0;
+    for (int size : sizes) *structure += size;
+}
+
+struct Entry { const char* name; void (*call)(void**); void (*kinds)(char*, int*); };
+}  // namespace emulation
+
+inline void __syncthreads() { emulation::wait(emulation::BLOCK_BARRIER); }
+inline void __syncwarp(unsigned int = ~0u) { emulation::wait(emulation::WARP_BARRIER); }
+// The whole warp takes part in every exchange.
+template <class T> inline T exchanged(T value, size_t from) {
+    memcpy(&emulation::exchange[emulation::current], &value, sizeof value);
+    __syncwarp();
+    T found;
+    memcpy(&found, &emulation::exchange[from], sizeof found);
+    __syncwarp();
+    return found;
+}
+template <class T> inline T __shfl_xor_sync(unsigned int, T value, int lanes) {
+    return exchanged(value, emulation::current ^ (size_t)lanes);
+}
+template <class T> inline T __shfl_sync(unsigned int, T value, int lane) {
+    return exchanged(value, emulation::current / 32 * 32 + (size_t)lane);
+}
+
+extern char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));

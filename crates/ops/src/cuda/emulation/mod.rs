@@ -1,0 +1,104 @@
+//! The CUDA kernels run on the host: their source compiled as C++ with a header that stands for CUDA, and the launches
+//! of [`super::kernels`] run thread by thread. What it finds are wrong indices, arguments, grids and missing barriers;
+//! what it cannot find is what depends on the GPU's memory model or its speed.
+
+mod affine;
+mod batch_norm;
+mod buffer;
+mod columns;
+mod library;
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use super::Launch;
+use super::launch::Argument;
+use buffer::Buffer;
+use library::Library;
+
+/// The checks, one for each file of kernels. When all have run, every kernel must have been launched.
+const CHECKS: &[&str] = &["affine", "batch_norm", "columns"];
+
+static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+static DONE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
+/// Runs `check` with the threads in order and reversed; does nothing, with a message, without a C++ compiler.
+fn check(name: &'static str, check: impl Fn(&Emulator)) {
+    let Some(library) = library::get() else {
+        return;
+    };
+    for reversed in [false, true] {
+        check(&Emulator { library, reversed });
+    }
+    let mut done = DONE.lock().unwrap();
+    done.insert(name);
+    assert!(CHECKS.contains(&name));
+    if done.len() == CHECKS.len() {
+        let launched = LAUNCHED.lock().unwrap();
+        let missing = library.kernels.iter();
+        let missing: Vec<_> = missing.filter(|k| !launched.contains(k.as_str())).collect();
+        assert!(missing.is_empty(), "never launched: {missing:?}");
+    }
+}
+
+/// Stands for the device.
+struct Emulator {
+    library: &'static Library,
+    reversed: bool,
+}
+
+impl Emulator {
+    /// Runs launches one after the other, after checking their arguments against the kernels' parameters.
+    fn run(&self, launches: &[Launch]) {
+        for launch in launches {
+            let (expected, size) = self.library.signature(launch.kernel);
+            let letters = launch.arguments.iter().map(|argument| match argument {
+                Argument::Pointer(_) => 'p',
+                Argument::Int(_) => 'i',
+                Argument::Long(_) => 'l',
+                Argument::Bits(_) => 'b',
+                Argument::Float(_) => 'f',
+                Argument::Double(_) => 'd',
+                Argument::Struct(_) => 's',
+            });
+            assert_eq!(letters.collect::<String>(), expected, "{}", launch.kernel);
+            let structures = launch.arguments.iter().map(|argument| match argument {
+                Argument::Struct(words) => 8 * words.len(),
+                _ => 0,
+            });
+            assert_eq!(structures.sum::<usize>(), size, "{}", launch.kernel);
+            self.library.launch(launch, self.reversed);
+            LAUNCHED.lock().unwrap().insert(launch.kernel);
+        }
+    }
+}
+
+/// Fails unless all numbers are within 1e-5 of the expected ones, relative to the larger of 1 and the largest of them
+/// near by; sums of many numbers of mixed signs have errors of that size.
+fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}: lengths");
+    let size = expected.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!(
+            (f - e).abs() <= 1e-5 * size,
+            "{what}: number {i} of {} is {f}, expected {e}",
+            found.len()
+        );
+    }
+}
+
+/// What was there and the gradient, for a kernel that adds; else the gradient alone.
+fn on_top(old: Option<&[f32]>, gradient: &[f32]) -> Vec<f32> {
+    match old {
+        None => gradient.to_vec(),
+        Some(old) => old.iter().zip(gradient).map(|(o, g)| o + g).collect(),
+    }
+}
+
+/// A buffer for a gradient: of the old numbers if it is added to, else of NaN.
+fn target(old: Option<&[f32]>, length: usize) -> Buffer {
+    match old {
+        None => Buffer::poisoned::<f32>(length),
+        Some(old) => Buffer::of(old),
+    }
+}

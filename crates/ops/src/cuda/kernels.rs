@@ -1,0 +1,52 @@
+//! The CUDA kernels: their source, and for each operation the launches that it takes.
+//!
+//! All sources are one module, compiled by NVRTC. Tensors are NHWC in fp32, pixels are images × height × width, and a
+//! channel's vector is read four numbers at a time where 4 divides the channels; buffers must then begin at addresses
+//! that 16 divides. Functions here name what they launch, in the order in which it is to run; sizes have been checked
+//! by the operation. Where a gradient may be stored or added, `add` says which.
+
+pub mod affine;
+pub mod batch_norm;
+pub mod columns;
+
+use super::launch::Builder;
+
+/// The sources with their names, in the order in which they are compiled.
+const SOURCES: &[(&str, &str)] = &[
+    ("common.cuh", include_str!("kernels/common.cuh")),
+    ("columns.cu", include_str!("kernels/columns.cu")),
+    ("affine.cu", include_str!("kernels/affine.cu")),
+    ("batch_norm.cu", include_str!("kernels/batch_norm.cu")),
+    (
+        "batch_norm_gradient.cu",
+        include_str!("kernels/batch_norm_gradient.cu"),
+    ),
+];
+
+/// The CUDA C++ of all kernels, one translation unit without includes.
+pub fn source() -> String {
+    let parts = SOURCES.iter();
+    parts
+        .map(|(name, text)| format!("#line 1 \"{name}\"\n{text}"))
+        .collect()
+}
+
+/// Threads of a block, where a kernel does not ask for another number.
+const BLOCK: usize = 256;
+/// Blocks of a kernel whose threads go on to further numbers: enough for any GPU of today.
+const MOST_BLOCKS: usize = 16 * 1024;
+
+/// A launch of one thread for each of `work` pieces, up to a limit above which threads take several.
+fn flat(kernel: &'static str, work: usize) -> Builder {
+    let blocks = work.div_ceil(BLOCK).clamp(1, MOST_BLOCKS);
+    Builder::new(kernel, [blocks, 1, 1], [BLOCK as u32, 1, 1])
+}
+
+/// The kernel for channels in fours, or the one for any number.
+fn by_four(channels: usize, four: &'static str, one: &'static str) -> (&'static str, usize) {
+    if channels.is_multiple_of(4) {
+        (four, 4)
+    } else {
+        (one, 1)
+    }
+}

@@ -1,0 +1,94 @@
+// Operations on single numbers: a factor and an offset for each channel with ReLU, activation functions, and the gradient
+// that a ReLU lets through.
+
+// y = relu(x · factor + offset); see `prologue`. One thread, V channels of a pixel.
+template <int V>
+__device__ __forceinline__ void affine(const float* x, const float* factor, const float* offset, float* y,
+                                       long long pixels, int channels, int with_relu) {
+    const int quads = channels / V;
+    for (long long i = thread_index(); i < pixels * quads; i += thread_count()) {
+        const int c = (int)(i % quads) * V;
+        store(y + i * V, prologue<V>(load<V>(x + i * V), factor, offset, c, with_relu));
+    }
+}
+extern "C" __global__ void affine_4(const float* x, const float* factor, const float* offset, float* y,
+                                    long long pixels, int channels, int with_relu) {
+    affine<4>(x, factor, offset, y, pixels, channels, with_relu);
+}
+extern "C" __global__ void affine_1(const float* x, const float* factor, const float* offset, float* y,
+                                    long long pixels, int channels, int with_relu) {
+    affine<1>(x, factor, offset, y, pixels, channels, with_relu);
+}
+
+// dx = dy where x · factor + offset > 0, else 0.
+template <int V>
+__device__ __forceinline__ void gate(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
+                                     long long pixels, int channels, int add) {
+    const int quads = channels / V;
+    for (long long i = thread_index(); i < pixels * quads; i += thread_count()) {
+        const int c = (int)(i % quads) * V;
+        const Pack<V> before = prologue<V>(load<V>(x + i * V), factor, offset, c, 0);
+        Pack<V> g = load<V>(dy + i * V);
+#pragma unroll
+        for (int k = 0; k < V; ++k)
+            if (!(before.v[k] > 0.0f)) g.v[k] = 0.0f;
+        put<V>(dx + i * V, g, add);
+    }
+}
+extern "C" __global__ void gate_4(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
+                                  long long pixels, int channels, int add) {
+    gate<4>(x, factor, offset, dy, dx, pixels, channels, add);
+}
+extern "C" __global__ void gate_1(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
+                                  long long pixels, int channels, int add) {
+    gate<1>(x, factor, offset, dy, dx, pixels, channels, add);
+}
+
+// The activation functions by number, as in `Activation::ALL`.
+enum { RELU, RELU6, SWISH, HARD_SWISH, SIGMOID, HARD_SIGMOID };
+
+// x held within low..=high; a NaN stays one.
+__device__ __forceinline__ float held(float x, float low, float high) {
+    x = x < low ? low : x;
+    return x > high ? high : x;
+}
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+__device__ __forceinline__ float activated(int kind, float x) {
+    switch (kind) {
+        case RELU: return relu(x);
+        case RELU6: return held(x, 0.0f, 6.0f);
+        case SWISH: return x * sigmoid(x);
+        case HARD_SWISH: return x * held(x + 3.0f, 0.0f, 6.0f) * (1.0f / 6.0f);
+        case SIGMOID: return sigmoid(x);
+        default: return held(x + 3.0f, 0.0f, 6.0f) * (1.0f / 6.0f);
+    }
+}
+__device__ __forceinline__ float slope(int kind, float x) {
+    switch (kind) {
+        case RELU: return x > 0.0f ? 1.0f : 0.0f;
+        case RELU6: return x > 0.0f && x < 6.0f ? 1.0f : 0.0f;
+        case SWISH: {
+            const float s = sigmoid(x);
+            return s + x * s * (1.0f - s);
+        }
+        case HARD_SWISH: return x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : x * (1.0f / 3.0f) + 0.5f;
+        case SIGMOID: {
+            const float s = sigmoid(x);
+            return s * (1.0f - s);
+        }
+        default: return x > -3.0f && x < 3.0f ? 1.0f / 6.0f : 0.0f;
+    }
+}
+
+extern "C" __global__ void activation(const float* x, float* y, long long count, int kind) {
+    for (long long i = thread_index(); i < count; i += thread_count()) y[i] = activated(kind, x[i]);
+}
+extern "C" __global__ void activation_gradient(const float* x, const float* dy, float* dx, long long count, int kind,
+                                               int add) {
+    for (long long i = thread_index(); i < count; i += thread_count()) {
+        Pack<1> g;
+        g.v[0] = slope(kind, x[i]) * dy[i];
+        put<1>(dx + i, g, add);
+    }
+}

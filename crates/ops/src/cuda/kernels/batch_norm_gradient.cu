@@ -1,0 +1,101 @@
+// The gradients of batch norm. With g the output's gradient where the ReLU let it through and x' = x − mean: first Σ g and
+// Σ g · x' for each channel, then dx = g · factor + x' · slope + constant.
+
+// The ReLU's mask, had again from what the forward pass computed.
+template <int V>
+__device__ __forceinline__ Pack<V> let_through(const Pack<V>& x, Pack<V> dy, const Pack<V>& factor, const Pack<V>& offset,
+                                               int with_relu) {
+    if (with_relu) {
+#pragma unroll
+        for (int i = 0; i < V; ++i)
+            if (!(fmaf(x.v[i], factor.v[i], offset.v[i]) > 0.0f)) dy.v[i] = 0.0f;
+    }
+    return dy;
+}
+
+// parts: [blocks of rows][Σ g, Σ g · x'][channels]. dscale and dshift may be null; they are added to.
+template <int V>
+__device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy, const float* mean, const float* inverse,
+                                                const float* factor, const float* offset, int with_relu, long long rows,
+                                                int channels, int rows_per_block, float* parts, unsigned int* counters,
+                                                int training, float* slope, float* constant, float* dscale, float* dshift,
+                                                float* room, double* wide, unsigned int* flag) {
+    const Columns<V> at(rows, channels, rows_per_block);
+    Pack<V> sums = splat<V>(0.0f), products = splat<V>(0.0f);
+    if (at.inside) {
+        const Pack<V> f = load<V>(factor + at.channel), o = load<V>(offset + at.channel), m = load<V>(mean + at.channel);
+        for (long long row = at.first; row < at.end; row += blockDim.y) {
+            const Pack<V> value = load<V>(x + row * channels + at.channel);
+            const Pack<V> g = let_through<V>(value, load<V>(dy + row * channels + at.channel), f, o, with_relu);
+#pragma unroll
+            for (int i = 0; i < V; ++i) {
+                sums.v[i] += g.v[i];
+                products.v[i] = fmaf(g.v[i], value.v[i] - m.v[i], products.v[i]);
+            }
+        }
+    }
+    sums = sum_of_rows<V>(sums, room);
+    products = sum_of_rows<V>(products, room);
+    float* const part = parts + (size_t)blockIdx.y * 2 * channels + at.channel;
+    if (at.inside && threadIdx.y == 0) {
+        store(part, sums);
+        store(part + channels, products);
+    }
+    if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
+    const Join<V> join;
+    const int c = join.channel;
+    const double sum = joined<V>(join, parts, channels, 2 * channels, wide);
+    const double product = joined<V>(join, parts + channels, channels, 2 * channels, wide);
+    if (join.helper != 0 || c >= channels) return;
+    const double i = inverse[c], f = factor[c], share = training ? 1.0 / (double)rows : 0.0;
+    slope[c] = (float)(-f * i * i * product * share);
+    constant[c] = (float)(-f * sum * share);
+    if (dscale) dscale[c] += (float)(product * i);
+    if (dshift) dshift[c] += (float)sum;
+}
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_sums_4(const float* x, const float* dy, const float* mean, const float* inverse, const float* factor,
+                      const float* offset, int with_relu, long long rows, int channels, int rows_per_block, float* parts,
+                      unsigned int* counters, int training, float* slope, float* constant, float* dscale, float* dshift) {
+    __shared__ __align__(16) float room[4 * COLUMN_THREADS];
+    __shared__ double wide[COLUMN_THREADS];
+    __shared__ unsigned int flag;
+    batch_norm_sums<4>(x, dy, mean, inverse, factor, offset, with_relu, rows, channels, rows_per_block, parts, counters,
+                       training, slope, constant, dscale, dshift, room, wide, &flag);
+}
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_sums_1(const float* x, const float* dy, const float* mean, const float* inverse, const float* factor,
+                      const float* offset, int with_relu, long long rows, int channels, int rows_per_block, float* parts,
+                      unsigned int* counters, int training, float* slope, float* constant, float* dscale, float* dshift) {
+    __shared__ float room[COLUMN_THREADS];
+    __shared__ double wide[COLUMN_THREADS];
+    __shared__ unsigned int flag;
+    batch_norm_sums<1>(x, dy, mean, inverse, factor, offset, with_relu, rows, channels, rows_per_block, parts, counters,
+                       training, slope, constant, dscale, dshift, room, wide, &flag);
+}
+
+template <int V>
+__device__ __forceinline__ void batch_norm_input(const float* x, const float* dy, const float* mean, const float* factor,
+                                                 const float* offset, const float* slope, const float* constant,
+                                                 int with_relu, float* dx, long long rows, int channels, int add) {
+    const int quads = channels / V;
+    for (long long i = thread_index(); i < rows * quads; i += thread_count()) {
+        const int c = (int)(i % quads) * V;
+        const Pack<V> value = load<V>(x + i * V), f = load<V>(factor + c), m = load<V>(mean + c);
+        Pack<V> g = let_through<V>(value, load<V>(dy + i * V), f, load<V>(offset + c), with_relu);
+        const Pack<V> s = load<V>(slope + c), k = load<V>(constant + c);
+#pragma unroll
+        for (int j = 0; j < V; ++j) g.v[j] = fmaf(g.v[j], f.v[j], fmaf(value.v[j] - m.v[j], s.v[j], k.v[j]));
+        put<V>(dx + i * V, g, add);
+    }
+}
+extern "C" __global__ void batch_norm_input_4(const float* x, const float* dy, const float* mean, const float* factor,
+                                              const float* offset, const float* slope, const float* constant,
+                                              int with_relu, float* dx, long long rows, int channels, int add) {
+    batch_norm_input<4>(x, dy, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, add);
+}
+extern "C" __global__ void batch_norm_input_1(const float* x, const float* dy, const float* mean, const float* factor,
+                                              const float* offset, const float* slope, const float* constant,
+                                              int with_relu, float* dx, long long rows, int channels, int add) {
+    batch_norm_input<1>(x, dy, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, add);
+}

@@ -1,0 +1,111 @@
+// What all kernels share. Tensors are NHWC, fp32. A gradient is stored where `add` is 0 and added where it is 1.
+// Sums are taken in a fixed order: the same numbers give the same bits in every run on one kind of GPU.
+
+#define WARP 32
+#define ALL_LANES 0xffffffffu
+
+// A vector of V channels.
+template <int V> struct Pack { float v[V]; };
+
+template <int V> __device__ __forceinline__ Pack<V> splat(float value) {
+    Pack<V> p;
+#pragma unroll
+    for (int i = 0; i < V; ++i) p.v[i] = value;
+    return p;
+}
+
+// Reads V channels; V = 4 needs an address that 16 divides, as every multiple of 4 channels has.
+template <int V> __device__ __forceinline__ Pack<V> load(const float* from);
+template <> __device__ __forceinline__ Pack<1> load<1>(const float* from) {
+    Pack<1> p;
+    p.v[0] = *from;
+    return p;
+}
+template <> __device__ __forceinline__ Pack<4> load<4>(const float* from) {
+    const float4 q = *reinterpret_cast<const float4*>(from);
+    Pack<4> p;
+    p.v[0] = q.x;
+    p.v[1] = q.y;
+    p.v[2] = q.z;
+    p.v[3] = q.w;
+    return p;
+}
+
+__device__ __forceinline__ void store(float* to, const Pack<1>& p) { *to = p.v[0]; }
+__device__ __forceinline__ void store(float* to, const Pack<4>& p) {
+    *reinterpret_cast<float4*>(to) = make_float4(p.v[0], p.v[1], p.v[2], p.v[3]);
+}
+
+// Stores a gradient, or adds it.
+template <int V> __device__ __forceinline__ void put(float* to, Pack<V> p, int add) {
+    if (add) {
+        const Pack<V> old = load<V>(to);
+#pragma unroll
+        for (int i = 0; i < V; ++i) p.v[i] += old.v[i];
+    }
+    store(to, p);
+}
+
+template <int V> __device__ __forceinline__ void fma(Pack<V>& sum, const Pack<V>& a, const Pack<V>& b) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) sum.v[i] = fmaf(a.v[i], b.v[i], sum.v[i]);
+}
+
+template <int V> __device__ __forceinline__ void plus(Pack<V>& sum, const Pack<V>& a) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) sum.v[i] += a.v[i];
+}
+
+// max(x, 0), but NaN stays NaN.
+__device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
+
+// What a convolution reads: relu(x · factor + offset), each part only if it is there. `factor` null: no norm.
+template <int V>
+__device__ __forceinline__ Pack<V> prologue(Pack<V> x, const float* factor, const float* offset, int c, int with_relu) {
+    if (factor) {
+        const Pack<V> f = load<V>(factor + c), o = load<V>(offset + c);
+#pragma unroll
+        for (int i = 0; i < V; ++i) x.v[i] = fmaf(x.v[i], f.v[i], o.v[i]);
+    }
+    if (with_relu) {
+#pragma unroll
+        for (int i = 0; i < V; ++i) x.v[i] = relu(x.v[i]);
+    }
+    return x;
+}
+
+__device__ __forceinline__ long long thread_index() {
+    return (long long)blockIdx.x * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ long long thread_count() {
+    return (long long)gridDim.x * blockDim.x;
+}
+
+// The sum over the lanes of a warp, in every lane.
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+    for (int lane = WARP / 2; lane > 0; lane /= 2) x += __shfl_xor_sync(ALL_LANES, x, lane);
+    return x;
+}
+__device__ __forceinline__ double warp_sum(double x) {
+#pragma unroll
+    for (int lane = WARP / 2; lane > 0; lane /= 2) x += __shfl_xor_sync(ALL_LANES, x, lane);
+    return x;
+}
+
+// Whether this block is the last of `blocks` to come here; what the others wrote before is then visible to it.
+// `counter` is 0 before the launch and after it. `flag` is a word of shared memory.
+__device__ __forceinline__ bool last_block(unsigned int* counter, unsigned int blocks, unsigned int* flag) {
+    __threadfence();
+    __syncthreads();
+    const bool first_thread = threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0;
+    if (first_thread) {
+        const bool last = atomicAdd(counter, 1u) == blocks - 1;
+        if (last) *counter = 0;
+        *flag = last;
+    }
+    __syncthreads();
+    const bool last = *flag != 0;
+    __threadfence();
+    return last;
+}
