@@ -151,8 +151,13 @@ pub(crate) fn run(
     (y, found.collect())
 }
 
+/// The gradient that [`run`] gives an output of `length` numbers.
+pub(crate) fn output_gradient(length: usize) -> Vec<f32> {
+    Random::new(99).values(length)
+}
+
 fn weights(y: &Feature<Cpu>) -> Vec<f32> {
-    Random::new(99).values(y.shape().num_elements())
+    output_gradient(y.shape().num_elements())
 }
 
 /// Fails unless both are equal to within `tolerance`, relative to the larger of 1 and the reference.

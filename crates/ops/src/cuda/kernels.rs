@@ -8,6 +8,8 @@
 pub mod affine;
 pub mod batch_norm;
 pub mod columns;
+pub mod convolution;
+pub mod depthwise;
 
 use super::launch::Builder;
 
@@ -20,6 +22,11 @@ const SOURCES: &[(&str, &str)] = &[
     (
         "batch_norm_gradient.cu",
         include_str!("kernels/batch_norm_gradient.cu"),
+    ),
+    ("depthwise.cu", include_str!("kernels/depthwise.cu")),
+    (
+        "depthwise_weights.cu",
+        include_str!("kernels/depthwise_weights.cu"),
     ),
 ];
 

@@ -2,6 +2,7 @@
 // barriers and warp exchanges. Shared memory starts as NaN. `reversed` runs blocks and threads from the last to the first,
 // so that a missing barrier shows in one order or the other.
 #include <cmath>
+#include <csetjmp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -34,26 +35,40 @@ template <class T> inline T __ldcg(const T* from) { return *from; }
 template <class T> inline T __ldg(const T* from) { return *from; }
 
 namespace emulation {
-struct Fibre { ucontext_t context; std::vector<char> stack; bool done; uint3 place; int waits; };
-static std::vector<Fibre> fibres;
-static ucontext_t scheduler;
+// A thread of the block. It is made once and runs the body again and again; `resume` is where it stands.
+struct Fibre { jmp_buf resume; ucontext_t start; std::vector<char> stack; bool started, done; uint3 place; int waits; };
+static std::vector<Fibre*> fibres;
+static jmp_buf scheduler;
 static size_t current;
 static double exchange[1024];
 static void (*body)(void**);
 static void** arguments;
-static char failure[128];
+
+// Goes on with a fibre until it gives way. Jumps, because ucontext's switches would ask the system each time.
+inline void go_on(Fibre& fibre) {
+    if (_setjmp(scheduler)) return;
+    threadIdx = fibre.place;
+    if (fibre.started) _longjmp(fibre.resume, 1);
+    fibre.started = true;
+    setcontext(&fibre.start);
+}
+inline void give_way(Fibre& fibre) {
+    if (!_setjmp(fibre.resume)) _longjmp(scheduler, 1);
+}
 
 enum { RUNS, BLOCK_BARRIER, WARP_BARRIER };
 inline void wait(int kind) {
-    Fibre& fibre = fibres[current];
+    Fibre& fibre = *fibres[current];
     fibre.waits = kind;
-    swapcontext(&fibre.context, &scheduler);
-    threadIdx = fibres[current].place;
+    give_way(fibre);
 }
 inline void enter() {
-    body(arguments);
-    fibres[current].done = true;
-    swapcontext(&fibres[current].context, &scheduler);
+    for (;;) {
+        Fibre& fibre = *fibres[current];
+        body(arguments);
+        fibre.done = true;
+        give_way(fibre);
+    }
 }
 
 template <class T> inline char kind(T*) { return 'p'; }

@@ -24,7 +24,7 @@ pub(super) fn get() -> Option<&'static Library> {
     LIBRARY.get_or_init(build).as_ref()
 }
 
-/// The names that follow `extern "C" __global__ void` and perhaps launch bounds.
+/// The names that follow `extern "C" __global__ void` and perhaps launch bounds, in the preprocessed source.
 fn names(source: &str) -> Vec<String> {
     let heads = source.split("extern \"C\" __global__ void").skip(1);
     heads
@@ -45,7 +45,18 @@ fn build() -> Option<Library> {
         eprintln!("skipped: no C++ compiler ({compiler}) to run the CUDA kernels on the host");
         return None;
     }
-    let kernels = names(&kernels::source());
+    let folder = std::env::temp_dir().join(format!("cellwright-kernels-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (from, to) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
+    let compile = |source: &str, flags: &[&str]| {
+        std::fs::write(&from, source).unwrap();
+        let mut command = Command::new(&compiler);
+        let output = command.arg("-w").args(flags).arg(&from).output().unwrap();
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{messages}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let kernels = names(&compile(&kernels::source(), &["-E", "-P"]));
     let entry = |name: &String| {
         format!(
             "{{\"{name}\", [](void** at) {{ emulation::call({name}, at); }}, \
@@ -59,18 +70,20 @@ fn build() -> Option<Library> {
         kernels::source(),
         include_str!("scheduler.hpp")
     );
-    let folder = std::env::temp_dir().join(format!("cellwright-kernels-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (from, to) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
-    std::fs::write(&from, source).unwrap();
-    let output = Command::new(&compiler)
-        .args(["-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-o"])
-        .args([&to, &from])
-        .output()
-        .unwrap();
-    let messages = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{messages}");
-    let path = CString::new(to.to_str().unwrap()).unwrap();
+    let library = to.to_str().unwrap();
+    compile(
+        &source,
+        &[
+            "-std=c++17",
+            "-O1",
+            "-U_FORTIFY_SOURCE",
+            "-shared",
+            "-fPIC",
+            "-o",
+            library,
+        ],
+    );
+    let path = CString::new(library).unwrap();
     // SAFETY: the library has no initialisers beside those of its own static data.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
     assert!(!handle.is_null(), "the library does not load");

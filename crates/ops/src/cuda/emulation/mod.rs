@@ -6,6 +6,7 @@ mod affine;
 mod batch_norm;
 mod buffer;
 mod columns;
+mod depthwise;
 mod library;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use buffer::Buffer;
 use library::Library;
 
 /// The checks, one for each file of kernels. When all have run, every kernel must have been launched.
-const CHECKS: &[&str] = &["affine", "batch_norm", "columns"];
+const CHECKS: &[&str] = &["affine", "batch_norm", "columns", "depthwise"];
 
 static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 static DONE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());

@@ -7,17 +7,10 @@ static const Entry* find(const char* name) {
 }
 
 // Runs one block to its end; false if its threads do not meet at the same barriers.
-static bool run_block(bool reversed) {
-    const size_t count = fibres.size();
+static bool run_block(size_t count, bool reversed) {
     for (size_t i = 0; i < count; ++i) {
-        Fibre& fibre = fibres[i];
-        fibre.done = false;
-        fibre.waits = RUNS;
-        getcontext(&fibre.context);
-        fibre.context.uc_stack.ss_sp = fibre.stack.data();
-        fibre.context.uc_stack.ss_size = fibre.stack.size();
-        fibre.context.uc_link = &scheduler;
-        makecontext(&fibre.context, enter, 0);
+        fibres[i]->done = false;
+        fibres[i]->waits = RUNS;
     }
     if (__start_cuda_shared) memset(__start_cuda_shared, 0xff, (size_t)(__stop_cuda_shared - __start_cuda_shared));
     for (;;) {
@@ -30,19 +23,18 @@ static bool run_block(bool reversed) {
                 size_t at_warp = 0;
                 for (size_t l = 0; l < lanes; ++l) {
                     current = first + (reversed ? lanes - 1 - l : l);
-                    Fibre& fibre = fibres[current];
+                    Fibre& fibre = *fibres[current];
                     if (fibre.done || fibre.waits == BLOCK_BARRIER) continue;
-                    threadIdx = fibre.place;
-                    swapcontext(&scheduler, &fibre.context);
+                    go_on(fibre);
                     if (!fibre.done && fibre.waits == WARP_BARRIER) ++at_warp;
                 }
                 if (at_warp != 0 && at_warp != lanes) return false;
                 again = at_warp != 0;
             }
             for (size_t l = first; l < first + lanes; ++l) {
-                done += fibres[l].done;
-                waiting += !fibres[l].done;
-                fibres[l].waits = RUNS;
+                done += fibres[l]->done;
+                waiting += !fibres[l]->done;
+                fibres[l]->waits = RUNS;
             }
         }
         if (done == count) return true;
@@ -60,16 +52,26 @@ extern "C" int emulate(const char* name, const unsigned int* grid, const unsigne
     emulation::arguments = arguments;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
-    fibres.resize((size_t)block[0] * block[1] * block[2]);
-    for (size_t i = 0; i < fibres.size(); ++i) {
-        fibres[i].stack.resize(64 * 1024);
-        fibres[i].place = {(unsigned)(i % block[0]), (unsigned)(i / block[0] % block[1]), (unsigned)(i / block[0] / block[1])};
+    const size_t count = (size_t)block[0] * block[1] * block[2];
+    while (fibres.size() < count) {
+        Fibre* fibre = new Fibre();
+        fibre->stack.resize(64 * 1024);
+        getcontext(&fibre->start);
+        fibre->start.uc_stack.ss_sp = fibre->stack.data();
+        fibre->start.uc_stack.ss_size = fibre->stack.size();
+        makecontext(&fibre->start, enter, 0);
+        fibres.push_back(fibre);
     }
+    for (size_t i = 0; i < count; ++i)
+        fibres[i]->place = {(unsigned)(i % block[0]), (unsigned)(i / block[0] % block[1]), (unsigned)(i / block[0] / block[1])};
     const size_t blocks = (size_t)grid[0] * grid[1] * grid[2];
     for (size_t i = 0; i < blocks; ++i) {
         const size_t b = reversed ? blocks - 1 - i : i;
         blockIdx = {(unsigned)(b % grid[0]), (unsigned)(b / grid[0] % grid[1]), (unsigned)(b / grid[0] / grid[1])};
-        if (!run_block(reversed)) return 2;
+        if (!run_block(count, reversed)) {
+            fibres.clear();  // They stand in the middle of the kernel.
+            return 2;
+        }
     }
     return 0;
 }

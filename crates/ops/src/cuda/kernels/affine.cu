@@ -1,14 +1,14 @@
 // Operations on single numbers: a factor and an offset for each channel with ReLU, activation functions, and the gradient
 // that a ReLU lets through.
 
-// y = relu(x · factor + offset); see `prologue`. One thread, V channels of a pixel.
+// y = relu(x · factor + offset); see `Prologue`. One thread, V channels of a pixel.
 template <int V>
 __device__ __forceinline__ void affine(const float* x, const float* factor, const float* offset, float* y,
                                        long long pixels, int channels, int with_relu) {
     const int quads = channels / V;
     for (long long i = thread_index(); i < pixels * quads; i += thread_count()) {
         const int c = (int)(i % quads) * V;
-        store(y + i * V, prologue<V>(load<V>(x + i * V), factor, offset, c, with_relu));
+        store(y + i * V, Prologue<V>(factor, offset, c, with_relu).of(load<V>(x + i * V)));
     }
 }
 extern "C" __global__ void affine_4(const float* x, const float* factor, const float* offset, float* y,
@@ -27,11 +27,7 @@ __device__ __forceinline__ void gate(const float* x, const float* factor, const 
     const int quads = channels / V;
     for (long long i = thread_index(); i < pixels * quads; i += thread_count()) {
         const int c = (int)(i % quads) * V;
-        const Pack<V> before = prologue<V>(load<V>(x + i * V), factor, offset, c, 0);
-        Pack<V> g = load<V>(dy + i * V);
-#pragma unroll
-        for (int k = 0; k < V; ++k)
-            if (!(before.v[k] > 0.0f)) g.v[k] = 0.0f;
+        const Pack<V> g = Prologue<V>(factor, offset, c, 0).gate(load<V>(x + i * V), load<V>(dy + i * V));
         put<V>(dx + i * V, g, add);
     }
 }

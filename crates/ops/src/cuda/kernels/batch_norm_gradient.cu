@@ -44,8 +44,8 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
     const Join<V> join;
     const int c = join.channel;
-    const double sum = joined<V>(join, parts, channels, 2 * channels, wide);
-    const double product = joined<V>(join, parts + channels, channels, 2 * channels, wide);
+    const double sum = joined<V>(join, parts, gridDim.y, channels, 2 * channels, wide);
+    const double product = joined<V>(join, parts + channels, gridDim.y, channels, 2 * channels, wide);
     if (join.helper != 0 || c >= channels) return;
     const double i = inverse[c], f = factor[c], share = training ? 1.0 / (double)rows : 0.0;
     slope[c] = (float)(-f * i * i * product * share);

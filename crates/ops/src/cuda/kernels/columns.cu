@@ -46,12 +46,13 @@ template <int V> struct Join {
     }
 };
 
-// Σ over the parts of one column; valid in the threads with helper 0. `stride` numbers lie between parts; `room` holds 256.
+// Σ over `count` parts of one column; valid in the threads with helper 0. `stride` numbers lie between parts; `room` holds 256.
 template <int V>
-__device__ __forceinline__ double joined(const Join<V>& join, const float* parts, int channels, int stride, double* room) {
+__device__ __forceinline__ double joined(const Join<V>& join, const float* parts, int count, int channels, int stride,
+                                         double* room) {
     double sum = 0.0;
     if (join.channel < channels)
-        for (int part = join.helper; part < gridDim.y; part += join.helpers)
+        for (int part = join.helper; part < count; part += join.helpers)
             sum += (double)__ldcg(parts + (size_t)part * stride + join.channel);
     const int width = blockDim.x * V;
     __syncthreads();
@@ -77,7 +78,7 @@ __device__ __forceinline__ void column_sums(const float* x, long long rows, int 
     if (at.inside && threadIdx.y == 0) store(parts + (size_t)blockIdx.y * channels + at.channel, sum);
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
     const Join<V> join;
-    const double total = joined<V>(join, parts, channels, channels, wide);
+    const double total = joined<V>(join, parts, gridDim.y, channels, channels, wide);
     if (join.helper == 0 && join.channel < channels) {
         Pack<1> p;
         p.v[0] = (float)total;

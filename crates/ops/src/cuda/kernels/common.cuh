@@ -60,19 +60,36 @@ template <int V> __device__ __forceinline__ void plus(Pack<V>& sum, const Pack<V
 __device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
 // What a convolution reads: relu(x · factor + offset), each part only if it is there. `factor` null: no norm.
-template <int V>
-__device__ __forceinline__ Pack<V> prologue(Pack<V> x, const float* factor, const float* offset, int c, int with_relu) {
-    if (factor) {
-        const Pack<V> f = load<V>(factor + c), o = load<V>(offset + c);
-#pragma unroll
-        for (int i = 0; i < V; ++i) x.v[i] = fmaf(x.v[i], f.v[i], o.v[i]);
+template <int V> struct Prologue {
+    Pack<V> factor, offset;
+    bool normalises, rectifies;
+    __device__ __forceinline__ Prologue(const float* factors, const float* offsets, int c, int with_relu) {
+        normalises = factors != nullptr;
+        rectifies = with_relu != 0;
+        factor = normalises ? load<V>(factors + c) : splat<V>(1.0f);
+        offset = normalises ? load<V>(offsets + c) : splat<V>(0.0f);
     }
-    if (with_relu) {
+    __device__ __forceinline__ Pack<V> of(Pack<V> x) const {
+        if (normalises) {
 #pragma unroll
-        for (int i = 0; i < V; ++i) x.v[i] = relu(x.v[i]);
+            for (int i = 0; i < V; ++i) x.v[i] = fmaf(x.v[i], factor.v[i], offset.v[i]);
+        }
+        if (rectifies) {
+#pragma unroll
+            for (int i = 0; i < V; ++i) x.v[i] = relu(x.v[i]);
+        }
+        return x;
     }
-    return x;
-}
+    // The gradient that a ReLU after the norm lets through.
+    __device__ __forceinline__ Pack<V> gate(const Pack<V>& x, Pack<V> g) const {
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+            const float before = normalises ? fmaf(x.v[i], factor.v[i], offset.v[i]) : x.v[i];
+            if (!(before > 0.0f)) g.v[i] = 0.0f;
+        }
+        return g;
+    }
+};
 
 __device__ __forceinline__ long long thread_index() {
     return (long long)blockIdx.x * blockDim.x + threadIdx.x;

@@ -1,0 +1,184 @@
+//! Depthwise convolution and its gradients.
+
+use super::columns::Memory;
+use super::{Buffer, Emulator, assert_close, check, on_top, target};
+use crate::Conv2d;
+use crate::cuda::kernels::affine::Prologue;
+use crate::cuda::kernels::convolution::{Convolution, Gate};
+use crate::cuda::kernels::depthwise as kernels;
+use crate::testing::{Random, run};
+
+/// A convolution's inputs, and what the CPU makes of them.
+pub(super) struct Case {
+    pub x: Vec<f32>,
+    pub w: Vec<f32>,
+    pub dy: Vec<f32>,
+    pub factor: Vec<f32>,
+    pub offset: Vec<f32>,
+    /// What the convolution reads: x, normalised and rectified.
+    pub read: Vec<f32>,
+    pub y: Vec<f32>,
+    /// The gradient of `read`.
+    pub dread: Vec<f32>,
+    pub dw: Vec<f32>,
+}
+
+impl Case {
+    pub(super) fn new(
+        x: (usize, usize, usize, usize),
+        w: (usize, usize, usize, usize),
+        conv: Conv2d,
+        normalised: bool,
+        relu: bool,
+        random: &mut Random,
+    ) -> Self {
+        let values = random.values(x.0 * x.1 * x.2 * x.3);
+        let (factor, offset) = (random.values(x.3), random.values(x.3));
+        let read = values.iter().enumerate().map(|(i, x)| {
+            let c = i % factor.len();
+            let x = if normalised {
+                x.mul_add(factor[c], offset[c])
+            } else {
+                *x
+            };
+            if relu { x.max(0.0) } else { x }
+        });
+        let read: Vec<f32> = read.collect();
+        let tensor = |values: &[f32], shape| {
+            let cpu = dfdx::tensor::Cpu::default();
+            crate::testing::Leaf::Feature(
+                crate::buffers::tensor(&cpu, values.to_vec(), shape).unwrap(),
+            )
+        };
+        let weight = random.values(w.0 * w.1 * w.2 * w.3);
+        let leaves = [tensor(&read, x), tensor(&weight, w)];
+        let (y, mut gradients) = run(&leaves, |tape, leaves| {
+            crate::conv2d(tape, leaves[0].feature(), leaves[1].feature(), None, conv)
+        });
+        let dw = gradients.pop().unwrap();
+        let dread = gradients.pop().unwrap();
+        let y = y.as_vec();
+        Self {
+            dy: crate::testing::output_gradient(y.len()),
+            x: values,
+            w: weight,
+            factor,
+            offset,
+            read,
+            y,
+            dread,
+            dw,
+        }
+    }
+}
+
+fn one(
+    device: &Emulator,
+    x: (usize, usize, usize, usize),
+    kernel: [usize; 2],
+    conv: Conv2d,
+    random: &mut Random,
+) {
+    let w = (kernel[0], kernel[1], 1, x.3);
+    let sizes = Convolution::new(x, w, conv).unwrap();
+    let (normalised, relu) = (random.flip(), random.flip());
+    let case = Case::new(x, w, conv, normalised, relu, random);
+    let what = format!("{x:?} {kernel:?} {conv:?}");
+    let [mut bx, mut bw, mut bdy, mut bf, mut bo] =
+        [&case.x, &case.w, &case.dy, &case.factor, &case.offset].map(|v| Buffer::of(v));
+    let mut prologue = Prologue {
+        relu,
+        ..Prologue::default()
+    };
+    if normalised {
+        (prologue.factor, prologue.offset) = (bf.pointer(), bo.pointer());
+    }
+    let mut y = Buffer::poisoned::<f32>(case.y.len());
+    let launch = kernels::forward(&sizes, bx.pointer(), prologue, bw.pointer(), y.pointer());
+    device.run(&[launch.unwrap()]);
+    assert_close(&format!("{what} y"), &y.read(), &case.y);
+
+    let old = random.values(case.x.len());
+    let old = random.flip().then_some(&old[..]);
+    let gate = relu.then_some(Gate {
+        x: bx.pointer(),
+        prologue,
+    });
+    let mut dx = target(old, case.x.len());
+    let (dy, weight) = (bdy.pointer(), bw.pointer());
+    let launch = kernels::input_gradient(&sizes, dy, weight, gate, dx.pointer(), old.is_some());
+    device.run(&[launch.unwrap()]);
+    let gated = case.dread.iter().zip(&case.read);
+    let gated: Vec<f32> = gated
+        .map(|(d, read)| if relu && *read <= 0.0 { 0.0 } else { *d })
+        .collect();
+    assert_close(&format!("{what} dx"), &dx.read(), &on_top(old, &gated));
+
+    let mut memory = Memory::new(kernels::weight_gradient_scratch(&sizes));
+    let old = random.values(case.w.len());
+    let old = random.flip().then_some(&old[..]);
+    let mut dw = target(old, case.w.len());
+    let launch = kernels::weight_gradient(
+        &sizes,
+        bx.pointer(),
+        prologue,
+        dy,
+        memory.scratch(),
+        dw.pointer(),
+        old.is_some(),
+    );
+    device.run(&[launch.unwrap()]);
+    memory.check();
+    assert_close(&format!("{what} dw"), &dw.read(), &on_top(old, &case.dw));
+}
+
+#[test]
+fn agrees_with_the_cpu() {
+    check("depthwise", |device| {
+        let mut random = Random::new(4);
+        // Every kernel that is made for its size, at an inner and an outer size.
+        for (k, s, d) in [
+            (3, 1, 1),
+            (5, 1, 1),
+            (7, 1, 1),
+            (3, 2, 1),
+            (5, 2, 1),
+            (7, 2, 1),
+            (3, 1, 2),
+            (5, 1, 2),
+        ] {
+            let conv = Conv2d {
+                stride: [s; 2],
+                dilation: [d; 2],
+                ..Conv2d::default()
+            };
+            for channels in [4, 20] {
+                let conv = Conv2d {
+                    groups: channels,
+                    ..conv.same([k; 2])
+                };
+                one(device, (2, 9, 11, channels), [k; 2], conv, &mut random);
+                one(device, (1, 3, 2, channels), [k; 2], conv, &mut random);
+            }
+        }
+        for _ in 0..12 {
+            let channels = random.within(2, 12);
+            let mut pair = |high| [random.within(1, high), random.within(1, high)];
+            let (kernel, stride, dilation) = (pair(5), pair(3), pair(2));
+            let padding = [pair(4), pair(4)];
+            let conv = Conv2d {
+                stride,
+                dilation,
+                padding: [
+                    padding[0][0] - 1,
+                    padding[0][1],
+                    padding[1][0] - 1,
+                    padding[1][1],
+                ],
+                groups: channels,
+            };
+            let (h, w) = (random.within(7, 12), random.within(7, 12));
+            one(device, (2, h, w, channels), kernel, conv, &mut random);
+        }
+    });
+}

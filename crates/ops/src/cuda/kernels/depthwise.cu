@@ -1,0 +1,184 @@
+// Depthwise convolution: y[n, i, j, c] = Σ x[n, i·s + a·d − top, j·s + b·d − left, c] · w[a, b, c], and its input gradient.
+// Four channels a thread where 4 divides them; consecutive threads take consecutive channels.
+
+// The sizes of a convolution.
+struct __align__(8) Window {
+    int images, height, width, channels, out_height, out_width, filters, groups;
+    int kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left;
+};
+
+// What a strip kernel reads and writes: the forward pass from x to y, or the input gradient at stride 1 from dy to dx.
+struct Plane {
+    int height, width, out_height, out_width, top, left;
+};
+
+// The channels and the pixels of a thread: P outputs next to each other in a row.
+template <int V, int P> struct Strip {
+    int c, j, i, n;
+    __device__ __forceinline__ Strip(long long index, int channels, int out_width, int out_height) {
+        const int packs = channels / V, strips = (out_width + P - 1) / P;
+        c = (int)(index % packs) * V;
+        index /= packs;
+        j = (int)(index % strips) * P;
+        index /= strips;
+        i = (int)(index % out_height);
+        n = (int)(index / out_height);
+    }
+};
+
+// P sums over K × K taps. Every number of the input is read once for all of the strip's outputs.
+template <int K, int S, int D, int P, bool FLIPPED>
+__device__ __forceinline__ void strip_sums(const float* __restrict__ from, const float* __restrict__ weights,
+                                           const Prologue<4>& prologue, const Plane& plane, const Strip<4, P>& at,
+                                           int channels, Pack<4> (&sums)[P]) {
+#pragma unroll
+    for (int p = 0; p < P; ++p) sums[p] = splat<4>(0.0f);
+    const int first = at.j * S - plane.left;
+#pragma unroll 1
+    for (int a = 0; a < K; ++a) {
+        const int row = at.i * S + a * D - plane.top;
+        if (row < 0 || row >= plane.height) continue;
+        Pack<4> w[K];
+#pragma unroll
+        for (int b = 0; b < K; ++b) {
+            const int tap = FLIPPED ? (K - 1 - a) * K + (K - 1 - b) : a * K + b;
+            w[b] = load<4>(weights + (size_t)tap * channels + at.c);
+        }
+        const float* line = from + ((size_t)at.n * plane.height + row) * plane.width * channels + at.c;
+        // All loads of the row come before their use, so that they are under way together.
+        Pack<4> x[(P - 1) * S + (K - 1) * D + 1];
+#pragma unroll
+        for (int m = 0; m <= (P - 1) * S + (K - 1) * D; ++m) {
+            if (S % 2 == 0 && D % 2 == 0 && m % 2 != 0) continue;
+            const int column = first + m;
+            const bool inside = column >= 0 && column < plane.width;
+            x[m] = inside ? load<4>(line + (size_t)column * channels) : splat<4>(0.0f);
+            if (inside) x[m] = prologue.of(x[m]);
+        }
+#pragma unroll
+        for (int p = 0; p < P; ++p) {
+#pragma unroll
+            for (int b = 0; b < K; ++b) fma<4>(sums[p], x[p * S + b * D], w[b]);
+        }
+    }
+}
+
+template <int K, int S, int D, int P>
+__device__ __forceinline__ void depthwise_strip(const float* __restrict__ x, const float* factor, const float* offset,
+                                                int with_relu, const float* __restrict__ w, float* y, const Window& g) {
+    const Plane plane = {g.height, g.width, g.out_height, g.out_width, g.top, g.left};
+    const int strips = (g.out_width + P - 1) / P;
+    const long long work = (long long)g.images * g.out_height * strips * (g.channels / 4);
+    for (long long index = thread_index(); index < work; index += thread_count()) {
+        const Strip<4, P> at(index, g.channels, g.out_width, g.out_height);
+        Pack<4> sums[P];
+        strip_sums<K, S, D, P, false>(x, w, Prologue<4>(factor, offset, at.c, with_relu), plane, at, g.channels, sums);
+        float* to = y + (((size_t)at.n * g.out_height + at.i) * g.out_width + at.j) * g.channels + at.c;
+#pragma unroll
+        for (int p = 0; p < P; ++p)
+            if (at.j + p < g.out_width) store(to + (size_t)p * g.channels, sums[p]);
+    }
+}
+
+// At stride 1 the input's gradient is a convolution of dy with the turned kernel. With `x`, only what a ReLU let through.
+template <int K, int D, int P>
+__device__ __forceinline__ void depthwise_input_strip(const float* __restrict__ dy, const float* __restrict__ w,
+                                                      const float* x, const float* factor, const float* offset, float* dx,
+                                                      int add, const Window& g) {
+    const Plane plane = {g.out_height, g.out_width, g.height, g.width, D * (K - 1) - g.top, D * (K - 1) - g.left};
+    const int strips = (g.width + P - 1) / P;
+    const long long work = (long long)g.images * g.height * strips * (g.channels / 4);
+    for (long long index = thread_index(); index < work; index += thread_count()) {
+        const Strip<4, P> at(index, g.channels, g.width, g.height);
+        Pack<4> sums[P];
+        strip_sums<K, 1, D, P, true>(dy, w, Prologue<4>(nullptr, nullptr, 0, 0), plane, at, g.channels, sums);
+        const size_t to = (((size_t)at.n * g.height + at.i) * g.width + at.j) * g.channels + at.c;
+#pragma unroll
+        for (int p = 0; p < P; ++p) {
+            if (at.j + p >= g.width) continue;
+            const size_t place = to + (size_t)p * g.channels;
+            if (x) sums[p] = Prologue<4>(factor, offset, at.c, 0).gate(load<4>(x + place), sums[p]);
+            put<4>(dx + place, sums[p], add);
+        }
+    }
+}
+
+// Any kernel, stride and dilation: one output a thread.
+template <int V>
+__device__ __forceinline__ void depthwise(const float* __restrict__ x, const float* factor, const float* offset,
+                                          int with_relu, const float* __restrict__ w, float* y, const Window& g) {
+    const long long work = (long long)g.images * g.out_height * g.out_width * (g.channels / V);
+    for (long long index = thread_index(); index < work; index += thread_count()) {
+        const Strip<V, 1> at(index, g.channels, g.out_width, g.out_height);
+        const Prologue<V> prologue(factor, offset, at.c, with_relu);
+        Pack<V> sum = splat<V>(0.0f);
+        for (int a = 0; a < g.kernel_height; ++a) {
+            const int row = at.i * g.stride_y + a * g.dilation_y - g.top;
+            if (row < 0 || row >= g.height) continue;
+            for (int b = 0; b < g.kernel_width; ++b) {
+                const int column = at.j * g.stride_x + b * g.dilation_x - g.left;
+                if (column < 0 || column >= g.width) continue;
+                const size_t from = (((size_t)at.n * g.height + row) * g.width + column) * g.channels + at.c;
+                const Pack<V> weight = load<V>(w + (size_t)(a * g.kernel_width + b) * g.channels + at.c);
+                fma<V>(sum, prologue.of(load<V>(x + from)), weight);
+            }
+        }
+        store(y + index * V, sum);
+    }
+}
+
+template <int V>
+__device__ __forceinline__ void depthwise_input(const float* __restrict__ dy, const float* __restrict__ w, const float* x,
+                                                const float* factor, const float* offset, float* dx, int add,
+                                                const Window& g) {
+    const long long work = (long long)g.images * g.height * g.width * (g.channels / V);
+    for (long long index = thread_index(); index < work; index += thread_count()) {
+        const Strip<V, 1> at(index, g.channels, g.width, g.height);
+        Pack<V> sum = splat<V>(0.0f);
+        for (int a = 0; a < g.kernel_height; ++a) {
+            const int down = at.i + g.top - a * g.dilation_y;
+            if (down < 0 || down % g.stride_y != 0 || down / g.stride_y >= g.out_height) continue;
+            for (int b = 0; b < g.kernel_width; ++b) {
+                const int right = at.j + g.left - b * g.dilation_x;
+                if (right < 0 || right % g.stride_x != 0 || right / g.stride_x >= g.out_width) continue;
+                const size_t row = (size_t)at.n * g.out_height + down / g.stride_y;
+                const size_t from = (row * g.out_width + right / g.stride_x) * g.channels + at.c;
+                fma<V>(sum, load<V>(dy + from), load<V>(w + (size_t)(a * g.kernel_width + b) * g.channels + at.c));
+            }
+        }
+        if (x) sum = Prologue<V>(factor, offset, at.c, 0).gate(load<V>(x + index * V), sum);
+        put<V>(dx + index * V, sum, add);
+    }
+}
+
+#define DEPTHWISE(NAME, ...)                                                                                             \
+    extern "C" __global__ void __launch_bounds__(256)                                                                    \
+        NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
+             const float* __restrict__ w, float* y, Window g) {                                                          \
+        __VA_ARGS__(x, factor, offset, with_relu, w, y, g);                                                              \
+    }
+#define DEPTHWISE_INPUT(NAME, ...)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256)                                                                    \
+        NAME(const float* __restrict__ dy, const float* __restrict__ w, const float* x, const float* factor,            \
+             const float* offset, float* dx, int add, Window g) {                                                        \
+        __VA_ARGS__(dy, w, x, factor, offset, dx, add, g);                                                               \
+    }
+
+DEPTHWISE(depthwise_k3, depthwise_strip<3, 1, 1, 4>)
+DEPTHWISE(depthwise_k5, depthwise_strip<5, 1, 1, 4>)
+DEPTHWISE(depthwise_k7, depthwise_strip<7, 1, 1, 4>)
+DEPTHWISE(depthwise_k3_stride2, depthwise_strip<3, 2, 1, 2>)
+DEPTHWISE(depthwise_k5_stride2, depthwise_strip<5, 2, 1, 2>)
+DEPTHWISE(depthwise_k7_stride2, depthwise_strip<7, 2, 1, 2>)
+DEPTHWISE(depthwise_k3_dilated, depthwise_strip<3, 1, 2, 4>)
+DEPTHWISE(depthwise_k5_dilated, depthwise_strip<5, 1, 2, 4>)
+DEPTHWISE(depthwise_any_4, depthwise<4>)
+DEPTHWISE(depthwise_any_1, depthwise<1>)
+
+DEPTHWISE_INPUT(depthwise_input_k3, depthwise_input_strip<3, 1, 4>)
+DEPTHWISE_INPUT(depthwise_input_k5, depthwise_input_strip<5, 1, 4>)
+DEPTHWISE_INPUT(depthwise_input_k7, depthwise_input_strip<7, 1, 4>)
+DEPTHWISE_INPUT(depthwise_input_k3_dilated, depthwise_input_strip<3, 2, 4>)
+DEPTHWISE_INPUT(depthwise_input_k5_dilated, depthwise_input_strip<5, 2, 4>)
+DEPTHWISE_INPUT(depthwise_input_any_4, depthwise_input<4>)
+DEPTHWISE_INPUT(depthwise_input_any_1, depthwise_input<1>)

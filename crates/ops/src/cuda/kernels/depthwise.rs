@@ -1,0 +1,247 @@
+//! Depthwise convolution and its gradients.
+
+use super::affine::Prologue;
+use super::columns::{Scratch, ScratchSize};
+use super::convolution::{Convolution, Gate};
+use super::{BLOCK, flat};
+use crate::Error;
+use crate::cuda::launch::Builder;
+use crate::cuda::{Launch, Pointer};
+
+/// The kernels for one kind of convolution, and how many outputs side by side a thread takes.
+struct Variant {
+    forward: &'static str,
+    input: &'static str,
+    weights: &'static str,
+    forward_strip: usize,
+    input_strip: usize,
+    vector: usize,
+    /// Whether a block of the weight gradient takes a row of the kernel, not a tap.
+    by_rows: bool,
+}
+
+/// One for a common size: square kernel, stride and dilation, channels in fours.
+macro_rules! strips {
+    ($forward:literal, $input:literal, $weights:literal, $strip:literal) => {
+        Variant {
+            forward: $forward,
+            input: $input,
+            weights: $weights,
+            forward_strip: $strip,
+            input_strip: 4,
+            vector: 4,
+            by_rows: true,
+        }
+    };
+}
+
+/// The kernels for a stride of 2: their input gradient is the general one.
+fn stride_2(forward: &'static str, weights: &'static str) -> Variant {
+    Variant {
+        forward,
+        input: "depthwise_input_any_4",
+        weights,
+        forward_strip: 2,
+        input_strip: 1,
+        vector: 4,
+        by_rows: true,
+    }
+}
+
+impl Variant {
+    fn of(conv: &Convolution) -> Self {
+        let g = &conv.geometry;
+        let square = |pair: [usize; 2]| (pair[0] == pair[1]).then_some(pair[0]).unwrap_or_default();
+        let size = [g.kernel, g.conv.stride, g.conv.dilation].map(square);
+        if !g.channels.is_multiple_of(4) {
+            return Self {
+                vector: 1,
+                ..Self::general(
+                    "depthwise_any_1",
+                    "depthwise_input_any_1",
+                    "depthwise_weights_any_1",
+                )
+            };
+        }
+        match size {
+            [3, 1, 1] => strips!(
+                "depthwise_k3",
+                "depthwise_input_k3",
+                "depthwise_weights_k3",
+                4
+            ),
+            [5, 1, 1] => strips!(
+                "depthwise_k5",
+                "depthwise_input_k5",
+                "depthwise_weights_k5",
+                4
+            ),
+            [7, 1, 1] => strips!(
+                "depthwise_k7",
+                "depthwise_input_k7",
+                "depthwise_weights_k7",
+                4
+            ),
+            [3, 1, 2] => strips!(
+                "depthwise_k3_dilated",
+                "depthwise_input_k3_dilated",
+                "depthwise_weights_k3_dilated",
+                4
+            ),
+            [5, 1, 2] => strips!(
+                "depthwise_k5_dilated",
+                "depthwise_input_k5_dilated",
+                "depthwise_weights_k5_dilated",
+                4
+            ),
+            [3, 2, 1] => stride_2("depthwise_k3_stride2", "depthwise_weights_k3_stride2"),
+            [5, 2, 1] => stride_2("depthwise_k5_stride2", "depthwise_weights_k5_stride2"),
+            [7, 2, 1] => stride_2("depthwise_k7_stride2", "depthwise_weights_k7_stride2"),
+            _ => Self::general(
+                "depthwise_any_4",
+                "depthwise_input_any_4",
+                "depthwise_weights_any_4",
+            ),
+        }
+    }
+
+    fn general(forward: &'static str, input: &'static str, weights: &'static str) -> Self {
+        Self {
+            forward,
+            input,
+            weights,
+            forward_strip: 1,
+            input_strip: 1,
+            vector: 4,
+            by_rows: false,
+        }
+    }
+}
+
+/// `y` ← the convolution of what the prologue makes of `x`; `weight` is kh×kw×1×C.
+///
+/// # Errors
+/// [`Error::Shape`] if the convolution is not depthwise or a size does not fit a kernel's argument.
+pub fn forward(
+    conv: &Convolution,
+    x: Pointer,
+    prologue: Prologue,
+    weight: Pointer,
+    y: Pointer,
+) -> Result<Launch, Error> {
+    check(conv)?;
+    let (g, v) = (&conv.geometry, Variant::of(conv));
+    let strips = g.out_width.div_ceil(v.forward_strip);
+    flat(
+        v.forward,
+        g.images * g.out_height * strips * (g.channels / v.vector),
+    )
+    .pointers([x, prologue.factor, prologue.offset])
+    .flag(prologue.relu)
+    .pointers([weight, y])
+    .argument(conv.window()?)
+    .build()
+}
+
+/// `dx` ←, or +=, the gradient of what the convolution read; with a gate, of what stood before its ReLU.
+///
+/// # Errors
+/// As [`forward`].
+pub fn input_gradient(
+    conv: &Convolution,
+    dy: Pointer,
+    weight: Pointer,
+    gate: Option<Gate>,
+    dx: Pointer,
+    add: bool,
+) -> Result<Launch, Error> {
+    check(conv)?;
+    let (g, v) = (&conv.geometry, Variant::of(conv));
+    let strips = g.width.div_ceil(v.input_strip);
+    let (x, prologue) = gate.map_or_else(Default::default, |gate| (gate.x, gate.prologue));
+    flat(
+        v.input,
+        g.images * g.height * strips * (g.channels / v.vector),
+    )
+    .pointers([dy, weight, x, prologue.factor, prologue.offset, dx])
+    .flag(add)
+    .argument(conv.window()?)
+    .build()
+}
+
+/// Blocks that the weight gradient is cut into, all taps and channels together.
+const BLOCKS: usize = 1024;
+
+/// How the weight gradient is cut.
+struct Cut {
+    block: [u32; 3],
+    grid: [usize; 3],
+    strips_per_block: usize,
+}
+
+impl Cut {
+    fn new(conv: &Convolution, v: &Variant) -> Self {
+        let g = &conv.geometry;
+        let packs = (g.channels / v.vector).max(1);
+        let lanes = packs.next_power_of_two().min(32);
+        let (across, tall) = (packs.div_ceil(lanes), BLOCK / lanes);
+        let (taps, strip) = match v.by_rows {
+            true => (g.kernel[0], v.forward_strip),
+            false => (g.taps(), 1),
+        };
+        let strips = g.images * g.out_height * g.out_width.div_ceil(strip);
+        let parts = (BLOCKS / (across * taps)).max(1);
+        let strips_per_block = strips.div_ceil(parts).max(2 * tall);
+        Self {
+            block: [lanes as u32, tall as u32, 1],
+            grid: [across, taps, strips.div_ceil(strips_per_block)],
+            strips_per_block,
+        }
+    }
+}
+
+/// What [`weight_gradient`] needs.
+pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
+    let cut = Cut::new(conv, &Variant::of(conv));
+    ScratchSize {
+        parts: cut.grid[2] * conv.geometry.weights(),
+        counters: cut.grid[0] * cut.grid[1],
+    }
+}
+
+/// `dw` ←, or +=, the gradient of the weight.
+///
+/// # Errors
+/// As [`forward`].
+pub fn weight_gradient(
+    conv: &Convolution,
+    x: Pointer,
+    prologue: Prologue,
+    dy: Pointer,
+    scratch: Scratch,
+    dw: Pointer,
+    add: bool,
+) -> Result<Launch, Error> {
+    check(conv)?;
+    let v = Variant::of(conv);
+    let cut = Cut::new(conv, &v);
+    Builder::new(v.weights, cut.grid, cut.block)
+        .pointers([x, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([dy])
+        .ints([cut.strips_per_block])
+        .pointers([scratch.parts, scratch.counters, dw])
+        .flag(add)
+        .argument(conv.window()?)
+        .build()
+}
+
+fn check(conv: &Convolution) -> Result<(), Error> {
+    if conv.is_depthwise() {
+        return Ok(());
+    }
+    Err(Error::shape(
+        "conv2d",
+        "the depthwise kernels take one filter for each channel",
+    ))
+}
