@@ -51,7 +51,7 @@ fn stride_2(forward: &'static str, weights: &'static str) -> Variant {
 impl Variant {
     fn of(conv: &Convolution) -> Self {
         let g = &conv.geometry;
-        let square = |pair: [usize; 2]| (pair[0] == pair[1]).then_some(pair[0]).unwrap_or_default();
+        let square = |[a, b]: [usize; 2]| if a == b { a } else { 0 };
         let size = [g.kernel, g.conv.stride, g.conv.dilation].map(square);
         if !g.channels.is_multiple_of(4) {
             return Self {
