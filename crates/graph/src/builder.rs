@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use crate::{Auxiliary, Error, Graph, Layer, Mismatch, Node, NodeId, Shape};
+use crate::name::Names;
+use crate::{Auxiliary, Error, Graph, Inputs, Layer, Mismatch, Name, Node, NodeId, Shape};
 
 /// The most layers a graph may have.
 pub const MAX_LAYERS: usize = 1 << 20;
 
 /// Room for the layers of most networks, so that growing does not move them.
-const USUAL_LAYERS: usize = 1 << 9;
+const USUAL_LAYERS: usize = 384;
 
 /// A graph under construction; node 0 is the image.
 ///
@@ -24,6 +25,8 @@ const USUAL_LAYERS: usize = 1 << 9;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
+    /// The names of the nodes, which have none themselves yet.
+    names: Names,
     nodes: Vec<Node>,
     auxiliary: Vec<Auxiliary>,
     input: Shape,
@@ -35,14 +38,17 @@ impl Builder {
     #[must_use]
     pub fn new(input: Shape, classes: usize) -> Self {
         let image = Node {
-            name: "input".to_owned(),
+            name: Name::default(),
             layer: Layer::Input,
-            inputs: Vec::new(),
+            inputs: Inputs::from(&[][..]),
             shape: input,
         };
+        let mut names = Names::with_capacity(USUAL_LAYERS);
+        names.push("input");
         let mut nodes = Vec::with_capacity(USUAL_LAYERS);
         nodes.push(image);
         Self {
+            names,
             nodes,
             auxiliary: Vec::new(),
             input,
@@ -61,21 +67,43 @@ impl Builder {
         layer: Layer,
         inputs: &[NodeId],
     ) -> Result<NodeId, Error> {
-        let shape = self.infer(&layer, inputs).map_err(|mismatch| {
-            let inputs = inputs.iter().map(|&id| &self.nodes[id]);
-            Error::shape(name.to_string(), &layer, inputs, mismatch)
-        })?;
-        if layer == Layer::Identity {
+        let shape = match self.infer(&layer, inputs) {
+            Ok(shape) => shape,
+            Err(mismatch) => return Err(self.wrong(&name, &layer, inputs, mismatch)),
+        };
+        if matches!(layer, Layer::Identity) {
             return Ok(inputs[0]);
         }
-        let (name, inputs) = (name.to_string(), inputs.to_vec());
+        if !self.names.push(&name) {
+            let mismatch = Mismatch::new(
+                "the names of all layers are too long".to_owned(),
+                "use shorter names",
+            );
+            return Err(self.wrong(&name, &layer, inputs, mismatch));
+        }
         self.nodes.push(Node {
-            name,
+            name: Name::default(),
             layer,
-            inputs,
+            inputs: inputs.into(),
             shape,
         });
         Ok(self.nodes.len() - 1)
+    }
+
+    fn wrong(
+        &self,
+        name: &impl fmt::Display,
+        layer: &Layer,
+        inputs: &[NodeId],
+        mismatch: Mismatch,
+    ) -> Error {
+        let input = |&id: &NodeId| (self.names.get(id).to_owned(), self.nodes[id].shape);
+        Error::Shape {
+            layer: name.to_string(),
+            op: layer.op().to_owned(),
+            inputs: inputs.iter().map(input).collect(),
+            mismatch,
+        }
     }
 
     fn infer(&self, layer: &Layer, inputs: &[NodeId]) -> Result<Shape, Mismatch> {
@@ -112,7 +140,10 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Logits`] when the output, or an auxiliary one, is not one value a class.
-    pub fn finish(self, output: NodeId) -> Result<Graph, Error> {
+    pub fn finish(mut self, output: NodeId) -> Result<Graph, Error> {
+        for (node, name) in self.nodes.iter_mut().zip(self.names.shared()) {
+            node.name = name;
+        }
         let graph = Graph {
             nodes: self.nodes,
             output,
@@ -136,7 +167,7 @@ impl Graph {
         for node in outputs.map(|id| &self.nodes[id]) {
             if node.shape != expected {
                 return Err(Error::Logits {
-                    layer: node.name.clone(),
+                    layer: node.name.to_string(),
                     shape: node.shape,
                     classes: self.classes,
                 });

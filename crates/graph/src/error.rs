@@ -1,6 +1,6 @@
 //! What can go wrong while a graph is built.
 
-use crate::{Layer, Mismatch, Node, Shape};
+use crate::{Mismatch, Shape};
 
 /// Why a graph could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,21 +47,6 @@ impl Error {
                 ..
             } => format!("`{op}` {}", detail(inputs, mismatch)),
             other => other.to_string(),
-        }
-    }
-
-    pub(crate) fn shape<'a>(
-        layer: String,
-        kind: &Layer,
-        inputs: impl Iterator<Item = &'a Node>,
-        mismatch: Mismatch,
-    ) -> Self {
-        let inputs = inputs.map(|node| (node.name.clone(), node.shape)).collect();
-        Self::Shape {
-            layer,
-            op: kind.op().to_owned(),
-            inputs,
-            mismatch,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Layer, Parameter, Shape};
+use crate::{Inputs, Layer, Name, Parameter, Shape};
 
 /// The index of a node in [`Graph::nodes`].
 pub type NodeId = usize;
@@ -11,11 +11,11 @@ pub type NodeId = usize;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Where it stands in the space file, from the outside in: `normal.2/block/sep_conv/conv`.
-    pub name: String,
+    pub name: Name,
     /// What it does.
     pub layer: Layer,
     /// The nodes it takes, in order; all have smaller ids.
-    pub inputs: Vec<NodeId>,
+    pub inputs: Inputs,
     /// The shape of its output for one image.
     pub shape: Shape,
 }

@@ -9,8 +9,10 @@ mod builder;
 mod error;
 mod graph;
 mod identity;
+mod inputs;
 pub mod layers;
 mod mismatch;
+mod name;
 mod padding;
 mod parameter;
 mod vocabulary;
@@ -19,10 +21,12 @@ pub use builder::{Builder, MAX_LAYERS};
 pub use cellwright_space::Shape;
 pub use error::Error;
 pub use graph::{Auxiliary, Graph, Node, NodeId};
+pub use inputs::Inputs;
 pub use layers::{
     Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample, Zero,
 };
 pub use mismatch::Mismatch;
+pub use name::Name;
 pub use padding::Padding;
 pub use parameter::{Init, Parameter, Role};
 pub use vocabulary::vocabulary;

@@ -92,7 +92,7 @@ impl<D: Kernels> Network<D> {
             if let Layer::BatchNorm(_) = node.layer {
                 let running = Running::new(device, node.shape.channels)?;
                 network.running_of.insert(id, network.running.len());
-                network.running.push((node.name.clone(), running));
+                network.running.push((node.name.to_string(), running));
             }
         }
         Ok(network)
@@ -254,7 +254,7 @@ impl<D: Kernels> Network<D> {
 
     fn unsound(&self, node: NodeId, detail: &str) -> Error {
         Error::Graph {
-            layer: self.graph.nodes[node].name.clone(),
+            layer: self.graph.nodes[node].name.to_string(),
             detail: detail.to_owned(),
         }
     }
@@ -346,7 +346,7 @@ impl<D: Kernels> Pass<'_, D> {
         };
         result.map_err(|error| match error {
             Error::Device(source) => Error::Operation {
-                layer: self.network.graph.nodes[step.output].name.clone(),
+                layer: self.network.graph.nodes[step.output].name.to_string(),
                 source,
             },
             other => other,

@@ -100,7 +100,7 @@ pub(crate) fn of_node<D: Kernels>(
         let data = first_values(&parameter, inputs, seed, &name);
         let value =
             Value::new(device, &parameter.dims, data).map_err(|source| Error::Operation {
-                layer: layer.clone(),
+                layer: layer.to_string(),
                 source,
             })?;
         Ok(Parameter {

@@ -66,9 +66,9 @@ impl Step {
     pub fn inputs(&self, graph: &Graph) -> Vec<NodeId> {
         match &self.kind {
             Kind::Chain { input, .. } => vec![*input],
-            Kind::BatchNorm { norm, .. } => graph.nodes[*norm].inputs.clone(),
+            Kind::BatchNorm { norm, .. } => graph.nodes[*norm].inputs.to_vec(),
             Kind::Sum(branches) => branches.iter().map(|branch| branch.input).collect(),
-            Kind::Layer => graph.nodes[self.output].inputs.clone(),
+            Kind::Layer => graph.nodes[self.output].inputs.to_vec(),
         }
     }
 }
@@ -166,7 +166,7 @@ impl<'g> Planner<'g> {
     }
 
     fn sum(&mut self, sum: NodeId) -> (NodeId, Kind) {
-        let inputs = self.graph.nodes[sum].inputs.clone();
+        let inputs = self.graph.nodes[sum].inputs.to_vec();
         let mut branch = |input: NodeId| {
             let node = &self.graph.nodes[input];
             match &node.layer {

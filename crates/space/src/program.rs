@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::expression::Expression;
+use crate::{Argument, ArgumentKind, ArgumentSpec};
 
 /// A file's definitions.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +59,32 @@ pub(crate) struct Callee {
     pub target: Target,
     /// Arguments by the target's index.
     pub arguments: Vec<Option<Given>>,
+    /// Of a primitive: those that are constants, by the same index.
+    pub constants: Vec<Option<Argument>>,
+    /// Of a primitive: the indices of the others that are given.
+    pub computed: Vec<usize>,
+}
+
+impl Callee {
+    pub fn new(target: Target, arguments: Vec<Option<Given>>) -> Self {
+        Callee {
+            target,
+            arguments,
+            constants: Vec::new(),
+            computed: Vec::new(),
+        }
+    }
+
+    /// Notes which arguments of a primitive are constants.
+    pub fn find_constants(&mut self, specs: &[ArgumentSpec]) {
+        for (index, (spec, given)) in specs.iter().zip(&self.arguments).enumerate() {
+            let constant = given.as_ref().and_then(|given| given.constant(spec.kind));
+            self.constants.push(constant);
+            if given.is_some() && constant.is_none() {
+                self.computed.push(index);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +172,20 @@ impl Layer {
 }
 
 impl Given {
+    /// The argument of a primitive that it is whatever is chosen; none where it is wrong, too.
+    fn constant(&self, kind: ArgumentKind) -> Option<Argument> {
+        let value = |given: &Given| match given {
+            Given::Expression(Expression::Constant(value)) => Some(*value),
+            _ => None,
+        };
+        let count = |given: &Given| value(given)?.count().ok();
+        match self {
+            Given::Word(word) => Some(Argument::Word(*word)),
+            Given::Pair(parts) => Some(Argument::Pair([count(&parts[0])?, count(&parts[1])?])),
+            _ => value(self)?.argument(kind).ok(),
+        }
+    }
+
     pub fn sites(&self) -> Vec<&Site> {
         match self {
             Given::Expression(_) | Given::Word(_) => Vec::new(),

@@ -466,17 +466,16 @@ impl Space {
             classes,
             sink,
         );
-        expansion.run(input).map_err(
-            |ExpandError {
-                 layer,
-                 span,
-                 message,
-             }| {
-                let mut report = Report::new(&self.0.text);
-                report.error(span, format!("layer {layer}: {message}"), None);
-                report.errors(&self.0.path)
-            },
-        )
+        expansion.run(input).map_err(|error| {
+            let ExpandError {
+                layer,
+                span,
+                message,
+            } = *error;
+            let mut report = Report::new(&self.0.text);
+            report.error(span, format!("layer {layer}: {message}"), None);
+            report.errors(&self.0.path)
+        })
     }
 }
 

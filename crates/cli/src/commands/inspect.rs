@@ -88,12 +88,12 @@ pub fn run(args: Args) -> Result<()> {
 
 fn layers(graph: &Graph) -> Vec<Layer> {
     let layer = |(id, node): (usize, &cellwright_graph::Node)| Layer {
-        name: node.name.clone(),
+        name: node.name.to_string(),
         op: node.layer.op(),
         inputs: node
             .inputs
             .iter()
-            .map(|&input| graph.nodes[input].name.clone())
+            .map(|&input| graph.nodes[input].name.to_string())
             .collect(),
         output: [node.shape.channels, node.shape.height, node.shape.width],
         params: graph.node_params(id),

@@ -95,7 +95,7 @@ fn what_feeds_no_output_is_dropped() {
         b.layer("unused", conv(3, 1, 1), &[0]).unwrap();
         b.layer("used", conv(1, 1, 1), &[0]).unwrap()
     });
-    let names: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
+    let names: Vec<&str> = graph.nodes.iter().map(|node| &*node.name).collect();
     assert_eq!(names, ["input", "used", "pool", "head"]);
     assert_eq!((graph.params(), graph.macs()), (12 + 50, 32 * 32 * 12 + 40));
     assert_eq!(graph.flops(), 2 * graph.macs());

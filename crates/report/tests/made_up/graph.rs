@@ -67,7 +67,7 @@ impl Net {
         self.nodes.push(Node {
             name: name.into(),
             layer,
-            inputs: inputs.to_vec(),
+            inputs: inputs.into(),
             shape,
         });
         self.nodes.len() - 1

@@ -15,7 +15,7 @@ impl<S: Sink> Expansion<'_, S> {
         instance: u32,
         number: Option<usize>,
         inputs: (usize, usize),
-    ) -> Result<(), ExpandError> {
+    ) -> Result<(), Box<ExpandError>> {
         self.steps += 1;
         if self.steps > MOST_STEPS || self.layers > MOST_LAYERS || here.depth > DEPTH {
             let message = format!(
@@ -48,7 +48,8 @@ impl<S: Sink> Expansion<'_, S> {
                 .primitive(here, primitive, callee, place, inputs)
                 .map_err(|message| self.wrong(layer, number, message))?,
             Target::Definition(target) => {
-                let context = here.context.and_then(|context| {
+                let chooses = self.program.definitions[target].chooses;
+                let context = here.context.filter(|_| chooses).and_then(|context| {
                     let place = (context, here.at, instance, option as u32);
                     self.decisions.contexts.get(&place).copied()
                 });
@@ -86,17 +87,16 @@ impl<S: Sink> Expansion<'_, S> {
         place: Applied<'_>,
         inputs: (usize, usize),
     ) -> Result<S::Node, String> {
-        let specs = &self.vocabulary.primitives[primitive].arguments;
         let mut arguments = std::mem::take(&mut self.arguments);
         arguments.clear();
-        for (spec, given) in specs.iter().zip(&callee.arguments) {
-            arguments.push(match given {
-                None => None,
-                Some(given) => {
-                    let value = self.argument(here, spec.kind, given, place.instance, place.index);
-                    Some(value.map_err(|message| format!("`{}`: {message}", spec.name))?)
-                }
-            });
+        arguments.extend_from_slice(&callee.constants);
+        for &argument in &callee.computed {
+            let spec = &self.vocabulary.primitives[primitive].arguments[argument];
+            if let Some(given) = &callee.arguments[argument] {
+                let value = self.argument(here, spec.kind, given, place.instance, place.index);
+                arguments[argument] =
+                    Some(value.map_err(|message| format!("`{}`: {message}", spec.name))?);
+            }
         }
         self.layers += 1;
         let around = self.enter(place.layer, place.number);
@@ -120,7 +120,7 @@ impl<S: Sink> Expansion<'_, S> {
         place: Applied<'_>,
         inputs: (usize, usize),
         around: usize,
-    ) -> Result<S::Node, ExpandError> {
+    ) -> Result<S::Node, Box<ExpandError>> {
         let definition = &self.program.definitions[target];
         let depth = here.depth + 1;
         if definition.inputs.len() != inputs.1 - inputs.0 {

@@ -14,20 +14,19 @@ impl<S: Sink> Expansion<'_, S> {
         layer: &Layer,
         instance: u32,
     ) -> Result<(usize, usize), String> {
+        let Some(sources) = &layer.from else {
+            let begin = self.inputs.len();
+            // A block with several inputs begins with the first of them.
+            let own = here.definition.inputs.len();
+            let count = self.tensors.len() - here.tensors;
+            let before = if count == own { 0 } else { count - 1 };
+            self.take(here, before);
+            return Ok((begin, begin + 1));
+        };
         let mut found = std::mem::take(&mut self.found);
         found.clear();
-        match &layer.from {
-            None => {
-                // A block with several inputs begins with the first of them.
-                let own = here.definition.inputs.len();
-                let count = self.tensors.len() - here.tensors;
-                found.push(if count == own { 0 } else { count - 1 });
-            }
-            Some(sources) => {
-                for source in sources {
-                    self.source(here, source, instance, &mut found)?;
-                }
-            }
+        for source in sources {
+            self.source(here, source, instance, &mut found)?;
         }
         if found.is_empty() && !layer.chooses_tensors() {
             return Err("there is nothing yet that it could take".to_owned());
@@ -38,12 +37,16 @@ impl<S: Sink> Expansion<'_, S> {
         }
         let begin = self.inputs.len();
         for index in &found {
-            let output = &mut self.tensors[here.tensors + index];
-            output.taken = true;
-            self.inputs.push(output.node);
+            self.take(here, *index);
         }
         self.found = found;
         Ok((begin, self.inputs.len()))
+    }
+
+    fn take(&mut self, here: &Here<'_>, index: usize) {
+        let output = &mut self.tensors[here.tensors + index];
+        output.taken = true;
+        self.inputs.push(output.node);
     }
 
     fn source(

@@ -105,7 +105,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
     }
 
     /// Walks the network; its output.
-    pub fn run(&mut self, input: S::Node) -> Result<S::Node, ExpandError> {
+    pub fn run(&mut self, input: S::Node) -> Result<S::Node, Box<ExpandError>> {
         let network = self.program.network;
         let context = self.decisions.cells.get(&network).copied();
         self.inputs.push(input);
@@ -121,7 +121,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
         repetition: i64,
         inputs: (usize, usize),
         depth: usize,
-    ) -> Result<S::Node, ExpandError> {
+    ) -> Result<S::Node, Box<ExpandError>> {
         let definition = &self.program.definitions[index];
         let mut here = Here {
             definition,
@@ -151,24 +151,26 @@ impl<'x, S: Sink> Expansion<'x, S> {
         let output = self.tensors.last().map(|output| output.node);
         self.tensors.truncate(here.tensors);
         self.ranges.truncate(here.ranges);
-        output.ok_or_else(|| ExpandError {
-            layer: definition.name.clone(),
-            span: 0..0,
-            message: "it gives no output".to_owned(),
+        output.ok_or_else(|| {
+            Box::new(ExpandError {
+                layer: definition.name.clone(),
+                span: 0..0,
+                message: "it gives no output".to_owned(),
+            })
         })
     }
 
-    fn wrong(&self, layer: &Layer, instance: Option<usize>, message: String) -> ExpandError {
+    fn wrong(&self, layer: &Layer, instance: Option<usize>, message: String) -> Box<ExpandError> {
         let mut path = self.path.clone();
         add_to_path(&mut path, layer, instance);
-        ExpandError {
+        Box::new(ExpandError {
             layer: path,
             span: layer.span.clone(),
             message,
-        }
+        })
     }
 
-    fn layer(&mut self, here: &Here<'_>, layer: &Layer) -> Result<(), ExpandError> {
+    fn layer(&mut self, here: &Here<'_>, layer: &Layer) -> Result<(), Box<ExpandError>> {
         let begin = (self.tensors.len() - here.tensors) as u32;
         // While the layer is walked its name stands for what it has given so far.
         self.ranges.push((begin, begin));

@@ -140,17 +140,7 @@ impl<S: Sink> Expansion<'_, S> {
                 whole(&parts[2])?,
                 whole(&parts[3])?,
             ])),
-            Given::Expression(expression) => {
-                let value = self.evaluate(here, expression, index)?;
-                Ok(match kind {
-                    ArgumentKind::Whole => Argument::Whole(value.count()?),
-                    ArgumentKind::Number => Argument::Number(value.number()?),
-                    ArgumentKind::Bool => Argument::Bool(value.truth()?),
-                    ArgumentKind::Pair => Argument::Pair([value.count()?; 2]),
-                    ArgumentKind::Padding(_) => Argument::Sides([value.count()?; 4]),
-                    ArgumentKind::Word(_) => return Err("a word was expected".to_owned()),
-                })
-            }
+            Given::Expression(expression) => self.evaluate(here, expression, index)?.argument(kind),
         }
     }
 

@@ -45,31 +45,37 @@ fn binary<V: Values>(
     right: &Expression,
     values: &mut V,
 ) -> Result<Option<Value>, String> {
-    let left = left.evaluate(values)?;
-    // A side that decides alone needs no other: `skip and height(x) > 2`.
-    match (operator, left) {
-        (Operator::And, Some(value)) if !value.truth()? => return Ok(Some(Value::Bool(false))),
-        (Operator::Or, Some(value)) if value.truth()? => return Ok(Some(Value::Bool(true))),
-        _ => {}
+    if matches!(operator, Operator::And | Operator::Or) {
+        return logic(operator == Operator::Or, left, right, values);
     }
-    let right = right.evaluate(values)?;
-    match (operator, right) {
-        (Operator::And, Some(value)) if !value.truth()? => return Ok(Some(Value::Bool(false))),
-        (Operator::Or, Some(value)) if value.truth()? => return Ok(Some(Value::Bool(true))),
-        _ => {}
-    }
-    match (left, right) {
+    match (left.evaluate(values)?, right.evaluate(values)?) {
         (Some(left), Some(right)) => apply(operator, left, right).map(Some),
         _ => Ok(None),
     }
+}
+
+/// `or`, or `and`. A side that decides alone needs no other: `skip and height(x) > 2`.
+fn logic<V: Values>(
+    or: bool,
+    left: &Expression,
+    right: &Expression,
+    values: &mut V,
+) -> Result<Option<Value>, String> {
+    let mut known = true;
+    for side in [left, right] {
+        match side.evaluate(values)?.map(Value::truth).transpose()? {
+            Some(truth) if truth == or => return Ok(Some(Value::Bool(or))),
+            Some(_) => {}
+            None => known = false,
+        }
+    }
+    Ok(known.then_some(Value::Bool(!or)))
 }
 
 fn apply(operator: Operator, left: Value, right: Value) -> Result<Value, String> {
     use Operator as O;
     if let (Value::Bool(a), Value::Bool(b)) = (left, right) {
         return match operator {
-            O::And => Ok(Value::Bool(a && b)),
-            O::Or => Ok(Value::Bool(a || b)),
             O::Equal => Ok(Value::Bool(a == b)),
             O::NotEqual => Ok(Value::Bool(a != b)),
             _ => Err("true and false cannot be computed with".to_owned()),

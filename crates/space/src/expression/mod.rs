@@ -4,7 +4,7 @@
 //! `/` gives a fraction, `//` rounds down. Whole numbers are 64 bits, and what does not fit is an
 //! error.
 
-use crate::Shape;
+use crate::{Argument, ArgumentKind, Shape};
 
 mod evaluate;
 mod parse;
@@ -62,6 +62,20 @@ impl Value {
                 "a whole number of at least 0 was expected, and this is {other}"
             )),
         }
+    }
+}
+
+impl Value {
+    /// The argument of a primitive that it makes.
+    pub fn argument(self, kind: ArgumentKind) -> Result<Argument, String> {
+        Ok(match kind {
+            ArgumentKind::Whole => Argument::Whole(self.count()?),
+            ArgumentKind::Number => Argument::Number(self.number()?),
+            ArgumentKind::Bool => Argument::Bool(self.truth()?),
+            ArgumentKind::Pair => Argument::Pair([self.count()?; 2]),
+            ArgumentKind::Padding(_) => Argument::Sides([self.count()?; 4]),
+            ArgumentKind::Word(_) => return Err("a word was expected".to_owned()),
+        })
     }
 }
 

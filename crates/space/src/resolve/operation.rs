@@ -79,10 +79,7 @@ impl<'r> Resolver<'r, '_> {
             layers,
             ..Definition::default()
         });
-        Callee {
-            target: Target::Definition(index),
-            arguments: Vec::new(),
-        }
+        Callee::new(Target::Definition(index), Vec::new())
     }
 
     fn chosen_operation(
@@ -208,7 +205,11 @@ impl<'r> Resolver<'r, '_> {
                 self.report.error(place.clone(), message, None);
             }
         }
-        Callee { target, arguments }
+        let mut callee = Callee::new(target, arguments);
+        if let Target::Primitive(index) = target {
+            callee.find_constants(&self.vocabulary.primitives[index].arguments);
+        }
+        callee
     }
 
     fn called(&self, target: Target) -> String {
