@@ -8,10 +8,13 @@
 pub mod affine;
 pub mod batch_norm;
 pub mod columns;
+pub mod combine;
 pub mod convolution;
 pub mod depthwise;
+pub mod elementwise;
+pub mod pool;
 
-use super::launch::Builder;
+use super::launch::{Builder, pack};
 
 /// The sources with their names, in the order in which they are compiled.
 const SOURCES: &[(&str, &str)] = &[
@@ -28,6 +31,10 @@ const SOURCES: &[(&str, &str)] = &[
         "depthwise_weights.cu",
         include_str!("kernels/depthwise_weights.cu"),
     ),
+    ("pool.cu", include_str!("kernels/pool.cu")),
+    ("elementwise.cu", include_str!("kernels/elementwise.cu")),
+    ("subsample.cu", include_str!("kernels/subsample.cu")),
+    ("dropout.cu", include_str!("kernels/dropout.cu")),
 ];
 
 /// The CUDA C++ of all kernels, one translation unit without includes.
@@ -43,10 +50,11 @@ const BLOCK: usize = 256;
 /// Blocks of a kernel whose threads go on to further numbers: enough for any GPU of today.
 const MOST_BLOCKS: usize = 16 * 1024;
 
-/// A launch of one thread for each of `work` pieces, up to a limit above which threads take several.
+/// A launch of one thread for each of `work` pieces, up to a limit above which threads take several. Kernels count the
+/// pieces in 31 bits.
 fn flat(kernel: &'static str, work: usize) -> Builder {
     let blocks = work.div_ceil(BLOCK).clamp(1, MOST_BLOCKS);
-    Builder::new(kernel, [blocks, 1, 1], [BLOCK as u32, 1, 1])
+    Builder::new(kernel, [blocks, 1, 1], [BLOCK as u32, 1, 1]).counted(work)
 }
 
 /// The kernel for channels in fours, or the one for any number.
@@ -56,4 +64,11 @@ fn by_four(channels: usize, four: &'static str, one: &'static str) -> (&'static 
     } else {
         (one, 1)
     }
+}
+
+/// A structure of ints. A size that an int does not hold becomes −1: it makes more work than a launch takes, which
+/// [`Builder::counted`] refuses.
+fn sizes_of(sizes: impl Iterator<Item = usize>) -> Vec<u64> {
+    let ints = sizes.map(|size| i32::try_from(size).unwrap_or(-1));
+    pack(ints.map(i32::cast_unsigned))
 }

@@ -80,6 +80,14 @@ impl Builder {
         }
     }
 
+    /// Refuses `work` that an int does not hold.
+    pub(super) fn counted(mut self, work: usize) -> Self {
+        if i32::try_from(work).is_err() {
+            self.too_large = Some(work);
+        }
+        self
+    }
+
     pub(super) fn pointers<const N: usize>(mut self, pointers: [Pointer; N]) -> Self {
         let arguments = pointers.into_iter().map(Argument::Pointer);
         self.launch.arguments.extend(arguments);
@@ -105,10 +113,21 @@ impl Builder {
         self.argument(Argument::Int(value.into()))
     }
 
+    pub(super) fn floats<const N: usize>(mut self, values: [f32; N]) -> Self {
+        let arguments = values.into_iter().map(Argument::Float);
+        self.launch.arguments.extend(arguments);
+        self
+    }
+
     pub(super) fn doubles<const N: usize>(mut self, values: [f64; N]) -> Self {
         let arguments = values.into_iter().map(Argument::Double);
         self.launch.arguments.extend(arguments);
         self
+    }
+
+    /// A structure of words, for kernels that take lists.
+    pub(super) fn structure(self, words: Vec<u64>) -> Self {
+        self.argument(Argument::Struct(words))
     }
 
     pub(super) fn argument(mut self, argument: Argument) -> Self {
@@ -125,4 +144,19 @@ impl Builder {
             )),
         }
     }
+}
+
+/// Two words of 32 bits each, packed as the fields of a structure lie in memory.
+pub(super) fn pack(words: impl IntoIterator<Item = u32>) -> Vec<u64> {
+    let words: Vec<u32> = words.into_iter().collect();
+    let pairs = words.chunks(2);
+    pairs
+        .map(|pair| {
+            let second = pair.get(1).copied().unwrap_or_default();
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&pair[0].to_ne_bytes());
+            bytes[4..].copy_from_slice(&second.to_ne_bytes());
+            u64::from_ne_bytes(bytes)
+        })
+        .collect()
 }

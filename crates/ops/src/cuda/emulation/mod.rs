@@ -6,8 +6,11 @@ mod affine;
 mod batch_norm;
 mod buffer;
 mod columns;
+mod combine;
 mod depthwise;
+mod elementwise;
 mod library;
+mod pool;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -18,7 +21,15 @@ use buffer::Buffer;
 use library::Library;
 
 /// The checks, one for each file of kernels. When all have run, every kernel must have been launched.
-const CHECKS: &[&str] = &["affine", "batch_norm", "columns", "depthwise"];
+const CHECKS: &[&str] = &[
+    "affine",
+    "batch_norm",
+    "columns",
+    "combine",
+    "depthwise",
+    "elementwise",
+    "pool",
+];
 
 static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 static DONE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());

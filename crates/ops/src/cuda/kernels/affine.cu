@@ -4,39 +4,39 @@
 // y = relu(x · factor + offset); see `Prologue`. One thread, V channels of a pixel.
 template <int V>
 __device__ __forceinline__ void affine(const float* x, const float* factor, const float* offset, float* y,
-                                       long long pixels, int channels, int with_relu) {
+                                       int pixels, int channels, int with_relu) {
     const int quads = channels / V;
-    for (long long i = thread_index(); i < pixels * quads; i += thread_count()) {
+    for (unsigned int i = thread_index(); i < (unsigned int)pixels * quads; i += thread_count()) {
         const int c = (int)(i % quads) * V;
-        store(y + i * V, Prologue<V>(factor, offset, c, with_relu).of(load<V>(x + i * V)));
+        store(y + (size_t)i * V, Prologue<V>(factor, offset, c, with_relu).of(load<V>(x + (size_t)i * V)));
     }
 }
 extern "C" __global__ void affine_4(const float* x, const float* factor, const float* offset, float* y,
-                                    long long pixels, int channels, int with_relu) {
+                                    int pixels, int channels, int with_relu) {
     affine<4>(x, factor, offset, y, pixels, channels, with_relu);
 }
 extern "C" __global__ void affine_1(const float* x, const float* factor, const float* offset, float* y,
-                                    long long pixels, int channels, int with_relu) {
+                                    int pixels, int channels, int with_relu) {
     affine<1>(x, factor, offset, y, pixels, channels, with_relu);
 }
 
 // dx = dy where x · factor + offset > 0, else 0.
 template <int V>
 __device__ __forceinline__ void gate(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
-                                     long long pixels, int channels, int add) {
+                                     int pixels, int channels, int add) {
     const int quads = channels / V;
-    for (long long i = thread_index(); i < pixels * quads; i += thread_count()) {
+    for (unsigned int i = thread_index(); i < (unsigned int)pixels * quads; i += thread_count()) {
         const int c = (int)(i % quads) * V;
-        const Pack<V> g = Prologue<V>(factor, offset, c, 0).gate(load<V>(x + i * V), load<V>(dy + i * V));
-        put<V>(dx + i * V, g, add);
+        const Pack<V> g = Prologue<V>(factor, offset, c, 0).gate(load<V>(x + (size_t)i * V), load<V>(dy + (size_t)i * V));
+        put<V>(dx + (size_t)i * V, g, add);
     }
 }
 extern "C" __global__ void gate_4(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
-                                  long long pixels, int channels, int add) {
+                                  int pixels, int channels, int add) {
     gate<4>(x, factor, offset, dy, dx, pixels, channels, add);
 }
 extern "C" __global__ void gate_1(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
-                                  long long pixels, int channels, int add) {
+                                  int pixels, int channels, int add) {
     gate<1>(x, factor, offset, dy, dx, pixels, channels, add);
 }
 
@@ -77,12 +77,12 @@ __device__ __forceinline__ float slope(int kind, float x) {
     }
 }
 
-extern "C" __global__ void activation(const float* x, float* y, long long count, int kind) {
-    for (long long i = thread_index(); i < count; i += thread_count()) y[i] = activated(kind, x[i]);
+extern "C" __global__ void activation(const float* x, float* y, int count, int kind) {
+    for (unsigned int i = thread_index(); i < count; i += thread_count()) y[i] = activated(kind, x[i]);
 }
-extern "C" __global__ void activation_gradient(const float* x, const float* dy, float* dx, long long count, int kind,
+extern "C" __global__ void activation_gradient(const float* x, const float* dy, float* dx, int count, int kind,
                                                int add) {
-    for (long long i = thread_index(); i < count; i += thread_count()) {
+    for (unsigned int i = thread_index(); i < count; i += thread_count()) {
         Pack<1> g;
         g.v[0] = slope(kind, x[i]) * dy[i];
         put<1>(dx + i, g, add);

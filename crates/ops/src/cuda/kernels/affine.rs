@@ -29,8 +29,7 @@ pub fn affine(
     let (kernel, lanes) = by_four(channels, "affine_4", "affine_1");
     flat(kernel, pixels * channels / lanes)
         .pointers([x, prologue.factor, prologue.offset, y])
-        .long(pixels)
-        .ints([channels])
+        .ints([pixels, channels])
         .flag(prologue.relu)
         .build()
 }
@@ -51,8 +50,7 @@ pub fn gate(
     let (kernel, lanes) = by_four(channels, "gate_4", "gate_1");
     flat(kernel, pixels * channels / lanes)
         .pointers([x, prologue.factor, prologue.offset, dy, dx])
-        .long(pixels)
-        .ints([channels])
+        .ints([pixels, channels])
         .flag(add)
         .build()
 }
@@ -76,8 +74,7 @@ fn number(kind: Activation) -> usize {
 pub fn activation(kind: Activation, x: Pointer, y: Pointer, count: usize) -> Result<Launch, Error> {
     flat("activation", count)
         .pointers([x, y])
-        .long(count)
-        .ints([number(kind)])
+        .ints([count, number(kind)])
         .build()
 }
 
@@ -95,8 +92,7 @@ pub fn activation_gradient(
 ) -> Result<Launch, Error> {
     flat("activation_gradient", count)
         .pointers([x, dy, dx])
-        .long(count)
-        .ints([number(kind)])
+        .ints([count, number(kind)])
         .flag(add)
         .build()
 }

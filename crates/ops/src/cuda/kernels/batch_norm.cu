@@ -153,6 +153,6 @@ extern "C" __global__ void batch_norm_evaluation(const float* running_mean, cons
                                                  const float* scale, const float* shift, int channels, double epsilon,
                                                  float* mean, float* inverse, float* factor, float* offset) {
     const Normaliser to = {mean, inverse, factor, offset};
-    for (long long c = thread_index(); c < channels; c += thread_count())
+    for (unsigned int c = thread_index(); c < channels; c += thread_count())
         to.set((int)c, (double)running_mean[c], (double)running_variance[c], epsilon, scale, shift);
 }

@@ -137,8 +137,7 @@ pub fn input_gradient(of: Backward, dx: Pointer, add: bool) -> Result<Launch, Er
         .pointers([of.constant])
         .flag(of.relu)
         .pointers([dx])
-        .long(of.rows)
-        .ints([of.channels])
+        .ints([of.rows, of.channels])
         .flag(add)
         .build()
 }

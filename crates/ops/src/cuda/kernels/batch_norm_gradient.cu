@@ -77,25 +77,25 @@ extern "C" __global__ void __launch_bounds__(256)
 template <int V>
 __device__ __forceinline__ void batch_norm_input(const float* x, const float* dy, const float* mean, const float* factor,
                                                  const float* offset, const float* slope, const float* constant,
-                                                 int with_relu, float* dx, long long rows, int channels, int add) {
+                                                 int with_relu, float* dx, int rows, int channels, int add) {
     const int quads = channels / V;
-    for (long long i = thread_index(); i < rows * quads; i += thread_count()) {
+    for (unsigned int i = thread_index(); i < (unsigned int)rows * quads; i += thread_count()) {
         const int c = (int)(i % quads) * V;
-        const Pack<V> value = load<V>(x + i * V), f = load<V>(factor + c), m = load<V>(mean + c);
-        Pack<V> g = let_through<V>(value, load<V>(dy + i * V), f, load<V>(offset + c), with_relu);
+        const Pack<V> value = load<V>(x + (size_t)i * V), f = load<V>(factor + c), m = load<V>(mean + c);
+        Pack<V> g = let_through<V>(value, load<V>(dy + (size_t)i * V), f, load<V>(offset + c), with_relu);
         const Pack<V> s = load<V>(slope + c), k = load<V>(constant + c);
 #pragma unroll
         for (int j = 0; j < V; ++j) g.v[j] = fmaf(g.v[j], f.v[j], fmaf(value.v[j] - m.v[j], s.v[j], k.v[j]));
-        put<V>(dx + i * V, g, add);
+        put<V>(dx + (size_t)i * V, g, add);
     }
 }
 extern "C" __global__ void batch_norm_input_4(const float* x, const float* dy, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
-                                              int with_relu, float* dx, long long rows, int channels, int add) {
+                                              int with_relu, float* dx, int rows, int channels, int add) {
     batch_norm_input<4>(x, dy, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, add);
 }
 extern "C" __global__ void batch_norm_input_1(const float* x, const float* dy, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
-                                              int with_relu, float* dx, long long rows, int channels, int add) {
+                                              int with_relu, float* dx, int rows, int channels, int add) {
     batch_norm_input<1>(x, dy, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, add);
 }

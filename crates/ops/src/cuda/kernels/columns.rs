@@ -91,7 +91,7 @@ pub fn column_sums_scratch(rows: usize, columns: usize) -> ScratchSize {
     ScratchSize::of(&Cut::new(rows, columns), columns)
 }
 
-/// `sums[c]` ←, or +=, Σ x[row, c]: the gradient of a bias.
+/// `sums[c]` ←, or +=, Σ x\[row, c\]: the gradient of a bias.
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument.

@@ -91,12 +91,9 @@ template <int V> struct Prologue {
     }
 };
 
-__device__ __forceinline__ long long thread_index() {
-    return (long long)blockIdx.x * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ long long thread_count() {
-    return (long long)gridDim.x * blockDim.x;
-}
+// The threads of a grid take pieces of work from their own number on, in steps of their count; pieces are fewer than 2³¹.
+__device__ __forceinline__ unsigned int thread_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ unsigned int thread_count() { return gridDim.x * blockDim.x; }
 
 // The sum over the lanes of a warp, in every lane.
 __device__ __forceinline__ float warp_sum(float x) {

@@ -1,11 +1,12 @@
 //! The sizes of a convolution, as the kernels take them.
 
 use crate::Conv2d;
+use crate::Error;
 use crate::conv2d::geometry::Geometry;
-use crate::cuda::Argument;
-use crate::{Error, cuda::Pointer};
+use crate::cuda::{Argument, Pointer};
 
 use super::affine::Prologue;
+use super::sizes_of;
 
 /// A convolution's sizes; see [`crate::conv2d()`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Convolution {
     }
 
     /// The structure `Window` of depthwise.cu: sixteen ints.
-    pub(super) fn window(&self) -> Result<Argument, Error> {
+    pub(super) fn window(&self) -> Argument {
         let g = &self.geometry;
         let [top, _, left, _] = g.conv.padding;
         let sizes = [
@@ -48,20 +49,7 @@ impl Convolution {
             [g.kernel[0], g.kernel[1], g.conv.stride[0], g.conv.stride[1]],
             [g.conv.dilation[0], g.conv.dilation[1], top, left],
         ];
-        let words = sizes.as_flattened().chunks_exact(2).map(|pair| {
-            let int = |size: usize| match i32::try_from(size) {
-                Ok(int) => Ok(int.to_ne_bytes()),
-                Err(_) => Err(Error::shape(
-                    "conv2d",
-                    format!("a size of {size} is larger than a kernel takes"),
-                )),
-            };
-            let bytes = [int(pair[0])?, int(pair[1])?];
-            let mut word = [0; 8];
-            word.copy_from_slice(bytes.as_flattened());
-            Ok(u64::from_ne_bytes(word))
-        });
-        Ok(Argument::Struct(words.collect::<Result<_, Error>>()?))
+        Argument::Struct(sizes_of(sizes.into_iter().flatten()))
     }
 }
 

@@ -15,7 +15,7 @@ struct Plane {
 // The channels and the pixels of a thread: P outputs next to each other in a row.
 template <int V, int P> struct Strip {
     int c, j, i, n;
-    __device__ __forceinline__ Strip(long long index, int channels, int out_width, int out_height) {
+    __device__ __forceinline__ Strip(unsigned int index, int channels, int out_width, int out_height) {
         const int packs = channels / V, strips = (out_width + P - 1) / P;
         c = (int)(index % packs) * V;
         index /= packs;
@@ -68,8 +68,8 @@ __device__ __forceinline__ void depthwise_strip(const float* __restrict__ x, con
                                                 int with_relu, const float* __restrict__ w, float* y, const Window& g) {
     const Plane plane = {g.height, g.width, g.out_height, g.out_width, g.top, g.left};
     const int strips = (g.out_width + P - 1) / P;
-    const long long work = (long long)g.images * g.out_height * strips * (g.channels / 4);
-    for (long long index = thread_index(); index < work; index += thread_count()) {
+    const unsigned int work = (unsigned int)g.images * g.out_height * strips * (g.channels / 4);
+    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<4, P> at(index, g.channels, g.out_width, g.out_height);
         Pack<4> sums[P];
         strip_sums<K, S, D, P, false>(x, w, Prologue<4>(factor, offset, at.c, with_relu), plane, at, g.channels, sums);
@@ -87,8 +87,8 @@ __device__ __forceinline__ void depthwise_input_strip(const float* __restrict__ 
                                                       int add, const Window& g) {
     const Plane plane = {g.out_height, g.out_width, g.height, g.width, D * (K - 1) - g.top, D * (K - 1) - g.left};
     const int strips = (g.width + P - 1) / P;
-    const long long work = (long long)g.images * g.height * strips * (g.channels / 4);
-    for (long long index = thread_index(); index < work; index += thread_count()) {
+    const unsigned int work = (unsigned int)g.images * g.height * strips * (g.channels / 4);
+    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<4, P> at(index, g.channels, g.width, g.height);
         Pack<4> sums[P];
         strip_sums<K, 1, D, P, true>(dy, w, Prologue<4>(nullptr, nullptr, 0, 0), plane, at, g.channels, sums);
@@ -107,8 +107,8 @@ __device__ __forceinline__ void depthwise_input_strip(const float* __restrict__ 
 template <int V>
 __device__ __forceinline__ void depthwise(const float* __restrict__ x, const float* factor, const float* offset,
                                           int with_relu, const float* __restrict__ w, float* y, const Window& g) {
-    const long long work = (long long)g.images * g.out_height * g.out_width * (g.channels / V);
-    for (long long index = thread_index(); index < work; index += thread_count()) {
+    const unsigned int work = (unsigned int)g.images * g.out_height * g.out_width * (g.channels / V);
+    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.out_width, g.out_height);
         const Prologue<V> prologue(factor, offset, at.c, with_relu);
         Pack<V> sum = splat<V>(0.0f);
@@ -123,7 +123,7 @@ __device__ __forceinline__ void depthwise(const float* __restrict__ x, const flo
                 fma<V>(sum, prologue.of(load<V>(x + from)), weight);
             }
         }
-        store(y + index * V, sum);
+        store(y + (size_t)index * V, sum);
     }
 }
 
@@ -131,8 +131,8 @@ template <int V>
 __device__ __forceinline__ void depthwise_input(const float* __restrict__ dy, const float* __restrict__ w, const float* x,
                                                 const float* factor, const float* offset, float* dx, int add,
                                                 const Window& g) {
-    const long long work = (long long)g.images * g.height * g.width * (g.channels / V);
-    for (long long index = thread_index(); index < work; index += thread_count()) {
+    const unsigned int work = (unsigned int)g.images * g.height * g.width * (g.channels / V);
+    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.width, g.height);
         Pack<V> sum = splat<V>(0.0f);
         for (int a = 0; a < g.kernel_height; ++a) {
@@ -146,8 +146,8 @@ __device__ __forceinline__ void depthwise_input(const float* __restrict__ dy, co
                 fma<V>(sum, load<V>(dy + from), load<V>(w + (size_t)(a * g.kernel_width + b) * g.channels + at.c));
             }
         }
-        if (x) sum = Prologue<V>(factor, offset, at.c, 0).gate(load<V>(x + index * V), sum);
-        put<V>(dx + index * V, sum, add);
+        if (x) sum = Prologue<V>(factor, offset, at.c, 0).gate(load<V>(x + (size_t)index * V), sum);
+        put<V>(dx + (size_t)index * V, sum, add);
     }
 }
 

@@ -139,7 +139,7 @@ pub fn forward(
     .pointers([x, prologue.factor, prologue.offset])
     .flag(prologue.relu)
     .pointers([weight, y])
-    .argument(conv.window()?)
+    .argument(conv.window())
     .build()
 }
 
@@ -165,7 +165,7 @@ pub fn input_gradient(
     )
     .pointers([dy, weight, x, prologue.factor, prologue.offset, dx])
     .flag(add)
-    .argument(conv.window()?)
+    .argument(conv.window())
     .build()
 }
 
@@ -226,13 +226,14 @@ pub fn weight_gradient(
     let v = Variant::of(conv);
     let cut = Cut::new(conv, &v);
     Builder::new(v.weights, cut.grid, cut.block)
+        .counted(conv.geometry.out_len())
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
         .pointers([dy])
         .ints([cut.strips_per_block])
         .pointers([scratch.parts, scratch.counters, dw])
         .flag(add)
-        .argument(conv.window()?)
+        .argument(conv.window())
         .build()
 }
 

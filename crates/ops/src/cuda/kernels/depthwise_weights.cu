@@ -36,15 +36,15 @@ __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict_
     const int c = (blockIdx.x * blockDim.x + threadIdx.x) * 4, a = blockIdx.y;
     const bool inside = c < g.channels;
     const int strips = (g.out_width + P - 1) / P;
-    const long long all = (long long)g.images * g.out_height * strips;
-    const long long start = (long long)blockIdx.z * strips_per_block;
-    const long long end = start + strips_per_block < all ? start + strips_per_block : all;
+    const unsigned int all = (unsigned int)g.images * g.out_height * strips;
+    const unsigned int start = blockIdx.z * strips_per_block;
+    const unsigned int end = start + strips_per_block < all ? start + strips_per_block : all;
     Pack<4> sums[K];
 #pragma unroll
     for (int b = 0; b < K; ++b) sums[b] = splat<4>(0.0f);
     if (inside) {
         const Prologue<4> prologue(factor, offset, c, with_relu);
-        for (long long index = start + threadIdx.y; index < end; index += blockDim.y) {
+        for (unsigned int index = start + threadIdx.y; index < end; index += blockDim.y) {
             const int j = (int)(index % strips) * P, i = (int)(index / strips % g.out_height);
             const int n = (int)(index / strips / g.out_height);
             const int row = i * S + a * D - g.top;
@@ -83,19 +83,19 @@ __device__ __forceinline__ void depthwise_weights(const float* __restrict__ x, c
     const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const int a = blockIdx.y / g.kernel_width, b = blockIdx.y % g.kernel_width;
     const bool inside = c < g.channels;
-    const long long all = (long long)g.images * g.out_height * g.out_width;
-    const long long start = (long long)blockIdx.z * strips_per_block;
-    const long long end = start + strips_per_block < all ? start + strips_per_block : all;
+    const unsigned int all = (unsigned int)g.images * g.out_height * g.out_width;
+    const unsigned int start = blockIdx.z * strips_per_block;
+    const unsigned int end = start + strips_per_block < all ? start + strips_per_block : all;
     Pack<V> sums[1] = {splat<V>(0.0f)};
     if (inside) {
         const Prologue<V> prologue(factor, offset, c, with_relu);
-        for (long long index = start + threadIdx.y; index < end; index += blockDim.y) {
+        for (unsigned int index = start + threadIdx.y; index < end; index += blockDim.y) {
             const int j = (int)(index % g.out_width), i = (int)(index / g.out_width % g.out_height);
             const int n = (int)(index / g.out_width / g.out_height);
             const int row = i * g.stride_y + a * g.dilation_y - g.top, column = j * g.stride_x + b * g.dilation_x - g.left;
             if (row < 0 || row >= g.height || column < 0 || column >= g.width) continue;
             const size_t from = (((size_t)n * g.height + row) * g.width + column) * g.channels + c;
-            fma<V>(sums[0], prologue.of(load<V>(x + from)), load<V>(dy + index * g.channels + c));
+            fma<V>(sums[0], prologue.of(load<V>(x + from)), load<V>(dy + (size_t)index * g.channels + c));
         }
     }
     const int taps = g.kernel_height * g.kernel_width;

@@ -1,0 +1,164 @@
+//! Sums of branches and concatenation, with more inputs than one launch takes and with one that occurs twice.
+
+use super::{Buffer, Emulator, assert_close, check};
+use crate::cuda::kernels::combine::{
+    Images, Share, Target, combine, combine_gradient, concat, concat_gradient,
+};
+use crate::testing::Random;
+
+fn sums(device: &Emulator, inputs: usize, images: Images, random: &mut Random) {
+    let length = images.count * images.size;
+    let values: Vec<Vec<f32>> = (0..inputs).map(|_| random.values(length)).collect();
+    let mut buffers: Vec<Buffer> = values.iter().map(|v| Buffer::of(v)).collect();
+    let shares: Vec<Vec<f32>> = (0..inputs)
+        .map(|_| {
+            let mut shares = random.values(images.count);
+            shares[0] = 0.0;
+            shares
+        })
+        .collect();
+    let mut share_buffers: Vec<Buffer> = shares.iter().map(|v| Buffer::of(v)).collect();
+    // Every second input has one share; the last of these is 0, and its numbers must not be read.
+    let all = |i: usize| if i + 2 >= inputs { 0.0 } else { 0.3 + i as f32 };
+    let share = |i: usize, n: usize| if i % 2 == 1 { all(i) } else { shares[i][n] };
+    let mut shared = |i: usize| match i % 2 {
+        1 => Share::All(all(i)),
+        _ => Share::Images(share_buffers[i].pointer()),
+    };
+    if inputs > 1 {
+        let unread = (inputs - 2) | 1;
+        buffers[unread] = Buffer::poisoned::<f32>(length);
+    }
+    let terms: Vec<_> = (0..inputs)
+        .map(|i| (buffers[i].pointer(), shared(i)))
+        .collect();
+    let mut y = Buffer::poisoned::<f32>(length);
+    device.run(&combine(&terms, y.pointer(), images).unwrap());
+    let expected: Vec<f32> = (0..length)
+        .map(|at| {
+            (0..inputs)
+                .map(|i| share(i, at / images.size) * values[i][at])
+                .sum()
+        })
+        .collect();
+    assert_close("sum", &y.read(), &expected);
+
+    // Gradients: stored and added ones in turn; the first buffer occurs again at the end.
+    let dy = random.values(length);
+    let (mut bdy, mut gradients) = (Buffer::of(&dy), Vec::new());
+    for (i, old) in values.iter().enumerate() {
+        gradients.push(match i % 3 {
+            0 => Buffer::poisoned::<f32>(length),
+            _ => Buffer::of(old),
+        });
+    }
+    let order: Vec<usize> = (0..inputs).chain([0]).collect();
+    let targets: Vec<_> = order
+        .iter()
+        .map(|&i| {
+            let dx = gradients[i].pointer();
+            (
+                Target {
+                    dx,
+                    add: i % 3 != 0,
+                },
+                shared(i),
+            )
+        })
+        .collect();
+    device.run(&combine_gradient(&targets, bdy.pointer(), images).unwrap());
+    for i in 0..inputs {
+        let times = if i == 0 { 2.0 } else { 1.0 };
+        let expected = (0..length).map(|at| {
+            let old = if i % 3 == 0 { 0.0 } else { values[i][at] };
+            old + times * share(i, at / images.size) * dy[at]
+        });
+        assert_close(
+            &format!("gradient {i}"),
+            &gradients[i].read(),
+            &expected.collect::<Vec<_>>(),
+        );
+    }
+}
+
+fn side_by_side(device: &Emulator, widths: &[usize], pixels: usize, random: &mut Random) {
+    let channels: usize = widths.iter().sum();
+    let values: Vec<Vec<f32>> = widths.iter().map(|w| random.values(w * pixels)).collect();
+    let mut buffers: Vec<Buffer> = values.iter().map(|v| Buffer::of(v)).collect();
+    let inputs = buffers.iter_mut().zip(widths);
+    let inputs: Vec<_> = inputs
+        .map(|(buffer, &width)| (buffer.pointer(), width))
+        .collect();
+    let mut y = Buffer::poisoned::<f32>(channels * pixels);
+    device.run(&concat(&inputs, y.pointer(), pixels).unwrap());
+    let rows = (0..pixels).flat_map(|p| {
+        let pieces = values.iter().zip(widths);
+        pieces.flat_map(move |(v, w)| v[p * w..(p + 1) * w].to_vec())
+    });
+    let whole: Vec<f32> = rows.collect();
+    assert_eq!(y.read::<f32>(), whole);
+
+    // The gradient of the same numbers is the inputs again; the first piece gets it twice if it fits the last.
+    let mut gradients: Vec<Buffer> = Vec::new();
+    for (i, v) in values.iter().enumerate() {
+        gradients.push(if i % 2 == 0 {
+            Buffer::poisoned::<f32>(v.len())
+        } else {
+            Buffer::of(v)
+        });
+    }
+    let last = widths.len() - 1;
+    let twice = last > 0 && widths[last] == widths[0];
+    let targets: Vec<_> = (0..widths.len())
+        .map(|i| {
+            let from = if twice && i == last { 0 } else { i };
+            let dx = gradients[from].pointer();
+            (
+                Target {
+                    dx,
+                    add: from % 2 == 1,
+                },
+                widths[i],
+            )
+        })
+        .collect();
+    let mut whole = Buffer::of(&whole);
+    device.run(&concat_gradient(&targets, whole.pointer(), pixels).unwrap());
+    for (i, v) in values
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !(twice && *i == last))
+    {
+        let expected = v.iter().enumerate().map(|(at, x)| {
+            let again = if twice && i == 0 {
+                values[last][at]
+            } else {
+                0.0
+            };
+            x + again + if i % 2 == 1 { *x } else { 0.0 }
+        });
+        let expected: Vec<f32> = expected.collect();
+        assert_close(&format!("piece {i}"), &gradients[i].read(), &expected);
+    }
+}
+
+#[test]
+fn agree_with_the_rule() {
+    check("combine", |device| {
+        let mut random = Random::new(6);
+        for (inputs, count, size) in [(1, 3, 8), (2, 2, 15), (5, 3, 24), (9, 2, 12), (18, 2, 7)] {
+            sums(device, inputs, Images { count, size }, &mut random);
+        }
+        for widths in [
+            &[4, 8, 4][..],
+            &[3, 1, 5],
+            &[8],
+            &[2, 2],
+            &[4; 11],
+            &[1; 9],
+            &[4, 6, 0, 4],
+        ] {
+            side_by_side(device, widths, 13, &mut random);
+        }
+    });
+}

@@ -1,0 +1,137 @@
+// Sums of branches, concatenation, gates, and sums over the pixels of an image.
+
+#define TERMS 8
+
+// y[n] = Σ share[n] · x[n]. An input whose share is 0 is not read.
+struct __align__(8) Terms {
+    const float* x[TERMS];
+    const float* shares[TERMS];  // a share for each image, or null
+    float share[TERMS];          // where shares is null: that of all images
+    int count, add;
+};
+template <int V>
+__device__ __forceinline__ void combine(const Terms& terms, float* y, int images, int image_size) {
+    const unsigned int packs = image_size / V;
+    for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
+        Pack<V> sum = splat<V>(0.0f);
+        for (int t = 0; t < terms.count; ++t) {
+            const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
+            if (share != 0.0f) fma<V>(sum, load<V>(terms.x[t] + (size_t)i * V), splat<V>(share));
+        }
+        put<V>(y + (size_t)i * V, sum, terms.add);
+    }
+}
+extern "C" __global__ void combine_4(Terms terms, float* y, int images, int image_size) {
+    combine<4>(terms, y, images, image_size);
+}
+extern "C" __global__ void combine_1(Terms terms, float* y, int images, int image_size) {
+    combine<1>(terms, y, images, image_size);
+}
+
+// The gradients of such a sum: dx[n] = share[n] · dy[n] for every input; no two are the same.
+struct __align__(8) TermGradients {
+    float* dx[TERMS];
+    const float* shares[TERMS];
+    float share[TERMS];
+    int add[TERMS];
+    int count, unused;
+};
+template <int V>
+__device__ __forceinline__ void combine_gradient(const TermGradients& terms, const float* __restrict__ dy, int images,
+                                                 int image_size) {
+    const unsigned int packs = image_size / V;
+    for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
+        const Pack<V> g = load<V>(dy + (size_t)i * V);
+        for (int t = 0; t < terms.count; ++t) {
+            const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
+            if (share == 0.0f && terms.add[t]) continue;
+            Pack<V> part = splat<V>(0.0f);
+            if (share != 0.0f) fma<V>(part, g, splat<V>(share));
+            put<V>(terms.dx[t] + (size_t)i * V, part, terms.add[t]);
+        }
+    }
+}
+extern "C" __global__ void combine_gradient_4(TermGradients terms, const float* dy, int images, int image_size) {
+    combine_gradient<4>(terms, dy, images, image_size);
+}
+extern "C" __global__ void combine_gradient_1(TermGradients terms, const float* dy, int images, int image_size) {
+    combine_gradient<1>(terms, dy, images, image_size);
+}
+
+// Channels of a concatenation that lie next to each other: piece p is `width` channels from channel `begin` on.
+struct __align__(8) Pieces {
+    float* piece[TERMS];
+    int begin[TERMS], width[TERMS], add[TERMS];
+    int count, span;  // how many; channels of all together
+};
+template <int V, bool GRADIENT>
+__device__ __forceinline__ void concat(const Pieces& pieces, float* whole, int pixels, int channels) {
+    const int packs = pieces.span / V;
+    for (unsigned int i = thread_index(); i < (unsigned int)pixels * packs; i += thread_count()) {
+        const size_t pixel = i / packs;
+        const int c = pieces.begin[0] + (int)(i % packs) * V;
+        int p = 0;
+        while (p + 1 < pieces.count && c >= pieces.begin[p + 1]) ++p;
+        float* const part = pieces.piece[p] + pixel * pieces.width[p] + (c - pieces.begin[p]);
+        float* const at = whole + pixel * channels + c;
+        if (GRADIENT) {
+            put<V>(part, load<V>(at), pieces.add[p]);
+        } else {
+            store(at, load<V>(part));
+        }
+    }
+}
+#define CONCAT(NAME, V, GRADIENT)                                                                                        \
+    extern "C" __global__ void NAME(Pieces pieces, float* whole, int pixels, int channels) {                       \
+        concat<V, GRADIENT>(pieces, whole, pixels, channels);                                                            \
+    }
+CONCAT(concat_4, 4, false)
+CONCAT(concat_1, 1, false)
+CONCAT(concat_gradient_4, 4, true)
+CONCAT(concat_gradient_1, 1, true)
+
+// y[n, p, c] = (x[n, p, c], or 1 without x) · gate[n, c] · scale
+template <int V>
+__device__ __forceinline__ void spread(const float* x, const float* __restrict__ gate, float scale, float* y, int images,
+                                       int pixels, int channels, int add) {
+    const int packs = channels / V;
+    for (unsigned int i = thread_index(); i < (unsigned int)images * pixels * packs; i += thread_count()) {
+        const int c = (int)(i % packs) * V;
+        Pack<V> value = load<V>(gate + (size_t)(i / packs / pixels) * channels + c);
+        const Pack<V> factor = x ? load<V>(x + (size_t)i * V) : splat<V>(1.0f);
+#pragma unroll
+        for (int k = 0; k < V; ++k) value.v[k] *= factor.v[k] * scale;
+        put<V>(y + (size_t)i * V, value, add);
+    }
+}
+// sums[n, c] = Σ over p of x[n, p, c] · (z[n, p, c], or 1 without z) · scale. blockIdx.y is the image.
+template <int V>
+__device__ __forceinline__ void image_sums(const float* __restrict__ x, const float* z, float scale, float* sums,
+                                           int pixels, int channels, int add, float* room) {
+    const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    const bool inside = c < channels;
+    Pack<V> sum = splat<V>(0.0f);
+    if (inside) {
+        for (int p = threadIdx.y; p < pixels; p += blockDim.y) {
+            const size_t from = ((size_t)blockIdx.y * pixels + p) * channels + c;
+            fma<V>(sum, load<V>(x + from), z ? load<V>(z + from) : splat<V>(1.0f));
+        }
+    }
+    sum = sum_of_rows<V>(sum, room);
+    if (!inside || threadIdx.y != 0) return;
+#pragma unroll
+    for (int i = 0; i < V; ++i) sum.v[i] *= scale;
+    put<V>(sums + (size_t)blockIdx.y * channels + c, sum, add);
+}
+#define BY_IMAGE(V)                                                                                                      \
+    extern "C" __global__ void spread_##V(const float* x, const float* gate, float scale, float* y, int images,         \
+                                          int pixels, int channels, int add) {                                           \
+        spread<V>(x, gate, scale, y, images, pixels, channels, add);                                                     \
+    }                                                                                                                    \
+    extern "C" __global__ void image_sums_##V(const float* x, const float* z, float scale, float* sums, int pixels,     \
+                                              int channels, int add) {                                                   \
+        __shared__ __align__(16) float room[V * COLUMN_THREADS];                                                         \
+        image_sums<V>(x, z, scale, sums, pixels, channels, add, room);                                                   \
+    }
+BY_IMAGE(4)
+BY_IMAGE(1)

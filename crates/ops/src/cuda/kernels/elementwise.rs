@@ -1,0 +1,132 @@
+//! Gates, sums over the pixels of an image, subsampling, and dropout.
+
+use super::{BLOCK, by_four, flat};
+use crate::Error;
+use crate::cuda::launch::{Builder, Launch, Pointer};
+
+/// A batch of feature maps: images, pixels of an image, channels.
+pub type Shape = (usize, usize, usize);
+
+/// `y` ←, or +=, x\[n, p, c\] · gate\[n, c\] · scale; without x (null) it counts as 1.
+///
+/// A gate's product is this of x and the gate; the gradient of its input, of dy and the gate. The gradient of a mean over
+/// pixels is this of nothing and dy, with scale 1/pixels.
+///
+/// # Errors
+/// [`Error::Shape`] if a size does not fit a kernel's argument.
+pub fn spread(
+    x: Pointer,
+    gate: Pointer,
+    scale: f32,
+    y: Pointer,
+    (images, pixels, channels): Shape,
+    add: bool,
+) -> Result<Launch, Error> {
+    let (kernel, lanes) = by_four(channels, "spread_4", "spread_1");
+    flat(kernel, images * pixels * channels / lanes)
+        .pointers([x, gate])
+        .floats([scale])
+        .pointers([y])
+        .ints([images, pixels, channels])
+        .flag(add)
+        .build()
+}
+
+/// `sums\[n, c\]` ←, or +=, Σ over p of x\[n, p, c\] · z\[n, p, c\] · scale; without z (null) it counts as 1.
+///
+/// The mean over pixels is this with scale 1/pixels; the gradient of a gate, this of x and dy.
+///
+/// # Errors
+/// As [`spread`].
+pub fn image_sums(
+    x: Pointer,
+    z: Pointer,
+    scale: f32,
+    sums: Pointer,
+    (images, pixels, channels): Shape,
+    add: bool,
+) -> Result<Launch, Error> {
+    let (kernel, width) = by_four(channels, "image_sums_4", "image_sums_1");
+    let packs = (channels / width).max(1);
+    let lanes = packs.next_power_of_two().min(32);
+    let grid = [packs.div_ceil(lanes), images, 1];
+    Builder::new(kernel, grid, [lanes as u32, (BLOCK / lanes) as u32, 1])
+        .counted(images * pixels * channels)
+        .pointers([x, z])
+        .floats([scale])
+        .pointers([sums])
+        .ints([pixels, channels])
+        .flag(add)
+        .build()
+}
+
+/// The sizes of [`crate::subsample()`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subsample {
+    /// The input's N×H×W×C.
+    pub x: (usize, usize, usize, usize),
+    /// Step between pixels, at least 1.
+    pub stride: usize,
+    /// The first pixel.
+    pub offset: usize,
+}
+
+/// `y` ← every stride-th pixel from pixel `offset` on, zero beyond the edge.
+///
+/// # Errors
+/// As [`spread`].
+pub fn subsample(of: Subsample, x: Pointer, y: Pointer) -> Result<Launch, Error> {
+    let (n, h, w, c) = of.x;
+    let (kernel, lanes) = by_four(c, "subsample_4", "subsample_1");
+    let [rows, columns] = [h, w].map(|size| size.div_ceil(of.stride));
+    flat(kernel, n * rows * columns * c / lanes)
+        .pointers([x, y])
+        .ints([n, h, w, c, of.stride, of.offset])
+        .build()
+}
+
+/// `dx` ←, or +=, `dy` at the pixels taken and 0 elsewhere.
+///
+/// # Errors
+/// As [`spread`].
+pub fn subsample_gradient(
+    of: Subsample,
+    dy: Pointer,
+    dx: Pointer,
+    add: bool,
+) -> Result<Launch, Error> {
+    let (n, h, w, c) = of.x;
+    let (kernel, lanes) = by_four(c, "subsample_gradient_4", "subsample_gradient_1");
+    flat(kernel, n * h * w * c / lanes)
+        .pointers([dy, dx])
+        .ints([n, h, w, c, of.stride, of.offset])
+        .flag(add)
+        .build()
+}
+
+/// What a mask is drawn from: the words that lie in device memory, so that a captured step can draw anew.
+pub fn mask(seed: u64, rate: f64) -> [u64; 3] {
+    use crate::elementwise::random::{start, threshold};
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let kept = crate::cuda::launch::pack([kept.to_bits(), 0]);
+    [start(seed), threshold(rate), kept[0]]
+}
+
+/// `y` ←, or +=, x · factor for `count` numbers, with the factors of [`crate::dropout()`]; without x (null) the factors
+/// themselves, as drop path takes for each image. `mask` is the address of the three words of [`mask()`].
+///
+/// # Errors
+/// As [`spread`].
+pub fn dropout(
+    mask: Pointer,
+    x: Pointer,
+    y: Pointer,
+    count: usize,
+    add: bool,
+) -> Result<Launch, Error> {
+    flat("dropout", count)
+        .pointers([mask, x, y])
+        .ints([count])
+        .flag(add)
+        .build()
+}
