@@ -142,6 +142,8 @@ fn numbers_out_of_range_are_wrong_use() {
         ["search", "--trials", "0"],
         ["search", "--epochs", "0"],
         ["search", "--workers", "0"],
+        ["search", "--rerank-epochs", "0"],
+        ["search", "--reduction", "3"],
         ["search", "--strategy", "nonsense"],
         ["search", "--device", "tpu"],
         ["inspect", "search-spaces/nasnet.toml", "--input=3x0x32"],

@@ -41,9 +41,12 @@ fn judged_search(out: &Path, flags: &[&str]) -> Command {
             "--set",
             "blocks=2",
         ])
-        .args(["--epochs", "1", "--seed", "7", "--device", "cpu", "--out"])
+        .args(["--seed", "7", "--device", "cpu", "--out"])
         .arg(out)
         .args(flags);
+    if !flags.contains(&"--epochs") {
+        command.args(["--epochs", "1"]);
+    }
     command
 }
 
@@ -62,6 +65,7 @@ fn outcome(trials: &[Trial]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
             (
                 it.id,
                 it.kind,
+                (it.rung, it.epochs),
                 it.choices.clone(),
                 it.params,
                 bits(it.valid_top1),
@@ -198,6 +202,55 @@ fn a_search_ends_with_a_verdict_that_goes_on_where_it_was_stopped() {
     assert_eq!(outcome(&rows), outcome(&more[..8]));
     assert_eq!((more[8].kind, more[8].id), (Kind::Search, 8));
     assert!(more[9..].iter().all(|it| it.kind == Kind::Rerank));
+}
+
+#[test]
+fn successive_halving_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let run = |out: &Path, workers: &str| {
+        let flags = [
+            "--trials",
+            "3",
+            "--epochs",
+            "3",
+            "--halving",
+            "--workers",
+            workers,
+        ];
+        search(out, &flags).assert().success();
+        trials(out)
+    };
+    let rows = run(&whole, "2");
+    run(&broken, "1");
+    assert_eq!(outcome(&rows), outcome(&trials(&broken)));
+    assert_eq!(
+        rows.iter().map(|it| it.epochs).sum::<u32>(),
+        9,
+        "3 x 3 epochs"
+    );
+    let promoted = rows.iter().position(|it| it.rung == Some(1)).unwrap();
+    assert_eq!((rows[0].rung, rows[0].epochs), (Some(0), 1));
+    assert_eq!(rows[promoted].epochs, 3);
+    let best = rows[..promoted]
+        .iter()
+        .map(|it| it.valid_top1.unwrap())
+        .fold(0.0, f64::max);
+    let below = rows[..promoted]
+        .iter()
+        .find(|it| it.choices == rows[promoted].choices);
+    assert_eq!(below.unwrap().valid_top1, Some(best));
+
+    // As if killed while the promoted one was trained.
+    for id in promoted..rows.len() {
+        std::fs::remove_file(broken.join(format!("trials/{id:05}.parquet"))).unwrap();
+    }
+    cellwright()
+        .args(["search", "--resume"])
+        .arg(&broken)
+        .assert()
+        .success();
+    assert_eq!(outcome(&rows), outcome(&trials(&broken)));
 }
 
 #[test]

@@ -261,12 +261,15 @@ impl TrainingFlags {
     }
 
     /// As [`TrainingFlags::settings`], in a size that lets a dozen trials end within minutes where
-    /// nothing is said.
-    pub fn short_settings(&self, device: DeviceSpec, seed: u64) -> Settings {
+    /// nothing is said; with at least so many epochs then.
+    pub fn short_settings(&self, device: DeviceSpec, seed: u64, least: usize) -> Settings {
         let mut settings = self.settings(seed);
         if device == DeviceSpec::Cpu {
             settings.epochs = self.epochs.map_or(SHORT_EPOCHS, |it| it as usize);
             settings.train_limit = self.images.unwrap_or(SHORT_IMAGES);
+        }
+        if self.epochs.is_none() {
+            settings.epochs = settings.epochs.max(least);
         }
         settings
     }

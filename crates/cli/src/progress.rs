@@ -44,16 +44,16 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Bars for a run of so many trials, of which `done` are there already. `quiet` shows nothing.
-    pub fn new(trials: u64, done: u64, slots: usize, quiet: bool) -> Self {
+    /// Bars for a run of so many epochs, of which `done` are there already. `quiet` shows nothing.
+    pub fn new(epochs: u64, done: u64, slots: usize, quiet: bool) -> Self {
         let plain = !std::io::stderr().is_terminal();
         let all = MultiProgress::new();
         if plain || quiet {
             all.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let run = all.add(ProgressBar::new(trials).with_position(done));
+        let run = all.add(ProgressBar::new(epochs).with_position(done));
         run.set_style(style(
-            "{prefix:<24} {bar:28.green} {pos:>5}/{len:<5} trials  {elapsed} gone, {eta} left  {msg}",
+            "{prefix:<24} {bar:28.green} {pos:>5}/{len:<5} epochs  {elapsed} gone, {eta} left  {msg}",
         ));
         run.set_prefix("run");
         run.reset_eta();
@@ -127,7 +127,7 @@ impl RunWatch for Bars {
         let bar = lock(&self.slots[slot]);
         bar.finish_and_clear();
         self.all.remove(&bar);
-        self.run.inc(1);
+        self.run.inc(u64::from(row.trial.epochs));
         self.tell(&line(&row.trial));
     }
 

@@ -71,6 +71,8 @@ record! {
         pub train_images: u64,
         /// Epochs that were to be trained.
         pub epochs: u32,
+        /// Rung of successive halving, 0 the lowest, where the search halves.
+        pub rung: Option<u32>,
         /// Images in a batch.
         pub batch: u32,
         /// Optimiser steps that were made.
@@ -97,7 +99,8 @@ record! {
         pub test_loss: Option<f64>,
         /// Mean training loss of the last epoch, nats.
         pub train_loss: Option<f64>,
-        /// What the strategy was told; a failed trial has its defined reward.
+        /// What the search wants most of, for these epochs; the strategy is told this, or with successive halving a
+        /// number made of it that does not favour longer trainings. A failed trial has its defined reward.
         pub reward: Option<f64>,
         /// Wall-clock seconds of training, without evaluation and set-up.
         pub train_seconds: Option<f64>,

@@ -38,9 +38,9 @@ pub enum Error {
         /// How many it has.
         decisions: usize,
     },
-    /// A resumed run asks for other architectures than it did before.
+    /// A resumed run asks for other architectures, or for other epochs, than it did before.
     #[error(
-        "trial {id} of this run is of another architecture than the run would try now: its run.toml or this \
+        "trial {id} of this run is of another architecture, or of other epochs, than the run would try now: its run.toml or this \
          program has changed; start a new run"
     )]
     Diverged {
@@ -71,6 +71,9 @@ pub enum Error {
     /// Threads that the system does not give.
     #[error("cannot start threads: {0}; name fewer with --threads")]
     Threads(String),
+    /// Successive halving with numbers that do not fit, in words.
+    #[error("{0}")]
+    Halving(String),
     /// The user asked to stop.
     #[error("stopped")]
     Stopped,

@@ -10,11 +10,12 @@ use cellwright_search::run::{
     DatasetConfig, DeviceSpec, Ending, MachineConfig, RerankConfig, RunConfig, SearchConfig,
     SpaceSource, VERSION,
 };
+use cellwright_search::schedule::Halving;
 use cellwright_search::strategy;
 
 use crate::commands::plots;
 use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags};
-use crate::output::{note, print, print_json};
+use crate::output::{Usage, note, print, print_json};
 use crate::progress::{Bars, stop_on_interrupt};
 use crate::standings;
 
@@ -31,7 +32,7 @@ pub struct Args {
     /// How architectures are chosen
     #[arg(long, value_name = "NAME", default_value = strategy::DEFAULT, value_parser = strategy_names())]
     strategy: String,
-    /// How many architectures are trained
+    /// How many architectures are trained; with --halving, as many epochs as so many trainings have
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     trials: Option<u32>,
     #[command(flatten)]
@@ -52,6 +53,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     baselines: Option<Vec<PathBuf>>,
     #[command(flatten)]
+    halving: HalvingFlags,
+    #[command(flatten)]
     rerank: RerankFlags,
     /// The run's folder (default: a new one in results)
     #[arg(long, value_name = "DIR")]
@@ -65,6 +68,29 @@ pub struct Args {
     /// One JSON object a trial, and no table
     #[arg(long)]
     json: bool,
+}
+
+/// How long each architecture is trained.
+#[derive(clap::Args)]
+struct HalvingFlags {
+    /// Begin each architecture with few epochs, and train the better ones again with more (ASHA)
+    #[arg(id = "halve", long = "halving", conflicts_with_all = ["config", "resume"])]
+    halve: bool,
+    /// Promote one of so many, to so many times the epochs
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "halve", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    reduction: u32,
+    /// Epochs that each architecture begins with
+    #[arg(long, value_name = "E", default_value_t = 1, requires = "halve", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    least_epochs: u32,
+}
+
+impl HalvingFlags {
+    fn halving(&self) -> Option<Halving> {
+        self.halve.then_some(Halving {
+            reduction: self.reduction,
+            least_epochs: self.least_epochs as usize,
+        })
+    }
 }
 
 /// How what was found best is trained again.
@@ -139,8 +165,13 @@ pub fn run(args: Args) -> Result<()> {
     };
     let classes = dataset.classes.len();
     let evaluator = evaluator(&config.machine)?;
-    let done = folder.trials()?.rows.len() as u64;
-    let bars = Bars::new(config.trainings(), done, evaluator.slots(), args.json);
+    let done = folder
+        .trials()?
+        .rows
+        .iter()
+        .map(|it| u64::from(it.epochs))
+        .sum();
+    let bars = Bars::new(config.epochs(), done, evaluator.slots(), args.json);
     let ending = cellwright_search::run::run(&config, input, classes, &folder, &*evaluator, &bars);
     bars.clear();
     finish(ending?, &config, &folder, args.json)
@@ -190,13 +221,24 @@ fn fresh(args: &Args) -> Result<RunConfig> {
     let dataset = args.data.name(device);
     let (space, baselines) = spaces(args, device)?;
     let (workers, threads) = share(args, device);
-    let training = args.training.short_settings(device, args.seed);
+    let halving = args.halving.halving();
+    // Where nothing is said, as many epochs as two rungs need.
+    let least = halving.map_or(0, |it| {
+        it.least_epochs.saturating_mul(it.reduction as usize)
+    });
+    let training = args.training.short_settings(device, args.seed, least);
+    if let Some(halving) = halving {
+        let rungs = halving.rungs(training.epochs);
+        let rungs = rungs.map_err(|reason| Usage(format!("--halving: {reason}")))?;
+        note(format!("successive halving: {} epochs", joined(&rungs)));
+    }
     Ok(RunConfig {
         version: VERSION,
         search: SearchConfig {
             strategy: args.strategy.clone(),
             trials: args.trials.unwrap_or(DEFAULT_TRIALS),
             seed: args.seed,
+            halving,
         },
         rerank: args.rerank.fresh(training.epochs),
         training,
@@ -212,6 +254,12 @@ fn fresh(args: &Args) -> Result<RunConfig> {
         space,
         baselines,
     })
+}
+
+/// `1, 3, 9`.
+fn joined(numbers: &[usize]) -> String {
+    let texts: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    texts.join(", ")
 }
 
 /// Trials of a search where no number is said.

@@ -67,6 +67,7 @@ pub fn run(args: Args) -> Result<()> {
         space: source,
         choices,
         source: None,
+        rung: None,
         strategy: String::new(),
         input: Shape {
             height: images.train.height,

@@ -46,6 +46,8 @@ pub struct Request {
     pub input: Shape,
     /// The number of classes.
     pub classes: usize,
+    /// The rung of successive halving that it is trained on, 0 the lowest, if it is.
+    pub rung: Option<u32>,
     /// How it is trained; its seed is this trial's own.
     pub training: Settings,
     /// Where tensors live.

@@ -27,6 +27,7 @@ pub(super) fn describe(request: &Request) -> (Trial, Result<Graph, Error>) {
         ),
         classes: request.classes as u32,
         epochs: request.training.epochs as u32,
+        rung: request.rung,
         batch: request.training.batch as u32,
         device: request.device.to_string(),
         threads: request.threads as u32,

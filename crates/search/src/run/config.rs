@@ -8,6 +8,7 @@ use cellwright_train::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::schedule::Halving;
 
 /// The version of run.toml that this build writes and reads.
 pub const VERSION: u32 = 1;
@@ -42,10 +43,15 @@ pub struct RunConfig {
 pub struct SearchConfig {
     /// The strategy's name, as `cellwright search --help` lists them.
     pub strategy: String,
-    /// How many distinct architectures are evaluated.
+    /// How many distinct architectures are trained for all epochs. With `halving`: the search may use
+    /// as many epochs as so many full trainings have, on all rungs together; it ends with the first
+    /// training that does not fit any more.
     pub trials: u32,
     /// The seed of everything: the strategy, each trial's weights, the order of the images.
     pub seed: u64,
+    /// Successive halving over epochs; none: each architecture is trained for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halving: Option<Halving>,
 }
 
 /// The `[rerank]` table of run.toml: the verdict after the search.
@@ -242,6 +248,10 @@ impl RunConfig {
                 config.version
             )));
         }
+        if let Some(halving) = config.search.halving {
+            let rungs = halving.rungs(config.training.epochs);
+            rungs.map_err(|reason| wrong(format!("[search.halving] {reason}")))?;
+        }
         for (name, value) in [
             ("epochs", config.rerank.epochs),
             ("seeds", config.rerank.seeds as usize),
@@ -255,13 +265,14 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// The trainings of the whole run, as far as the space has so many architectures.
+    /// The epochs of the whole run, as far as the space has so many architectures.
     #[must_use]
-    pub fn trainings(&self) -> u64 {
+    pub fn epochs(&self) -> u64 {
         let baselines = self.baselines.len() as u64;
         let found = u64::from(self.rerank.architectures.min(self.search.trials));
         let again = if found == 0 { 0 } else { found + baselines };
-        u64::from(self.search.trials) + baselines + again * u64::from(self.rerank.seeds)
+        let again = again * u64::from(self.rerank.seeds) * self.rerank.epochs as u64;
+        (u64::from(self.search.trials) + baselines) * self.training.epochs as u64 + again
     }
 
     /// The text of a run.toml.

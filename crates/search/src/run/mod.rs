@@ -8,6 +8,7 @@ use cellwright_space::{Choices, Space};
 
 use crate::evaluator::{Evaluator, Progress, Request, Row, Watch};
 use crate::identity::Identities;
+use crate::schedule::{Job, Schedule};
 use crate::strategy::{self, Strategy};
 use crate::{Error, Objective};
 
@@ -192,6 +193,7 @@ fn request(
             ..config.training.clone()
         },
         source: None,
+        rung: None,
         device: config.machine.device,
         threads: config.machine.threads,
         weights: None,
@@ -209,14 +211,18 @@ struct Search<'a> {
     objective: Objective,
     /// Rows of an earlier process, by id.
     earlier: HashMap<u32, Trial>,
-    /// The reward of every identity that has been evaluated; none when it failed.
-    rewards: HashMap<String, Option<f64>>,
+    /// Every architecture so far, in the order in which they were asked for.
+    architectures: Vec<Choices>,
+    /// The place of each identity among them.
+    known: HashMap<String, usize>,
+    /// For how long each is trained, and what came of it.
+    schedule: Schedule,
     /// Ids of rows that are not the search's.
     taken: HashSet<u32>,
     /// The id of the search's next trial, if it is not taken: the baselines have those before.
     next_id: u32,
-    /// Trials that are left.
-    left: u32,
+    /// Epochs that are left.
+    left: u64,
 }
 
 /// One architecture of a batch: its choices and its identity.
@@ -245,18 +251,21 @@ impl<'a> Search<'a> {
             strategy: strategy::create(&config.search.strategy, space, config.search.seed)?,
             objective: Objective::default(),
             earlier: earlier.collect(),
-            rewards: HashMap::new(),
+            architectures: Vec::new(),
+            known: HashMap::new(),
+            schedule: Schedule::new(config.training.epochs, config.search.halving)
+                .map_err(Error::Halving)?,
             taken: trials
                 .iter()
                 .filter(|it| it.kind != Kind::Search)
                 .map(|it| it.id)
                 .collect(),
             next_id: config.baselines.len() as u32,
-            left: config.search.trials,
+            left: u64::from(config.search.trials) * config.training.epochs as u64,
         })
     }
 
-    /// Asks and tells until the trials are spent.
+    /// Asks and tells until the epochs are spent.
     fn drive(&mut self, queue: &Queue, folder: &Folder) -> Result<Ending, Error> {
         let mut stale = 0;
         while self.left > 0 {
@@ -284,77 +293,94 @@ impl<'a> Search<'a> {
         self.strategy.ask().into_iter().map(asked).collect()
     }
 
-    /// Has all new architectures of a batch evaluated, as far as the trials reach. Whether all of
+    /// Has all new architectures of a batch trained, and whatever is due for promotion then, as far as the epochs reach. Whether all of
     /// the batch is known now.
     fn evaluate(&mut self, batch: &[Asked], queue: &Queue) -> Result<bool, Error> {
-        let mut waiting = Vec::new();
-        let mut complete = true;
+        let mut jobs = Vec::new();
         for asked in batch {
-            let known = self.rewards.contains_key(&asked.identity);
-            if known
-                || waiting
-                    .iter()
-                    .any(|(identity, _)| identity == &asked.identity)
-            {
+            if self.known.contains_key(&asked.identity) {
                 continue;
             }
-            if self.left == 0 {
-                complete = false;
-                break;
-            }
-            let id = self.next_id();
-            match self.earlier.remove(&id) {
-                Some(trial) => self.recall(&trial, asked)?,
-                None => waiting.push((asked.identity.clone(), self.request(id, asked))),
-            }
+            let architecture = self.architectures.len();
+            self.known.insert(asked.identity.clone(), architecture);
+            self.architectures.push(asked.choices.clone());
+            jobs.push(Job {
+                architecture,
+                rung: 0,
+            });
         }
-        let count = waiting.len();
-        let identities: HashMap<u32, String> = waiting
-            .iter()
-            .map(|(identity, request)| (request.id, identity.clone()))
-            .collect();
-        queue.push(waiting.into_iter().map(|(_, request)| request));
-        for row in queue.wait(Kind::Search, count)? {
-            if row.trial.kind == Kind::Search
-                && let Some(identity) = identities.get(&row.trial.id)
-            {
-                self.rewards
-                    .insert(identity.clone(), self.objective.reward(&row.trial));
+        while !jobs.is_empty() {
+            if !self.train(&jobs, queue)? {
+                return Ok(false);
             }
+            jobs = self.schedule.promotions();
         }
-        Ok(complete)
+        Ok(true)
     }
 
-    /// The next trial's id. A run that goes on with more trials has rows of its verdict between.
-    fn next_id(&mut self) -> u32 {
+    /// Trains in order, as far as the epochs reach. Whether they reached for all.
+    fn train(&mut self, jobs: &[Job], queue: &Queue) -> Result<bool, Error> {
+        let mut ids = Vec::new();
+        let mut trials = HashMap::new();
+        let mut requests = Vec::new();
+        for &job in jobs {
+            let Some(id) = self.next_id(job) else {
+                break;
+            };
+            ids.push(id);
+            match self.earlier.remove(&id) {
+                Some(trial) => {
+                    self.check(&trial, job)?;
+                    trials.insert(id, trial);
+                }
+                None => requests.push(self.request(id, job)),
+            }
+        }
+        let count = requests.len();
+        queue.push(requests);
+        let rows = queue.wait(Kind::Search, count)?;
+        trials.extend(rows.into_iter().map(|row| (row.trial.id, row.trial)));
+        for (&job, id) in jobs.iter().zip(&ids) {
+            let reward = trials.get(id).and_then(|it| self.objective.reward(it));
+            self.schedule.record(job, reward);
+        }
+        Ok(ids.len() == jobs.len())
+    }
+
+    /// The id of the next trial, whose epochs are spent; none where too few are left, which ends the
+    /// search. A run that goes on with more trials has rows of its verdict between.
+    fn next_id(&mut self, job: Job) -> Option<u32> {
+        let epochs = self.schedule.epochs(job.rung) as u64;
+        let Some(left) = self.left.checked_sub(epochs) else {
+            self.left = 0;
+            return None;
+        };
+        self.left = left;
         while self.taken.contains(&self.next_id) {
             self.next_id += 1;
         }
-        self.left -= 1;
         self.next_id += 1;
-        self.next_id - 1
+        Some(self.next_id - 1)
     }
 
-    fn request(&self, id: u32, asked: &Asked) -> Request {
+    fn request(&self, id: u32, job: Job) -> Request {
         let images = (self.input, self.classes);
-        let choices = asked.choices.clone();
-        request(
-            self.config,
-            Kind::Search,
-            id,
-            &self.config.space,
-            choices,
-            images,
-        )
+        let choices = self.architectures[job.architecture].clone();
+        let space = &self.config.space;
+        let mut request = request(self.config, Kind::Search, id, space, choices, images);
+        request.training.epochs = self.schedule.epochs(job.rung);
+        request.training.test &= self.schedule.is_highest(job.rung);
+        request.rung = self.config.search.halving.map(|_| job.rung as u32);
+        request
     }
 
-    /// Takes a row of an earlier process instead of evaluating again.
-    fn recall(&mut self, trial: &Trial, asked: &Asked) -> Result<(), Error> {
-        if trial.choices != asked.choices.to_string() {
+    /// Whether a row of an earlier process is of what would be trained now.
+    fn check(&self, trial: &Trial, job: Job) -> Result<(), Error> {
+        let choices = self.architectures[job.architecture].to_string();
+        let epochs = self.schedule.epochs(job.rung);
+        if trial.choices != choices || trial.epochs as usize != epochs {
             return Err(Error::Diverged { id: trial.id });
         }
-        self.rewards
-            .insert(asked.identity.clone(), self.objective.reward(trial));
         Ok(())
     }
 
@@ -362,8 +388,9 @@ impl<'a> Search<'a> {
         let told: Vec<_> = batch
             .into_iter()
             .map(|asked| {
-                let reward = self.rewards.get(&asked.identity).copied().flatten();
-                (asked.choices, reward)
+                let known = self.known.get(&asked.identity);
+                let told = known.and_then(|known| self.schedule.told(*known));
+                (asked.choices, told)
             })
             .collect();
         self.strategy.tell(&told)?;

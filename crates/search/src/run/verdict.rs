@@ -104,7 +104,8 @@ fn finalists<'a>(config: &'a RunConfig, trials: &'a [Trial]) -> Result<Vec<Final
     best.into_iter().map(found).chain(baselines).collect()
 }
 
-/// The trials of the `count` best distinct architectures by reward; of equal ones the earlier.
+/// The best trial of each of the `count` best distinct architectures: of the highest rung, there by
+/// reward; of equal ones the earlier.
 fn best(trials: &[Trial], count: usize) -> Vec<&Trial> {
     let objective = Objective::default();
     let mut ranked: Vec<(&Trial, f64)> = trials
@@ -112,7 +113,10 @@ fn best(trials: &[Trial], count: usize) -> Vec<&Trial> {
         .filter(|it| it.kind == Kind::Search)
         .filter_map(|it| Some((it, objective.reward(it)?)))
         .collect();
-    ranked.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.id.cmp(&b.id)));
+    ranked.sort_by(|(a, x), (b, y)| {
+        let by_rung = b.rung.cmp(&a.rung);
+        by_rung.then(y.total_cmp(x)).then(a.id.cmp(&b.id))
+    });
     let mut seen = HashSet::new();
     ranked.retain(|(trial, _)| seen.insert(trial.identity.as_str()));
     ranked.truncate(count);

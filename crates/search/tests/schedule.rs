@@ -1,0 +1,187 @@
+//! Successive halving with every strategy: the run as it is, with an evaluator that computes
+//! accuracies instead of training.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cellwright_graph::Shape;
+use cellwright_ledger::{Kind, Run, Status, Trial};
+use cellwright_search::Error;
+use cellwright_search::evaluator::{Evaluator, Progress, Request, Row, Watch};
+use cellwright_search::run::{
+    DatasetConfig, DeviceSpec, Ending, MachineConfig, RerankConfig, RunConfig, RunWatch,
+    SearchConfig, Settings, SpaceSource, VERSION,
+};
+use cellwright_search::schedule::Halving;
+use cellwright_search::strategy;
+
+/// Accuracies from a hash of the choices, better with more epochs; one in eight fails, and some take
+/// longer than others.
+struct Computed {
+    slots: usize,
+}
+
+impl Evaluator for Computed {
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn evaluate(&self, _slot: usize, request: &Request, _watch: &dyn Watch) -> Result<Row, Error> {
+        let mut hasher = DefaultHasher::new();
+        (&request.choices.to_string(), request.training.epochs).hash(&mut hasher);
+        let hash = hasher.finish();
+        std::thread::sleep(Duration::from_micros(hash % 1_000));
+        let failed = hash % 8 == 0;
+        let longer = 0.4 * (1.0 - 1.0 / request.training.epochs as f64);
+        let accuracy = longer + (hash % 1_000) as f64 / 2_000.0;
+        let trial = Trial {
+            id: request.id,
+            kind: request.kind,
+            status: if failed { Status::Failed } else { Status::Done },
+            choices: request.choices.to_string(),
+            identity: request.choices.to_string(),
+            epochs: request.training.epochs as u32,
+            rung: request.rung,
+            source_trial: request.source,
+            seed: request.training.seed,
+            valid_top1: (!failed).then_some(accuracy),
+            ..Trial::default()
+        };
+        let curve = Vec::new();
+        Ok(Row { trial, curve })
+    }
+}
+
+struct Silent;
+
+impl RunWatch for Silent {
+    fn started(&self, _slot: usize, _request: &Request) {}
+    fn progress(&self, _slot: usize, _progress: Progress) {}
+    fn finished(&self, _slot: usize, _row: &Row) {}
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+fn config(strategy: &str, trials: u32) -> RunConfig {
+    let spaces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../search-spaces");
+    let small = [("repeats".to_owned(), "1".to_owned())];
+    RunConfig {
+        version: VERSION,
+        search: SearchConfig {
+            strategy: strategy.to_owned(),
+            trials,
+            seed: 5,
+            halving: Some(Halving {
+                reduction: 3,
+                least_epochs: 1,
+            }),
+        },
+        dataset: DatasetConfig {
+            name: "computed".to_owned(),
+            root: PathBuf::new(),
+        },
+        machine: MachineConfig {
+            device: DeviceSpec::Cpu,
+            workers: 1,
+            threads: 1,
+        },
+        training: Settings {
+            epochs: 9,
+            ..Settings::default()
+        },
+        rerank: RerankConfig {
+            architectures: 2,
+            epochs: 12,
+            seeds: 1,
+        },
+        space: SpaceSource::read(&spaces.join("nasbench201.toml"), &small).unwrap(),
+        baselines: Vec::new(),
+    }
+}
+
+/// Runs what is left of a run, and gives its rows without times.
+fn run(config: &RunConfig, folder: &Path, slots: usize) -> Vec<Trial> {
+    let run = Run::open(folder).or_else(|_| Run::create(folder, &config.to_toml().unwrap()));
+    let run = run.unwrap();
+    let input = Shape {
+        height: 8,
+        width: 8,
+        channels: 3,
+    };
+    let evaluator = Computed { slots };
+    let ending = cellwright_search::run::run(config, input, 10, &run, &evaluator, &Silent).unwrap();
+    assert_eq!(ending, Ending::Complete);
+    run.trials().unwrap().rows
+}
+
+#[test]
+fn every_strategy_halves_the_same_with_any_slots_and_after_a_kill() {
+    for name in strategy::names() {
+        let config = config(name, 4);
+        let folder = tempfile::tempdir().unwrap();
+        let one = run(&config, &folder.path().join("one"), 1);
+        let many = run(&config, &folder.path().join("many"), 4);
+        assert_eq!(one, many, "{name}: slots");
+
+        // As if killed with three trainings under way, of which one later was done.
+        for id in [one.len() - 5, one.len() - 4, one.len() - 2] {
+            let path = folder.path().join(format!("many/trials/{id:05}.parquet"));
+            std::fs::remove_file(path).unwrap();
+        }
+        let resumed = run(&config, &folder.path().join("many"), 3);
+        assert_eq!(one, resumed, "{name}: resumed");
+
+        let search: Vec<&Trial> = one.iter().filter(|it| it.kind == Kind::Search).collect();
+        let epochs: u32 = search.iter().map(|it| it.epochs).sum();
+        assert!(
+            (28..=36).contains(&epochs),
+            "{name}: {epochs} of 4 x 9 epochs"
+        );
+        assert!(
+            search.iter().any(|it| it.rung == Some(1)),
+            "{name}: promoted"
+        );
+        climb_rung_by_rung(&search);
+
+        // More trials go on with the same sequence.
+        let more = self::config(name, 6);
+        let more = run(&more, &folder.path().join("more"), 2);
+        assert_eq!(
+            search,
+            more[..search.len()].iter().collect::<Vec<_>>(),
+            "{name}: more"
+        );
+    }
+}
+
+/// Each row is of a rung that its architecture was not on before, and on the one below it did well.
+fn climb_rung_by_rung(search: &[&Trial]) {
+    let mut reached = HashSet::new();
+    for trial in search {
+        let rung = trial.rung.unwrap();
+        assert_eq!(trial.epochs, [1, 3, 9][rung as usize]);
+        assert!(reached.insert((rung, &trial.choices)), "once on a rung");
+        assert!(rung == 0 || reached.contains(&(rung - 1, &trial.choices)));
+        if rung > 0 {
+            let mut below = search.iter().filter(|it| it.choices == trial.choices);
+            let below = below.find(|it| it.rung == Some(rung - 1)).unwrap();
+            assert_eq!(below.status, Status::Done, "a failure is not promoted");
+        }
+    }
+}
+
+#[test]
+fn the_verdict_takes_the_best_of_the_highest_rung() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = run(&config("random", 12), &folder.path().join("run"), 2);
+    let highest = |it: &&Trial| it.kind == Kind::Search && it.rung == Some(2);
+    let mut best: Vec<&Trial> = rows.iter().filter(highest).collect();
+    best.retain(|it| it.status == Status::Done);
+    best.sort_by(|a, b| b.valid_top1.unwrap().total_cmp(&a.valid_top1.unwrap()));
+    assert!(!best.is_empty());
+    let again = rows.iter().find(|it| it.kind == Kind::Rerank).unwrap();
+    assert_eq!((again.source_trial, again.epochs), (Some(best[0].id), 12));
+}
