@@ -5,17 +5,22 @@ use cellwright_ledger::{Kind, Status, Trial};
 use crate::output::{right, short};
 
 /// The trials of the search by validation accuracy, the baselines at the same budget among them, the
-/// failed ones last.
+/// failed ones last; with successive halving those with more epochs first.
 pub fn search(trials: &[Trial]) -> comfy_table::Table {
     let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !is_verdict(it)).collect();
     ranked.sort_by(|a, b| {
         let key = |trial: &Trial| trial.valid_top1.unwrap_or(f64::NEG_INFINITY);
-        key(b).total_cmp(&key(a)).then(a.id.cmp(&b.id))
+        let epochs = |trial: &Trial| (trial.status == Status::Done).then_some(trial.epochs);
+        let by_epochs = epochs(b).cmp(&epochs(a));
+        by_epochs
+            .then(key(b).total_cmp(&key(a)))
+            .then(a.id.cmp(&b.id))
     });
     let mut table = crate::output::table(&[
         "rank",
         "trial",
         "architecture",
+        "epochs",
         "valid %",
         "test %",
         "parameters",
@@ -25,7 +30,7 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
     for (rank, trial) in ranked.iter().enumerate() {
         table.add_row(row(rank + 1, trial));
     }
-    right(&mut table, &[0, 1, 3, 4, 5, 6, 7]);
+    right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8]);
     table
 }
 
@@ -65,7 +70,7 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     for (rank, network) in networks.iter().enumerate() {
         let first = network[0];
         let source = trials.iter().find(|it| Some(it.id) == first.source_trial);
-        let [rank, _, name, valid, ..] = row(rank + 1, first);
+        let [rank, _, name, _, valid, ..] = row(rank + 1, first);
         table.add_row([
             rank,
             first
@@ -103,7 +108,7 @@ fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(String::new, |it| format!("{:.2}", 100.0 * it))
 }
 
-fn row(rank: usize, trial: &Trial) -> [String; 8] {
+fn row(rank: usize, trial: &Trial) -> [String; 9] {
     let done = trial.status == Status::Done;
     [
         if done {
@@ -113,6 +118,7 @@ fn row(rank: usize, trial: &Trial) -> [String; 8] {
         },
         trial.id.to_string(),
         name(trial),
+        trial.epochs.to_string(),
         if done {
             percent(trial.valid_top1)
         } else {

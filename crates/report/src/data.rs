@@ -114,7 +114,8 @@ impl Data {
         &self.runs[entry.run].trials[entry.trials[0]]
     }
 
-    /// The final entries: what was trained again where something was, else what the search trained; and baselines.
+    /// The final entries: what was trained again where something was, else what the search trained, with successive
+    /// halving that on the highest rung; and baselines.
     pub(crate) fn finalists(&self) -> Vec<&Entry> {
         let reranked = self.entries.iter().any(|entry| entry.kind == Kind::Rerank);
         let left_out = if reranked { Kind::Search } else { Kind::Rerank };
@@ -124,13 +125,18 @@ impl Data {
         };
         let baseline = most(&|entry| entry.kind == Kind::Baseline);
         let rerank = |run| most(&|entry| entry.kind == Kind::Rerank && entry.run == run);
+        let rung = |entry: &Entry| self.trial(entry).rung;
+        let highest = |run| {
+            let same = self.entries.iter().filter(|entry| entry.run == run);
+            same.filter_map(rung).max()
+        };
         self.entries
             .iter()
             .filter(|entry| entry.valid.is_some() && entry.kind != left_out)
             .filter(|entry| match entry.kind {
                 Kind::Baseline => Some(entry.epochs) == baseline,
                 Kind::Rerank => Some(entry.epochs) == rerank(entry.run),
-                Kind::Search => true,
+                Kind::Search => rung(entry) == highest(entry.run),
             })
             .collect()
     }

@@ -122,6 +122,66 @@ fn runs_lie_over_each_other() {
 }
 
 #[test]
+fn what_was_trained_again_is_shown_beside_the_baselines() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 1, 8);
+    let rows = run.trials().unwrap().rows;
+    let first = rows.iter().find(|it| it.kind == Kind::Search).unwrap();
+    let again = |id, source: &Trial, kind, test| Trial {
+        id,
+        kind,
+        source_trial: Some(source.id),
+        epochs: 2 * source.epochs,
+        valid_top1: Some(0.93),
+        test_top1: Some(test),
+        ..source.clone()
+    };
+    let next = run.next_trial_id().unwrap();
+    let found = again(next, first, Kind::Rerank, 0.9251);
+    run.write_trial(&found).unwrap();
+    let baseline = again(next + 1, &rows[0], Kind::Baseline, 0.9262);
+    run.write_trial(&baseline).unwrap();
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
+    let best = format!("best found (#{})", first.id);
+    assert!(chart.contains(&best) && chart.contains("during the search"));
+    assert!(chart.contains("92.51 %") && chart.contains("92.62 %"));
+    assert!(
+        !chart.contains(made_up::BASELINES[1].0),
+        "trained for fewer epochs"
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    let searched = format!("in the search {:.2} %", 100.0 * first.valid_top1.unwrap());
+    assert!(page.contains("92.51 %") && page.contains(&searched));
+}
+
+#[test]
+fn of_successive_halving_the_highest_rung_stands_beside_the_baselines() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 1, 0);
+    let trial = |id, rung: u32, accuracy| Trial {
+        id,
+        rung: Some(rung),
+        epochs: [2, 8][rung as usize],
+        macs: 5_000_000,
+        params: 80_000,
+        identity: "same".into(),
+        valid_top1: Some(accuracy),
+        test_top1: (rung == 1).then_some(accuracy),
+        ..Trial::default()
+    };
+    let next = run.next_trial_id().unwrap();
+    for (id, rung, accuracy) in [(next, 0, 0.7), (next + 1, 1, 0.8)] {
+        run.write_trial(&trial(id, rung, accuracy)).unwrap();
+    }
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
+    assert!(chart.contains("80.00 %") && !chart.contains("70.00 % accuracy"));
+    let progress = fs::read_to_string(run.report().join("progress.svg")).unwrap();
+    assert!(progress.contains("trained again for longer"));
+}
+
+#[test]
 fn names_are_text_and_never_markup() {
     let scratch = tempfile::tempdir().unwrap();
     let run = made_up::run(&scratch.path().join("run"), 1, 5);

@@ -11,6 +11,7 @@ const LINE: f64 = 19.0;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mark {
     Disc,
+    Ring,
     Line,
     Thin,
     Dashes,
@@ -34,6 +35,7 @@ pub(crate) fn entry(
 ) -> f64 {
     match mark {
         Mark::Disc => canvas.disc((x + 8.0, y), 5.0, color, 0.75),
+        Mark::Ring => canvas.ring((x + 8.0, y), 4.0, color, 1.2),
         Mark::Line => canvas.line(&[(x, y), (x + 16.0, y)], color, 1.0, 2.6),
         Mark::Thin => canvas.line(&[(x, y), (x + 16.0, y)], color, 0.45, 1.2),
         Mark::Dashes => canvas.dashed(&[(x, y), (x + 16.0, y)], color, 1.6, 3.6),

@@ -14,7 +14,8 @@ pub(crate) const CHART: Chart = Chart {
     file: "progress",
     title: "Progress of the search",
     about: "A dot is the reward of a trial, in the order of the search; a cross is a trial that failed. The steps are \
-            the best so far, the thin line the mean of the last trials: where it rises, the strategy learns.",
+            the best so far, the thin line the mean of the last trials: where it rises, the strategy learns. With \
+            successive halving both are over the shortest trainings; a ring is one that was trained again for longer.",
     draw,
 };
 
@@ -135,12 +136,16 @@ fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: us
             );
             continue;
         };
-        canvas.disc(panel.at(x, reward), 2.8, color, 0.45);
         canvas.tip(
             panel.at(x, reward),
             5.0,
-            format!("{}: {reward:.4}", label(trial)),
+            format!("{}: {reward:.4}, {} epochs", label(trial), trial.epochs),
         );
+        if is_promoted(trial) {
+            canvas.ring(panel.at(x, reward), 2.8, color, 1.2);
+            continue;
+        }
+        canvas.disc(panel.at(x, reward), 2.8, color, 0.45);
         steps.extend(best.map(|best| panel.at(x, best)));
         best = Some(best.map_or(reward, |best| best.max(reward)));
         steps.extend(best.map(|best| panel.at(x, best)));
@@ -158,14 +163,19 @@ fn window(count: usize) -> usize {
     (count / 10).max(5)
 }
 
+/// Whether a trial is on a higher rung of successive halving; its reward does not compare with those below.
+fn is_promoted(trial: &Trial) -> bool {
+    trial.rung.is_some_and(|rung| rung > 0)
+}
+
 fn running_mean(trials: &[&Trial]) -> Vec<(f64, f64)> {
-    let window = window(trials.len());
-    (window..=trials.len())
-        .filter_map(|end| {
-            let rewards = trials[end - window..end]
-                .iter()
-                .filter_map(|trial| done(trial));
-            Some((end as f64, mean(rewards)?))
+    let lowest = (1..).zip(trials).filter(|(_, trial)| !is_promoted(trial));
+    let lowest: Vec<(usize, &&Trial)> = lowest.collect();
+    lowest
+        .windows(window(trials.len()))
+        .filter_map(|last| {
+            let rewards = last.iter().filter_map(|(_, trial)| done(trial));
+            Some((last.last()?.0 as f64, mean(rewards)?))
         })
         .collect()
 }
@@ -201,6 +211,16 @@ fn keys(
             (x, y),
             limit,
         );
+        if searches[index].iter().any(|trial| is_promoted(trial)) {
+            y = legend::entry(
+                canvas,
+                Mark::Ring,
+                color,
+                "trained again for longer",
+                (x, y),
+                limit,
+            );
+        }
         let text = format!("mean of the last {}", window(searches[index].len()));
         y = legend::entry(canvas, Mark::Thin, color, &text, (x, y), limit) + 10.0;
     }
@@ -219,7 +239,13 @@ fn keys(
         ) + 10.0;
     }
     if !baselines.is_empty() {
-        y = legend::heading(canvas, "Baselines, same budget", (x, y));
+        let halved = searches.iter().flatten().any(|trial| is_promoted(trial));
+        let title = if halved {
+            "Baselines, all epochs"
+        } else {
+            "Baselines, same budget"
+        };
+        y = legend::heading(canvas, title, (x, y));
     }
     for (index, (name, _)) in baselines.iter().enumerate() {
         y = legend::entry(
