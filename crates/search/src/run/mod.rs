@@ -293,8 +293,8 @@ impl<'a> Search<'a> {
         self.strategy.ask().into_iter().map(asked).collect()
     }
 
-    /// Has all new architectures of a batch trained, and whatever is due for promotion then, as far as the epochs reach. Whether all of
-    /// the batch is known now.
+    /// Has all new architectures of a batch trained, and whatever is due for promotion then, as far as
+    /// the epochs reach. Whether all of the batch is known now.
     fn evaluate(&mut self, batch: &[Asked], queue: &Queue) -> Result<bool, Error> {
         let mut jobs = Vec::new();
         for asked in batch {
