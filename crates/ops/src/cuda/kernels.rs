@@ -31,6 +31,11 @@ const SOURCES: &[(&str, &str)] = &[
         "depthwise_weights.cu",
         include_str!("kernels/depthwise_weights.cu"),
     ),
+    ("convolution.cu", include_str!("kernels/convolution.cu")),
+    (
+        "convolution_weights.cu",
+        include_str!("kernels/convolution_weights.cu"),
+    ),
     ("pool.cu", include_str!("kernels/pool.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("subsample.cu", include_str!("kernels/subsample.cu")),

@@ -2,11 +2,13 @@
 
 use super::columns::Memory;
 use super::{Buffer, Emulator, assert_close, check, on_top, target};
-use crate::Conv2d;
 use crate::cuda::kernels::affine::Prologue;
+use crate::cuda::kernels::columns::{Scratch, ScratchSize};
 use crate::cuda::kernels::convolution::{Convolution, Gate};
 use crate::cuda::kernels::depthwise as kernels;
+use crate::cuda::{Launch, Pointer};
 use crate::testing::{Random, run};
+use crate::{Conv2d, Error};
 
 /// A convolution's inputs, and what the CPU makes of them.
 pub(super) struct Case {
@@ -72,18 +74,36 @@ impl Case {
     }
 }
 
-fn one(
+/// The launches of one family of kernels.
+pub(super) struct Family {
+    pub forward: fn(&Convolution, Pointer, Prologue, Pointer, Pointer) -> Result<Launch, Error>,
+    pub input:
+        fn(&Convolution, Pointer, Pointer, Option<Gate>, Pointer, bool) -> Result<Launch, Error>,
+    pub weights: fn(
+        &Convolution,
+        Pointer,
+        Prologue,
+        Pointer,
+        Scratch,
+        Pointer,
+        bool,
+    ) -> Result<Launch, Error>,
+    pub scratch: fn(&Convolution) -> ScratchSize,
+}
+
+/// Compares forward pass and gradients with the CPU's.
+pub(super) fn one(
     device: &Emulator,
+    family: &Family,
     x: (usize, usize, usize, usize),
-    kernel: [usize; 2],
+    w: (usize, usize, usize, usize),
     conv: Conv2d,
     random: &mut Random,
 ) {
-    let w = (kernel[0], kernel[1], 1, x.3);
     let sizes = Convolution::new(x, w, conv).unwrap();
     let (normalised, relu) = (random.flip(), random.flip());
     let case = Case::new(x, w, conv, normalised, relu, random);
-    let what = format!("{x:?} {kernel:?} {conv:?}");
+    let what = format!("{x:?} {w:?} {conv:?}");
     let [mut bx, mut bw, mut bdy, mut bf, mut bo] =
         [&case.x, &case.w, &case.dy, &case.factor, &case.offset].map(|v| Buffer::of(v));
     let mut prologue = Prologue {
@@ -94,7 +114,7 @@ fn one(
         (prologue.factor, prologue.offset) = (bf.pointer(), bo.pointer());
     }
     let mut y = Buffer::poisoned::<f32>(case.y.len());
-    let launch = kernels::forward(&sizes, bx.pointer(), prologue, bw.pointer(), y.pointer());
+    let launch = (family.forward)(&sizes, bx.pointer(), prologue, bw.pointer(), y.pointer());
     device.run(&[launch.unwrap()]);
     assert_close(&format!("{what} y"), &y.read(), &case.y);
 
@@ -106,7 +126,7 @@ fn one(
     });
     let mut dx = target(old, case.x.len());
     let (dy, weight) = (bdy.pointer(), bw.pointer());
-    let launch = kernels::input_gradient(&sizes, dy, weight, gate, dx.pointer(), old.is_some());
+    let launch = (family.input)(&sizes, dy, weight, gate, dx.pointer(), old.is_some());
     device.run(&[launch.unwrap()]);
     let gated = case.dread.iter().zip(&case.read);
     let gated: Vec<f32> = gated
@@ -114,11 +134,11 @@ fn one(
         .collect();
     assert_close(&format!("{what} dx"), &dx.read(), &on_top(old, &gated));
 
-    let mut memory = Memory::new(kernels::weight_gradient_scratch(&sizes));
+    let mut memory = Memory::new((family.scratch)(&sizes));
     let old = random.values(case.w.len());
     let old = random.flip().then_some(&old[..]);
     let mut dw = target(old, case.w.len());
-    let launch = kernels::weight_gradient(
+    let launch = (family.weights)(
         &sizes,
         bx.pointer(),
         prologue,
@@ -131,6 +151,13 @@ fn one(
     memory.check();
     assert_close(&format!("{what} dw"), &dw.read(), &on_top(old, &case.dw));
 }
+
+const FAMILY: Family = Family {
+    forward: kernels::forward,
+    input: kernels::input_gradient,
+    weights: kernels::weight_gradient,
+    scratch: kernels::weight_gradient_scratch,
+};
 
 #[test]
 fn agrees_with_the_cpu() {
@@ -157,8 +184,22 @@ fn agrees_with_the_cpu() {
                     groups: channels,
                     ..conv.same([k; 2])
                 };
-                one(device, (2, 9, 11, channels), [k; 2], conv, &mut random);
-                one(device, (1, 3, 2, channels), [k; 2], conv, &mut random);
+                one(
+                    device,
+                    &FAMILY,
+                    (2, 9, 11, channels),
+                    (k, k, 1, channels),
+                    conv,
+                    &mut random,
+                );
+                one(
+                    device,
+                    &FAMILY,
+                    (1, 3, 2, channels),
+                    (k, k, 1, channels),
+                    conv,
+                    &mut random,
+                );
             }
         }
         for _ in 0..12 {
@@ -178,7 +219,15 @@ fn agrees_with_the_cpu() {
                 groups: channels,
             };
             let (h, w) = (random.within(7, 12), random.within(7, 12));
-            one(device, (2, h, w, channels), kernel, conv, &mut random);
+            let weight = (kernel[0], kernel[1], 1, channels);
+            one(
+                device,
+                &FAMILY,
+                (2, h, w, channels),
+                weight,
+                conv,
+                &mut random,
+            );
         }
     });
 }

@@ -7,6 +7,7 @@ mod batch_norm;
 mod buffer;
 mod columns;
 mod combine;
+mod convolution;
 mod depthwise;
 mod elementwise;
 mod library;
@@ -20,15 +21,18 @@ use super::launch::Argument;
 use buffer::Buffer;
 use library::Library;
 
-/// The checks, one for each file of kernels. When all have run, every kernel must have been launched.
+/// The checks. When all have run, every kernel must have been launched.
 const CHECKS: &[&str] = &[
     "affine",
     "batch_norm",
     "columns",
     "combine",
+    "convolution",
+    "convolution, bias",
     "depthwise",
     "elementwise",
     "pool",
+    "pool, NaN",
 ];
 
 static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
@@ -36,6 +40,7 @@ static DONE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
 /// Runs `check` with the threads in order and reversed; does nothing, with a message, without a C++ compiler.
 fn check(name: &'static str, check: impl Fn(&Emulator)) {
+    assert!(CHECKS.contains(&name));
     let Some(library) = library::get() else {
         return;
     };
@@ -44,7 +49,6 @@ fn check(name: &'static str, check: impl Fn(&Emulator)) {
     }
     let mut done = DONE.lock().unwrap();
     done.insert(name);
-    assert!(CHECKS.contains(&name));
     if done.len() == CHECKS.len() {
         let launched = LAUNCHED.lock().unwrap();
         let missing = library.kernels.iter();

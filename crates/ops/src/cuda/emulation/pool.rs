@@ -74,7 +74,7 @@ fn agrees_with_the_cpu() {
 
 #[test]
 fn nan_wins_and_the_first_of_equals_gets_the_gradient() {
-    check("pool", |device| {
+    check("pool, NaN", |device| {
         let options = Pool2d {
             kind: PoolKind::Max,
             kernel: [1, 2],

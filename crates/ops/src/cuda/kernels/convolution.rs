@@ -1,12 +1,13 @@
-//! The sizes of a convolution, as the kernels take them.
+//! The sizes of a convolution as the kernels take them, and the kernels for any groups.
 
 use crate::Conv2d;
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
-use crate::cuda::{Argument, Pointer};
+use crate::cuda::launch::{Argument, Builder, Launch, Pointer};
 
 use super::affine::Prologue;
-use super::sizes_of;
+use super::columns::{Scratch, ScratchSize};
+use super::{BLOCK, sizes_of};
 
 /// A convolution's sizes; see [`crate::conv2d()`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,4 +61,117 @@ pub struct Gate {
     pub x: Pointer,
     /// The prologue; its ReLU is taken to be there.
     pub prologue: Prologue,
+}
+
+/// Rows and columns of a block's tile of the product.
+const TILE: usize = 64;
+
+/// `y` ← the convolution of what the prologue makes of `x`, and `bias` unless it is null. For any groups; the depthwise
+/// kernels are faster for what they do.
+///
+/// # Errors
+/// [`Error::Shape`] if a size does not fit a kernel's argument.
+pub fn forward(
+    conv: &Convolution,
+    x: Pointer,
+    prologue: Prologue,
+    weight: Pointer,
+    bias: Pointer,
+    y: Pointer,
+) -> Result<Launch, Error> {
+    let g = &conv.geometry;
+    let pixels = g.images * g.out_pixels();
+    let filters = g.filters / g.conv.groups;
+    tiles("convolution", pixels, filters, g.conv.groups)
+        .counted(pixels.max(g.weights()))
+        .pointers([x, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([weight, bias, y])
+        .argument(conv.window())
+        .build()
+}
+
+/// `dx` ←, or +=, the gradient of what the convolution read; with a gate, of what stood before its ReLU.
+///
+/// # Errors
+/// As [`forward`].
+pub fn input_gradient(
+    conv: &Convolution,
+    dy: Pointer,
+    weight: Pointer,
+    gate: Option<Gate>,
+    dx: Pointer,
+    add: bool,
+) -> Result<Launch, Error> {
+    let g = &conv.geometry;
+    let pixels = g.images * g.height * g.width;
+    let depth = g.channels / g.conv.groups;
+    let (x, prologue) = gate.map_or_else(Default::default, |gate| (gate.x, gate.prologue));
+    tiles("convolution_input", pixels, depth, g.conv.groups)
+        .counted(pixels.max(g.weights()))
+        .pointers([dy, weight, x, prologue.factor, prologue.offset, dx])
+        .flag(add)
+        .argument(conv.window())
+        .build()
+}
+
+fn tiles(kernel: &'static str, rows: usize, columns: usize, deep: usize) -> Builder {
+    let grid = [rows.div_ceil(TILE), columns.div_ceil(TILE), deep];
+    Builder::new(kernel, grid, [BLOCK as u32, 1, 1])
+}
+
+/// Blocks that the weight gradient is cut into, and output pixels of a part at least.
+const BLOCKS: usize = 512;
+const PIXELS: usize = 64;
+
+/// Tiles down and across for the weight, and the parts that the output pixels are cut into, with their size.
+fn weight_cut(conv: &Convolution) -> ([usize; 2], usize, usize) {
+    let g = &conv.geometry;
+    let rows = g.taps() * (g.channels / g.conv.groups);
+    let tiles = [
+        rows.div_ceil(TILE),
+        (g.filters / g.conv.groups).div_ceil(TILE),
+    ];
+    let wanted = BLOCKS / (tiles[0] * tiles[1] * g.conv.groups);
+    let pixels = g.images * g.out_pixels();
+    let size = pixels.div_ceil(wanted.max(1)).max(PIXELS);
+    (tiles, pixels.div_ceil(size), size)
+}
+
+/// What [`weight_gradient`] needs.
+pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
+    let (tiles, parts, _) = weight_cut(conv);
+    let g = &conv.geometry;
+    ScratchSize {
+        parts: parts * g.weights(),
+        counters: tiles[0] * tiles[1] * g.conv.groups,
+    }
+}
+
+/// `dw` ←, or +=, the gradient of the weight.
+///
+/// # Errors
+/// As [`forward`].
+pub fn weight_gradient(
+    conv: &Convolution,
+    x: Pointer,
+    prologue: Prologue,
+    dy: Pointer,
+    scratch: Scratch,
+    dw: Pointer,
+    add: bool,
+) -> Result<Launch, Error> {
+    let g = &conv.geometry;
+    let (tiles, parts, size) = weight_cut(conv);
+    let grid = [tiles[0], tiles[1], parts * g.conv.groups];
+    Builder::new("convolution_weights", grid, [BLOCK as u32, 1, 1])
+        .counted((g.images * g.out_pixels()).max(g.weights()))
+        .pointers([x, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([dy])
+        .ints([size, parts])
+        .pointers([scratch.parts, scratch.counters, dw])
+        .flag(add)
+        .argument(conv.window())
+        .build()
 }

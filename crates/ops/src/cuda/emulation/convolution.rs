@@ -1,0 +1,74 @@
+//! Dense and grouped convolution and its gradients.
+
+use super::depthwise::{Family, one};
+use super::{Buffer, assert_close, check};
+use crate::Conv2d;
+use crate::cuda::Pointer;
+use crate::cuda::kernels::affine::Prologue;
+use crate::cuda::kernels::convolution::{self as kernels, Convolution};
+use crate::testing::Random;
+
+const FAMILY: Family = Family {
+    forward: |conv, x, prologue, weight, y| {
+        kernels::forward(conv, x, prologue, weight, Pointer::NULL, y)
+    },
+    input: kernels::input_gradient,
+    weights: kernels::weight_gradient,
+    scratch: kernels::weight_gradient_scratch,
+};
+
+#[test]
+fn agrees_with_the_cpu() {
+    check("convolution", |device| {
+        let mut random = Random::new(8);
+        for (groups, depth, width) in [
+            (1, 3, 16),
+            (1, 20, 70),
+            (2, 4, 3),
+            (3, 1, 2),
+            (1, 1, 1),
+            (5, 1, 1),
+        ] {
+            let mut pair = |high| [random.within(1, high), random.within(1, high)];
+            let (kernel, stride, dilation) = (pair(4), pair(3), pair(2));
+            let [[top, bottom], [left, right]] = [pair(3), pair(3)];
+            let conv = Conv2d {
+                stride,
+                dilation,
+                padding: [top - 1, bottom, left - 1, right],
+                groups,
+            };
+            let x = (
+                2,
+                random.within(7, 12),
+                random.within(7, 12),
+                groups * depth,
+            );
+            let w = (kernel[0], kernel[1], depth, groups * width);
+            one(device, &FAMILY, x, w, conv, &mut random);
+        }
+        // A pointwise one, of more pixels than a part of the weight gradient takes.
+        one(
+            device,
+            &FAMILY,
+            (3, 11, 13, 8),
+            (1, 1, 8, 12),
+            Conv2d::default(),
+            &mut random,
+        );
+    });
+}
+
+#[test]
+fn adds_the_bias() {
+    check("convolution, bias", |device| {
+        let conv = Convolution::new((1, 1, 2, 1), (1, 1, 1, 3), Conv2d::default()).unwrap();
+        let [mut x, mut w, mut bias] =
+            [&[1.0, 2.0][..], &[1.0, 10.0, 100.0], &[0.5, 0.25, 0.0]].map(Buffer::of::<f32>);
+        let mut y = Buffer::poisoned::<f32>(6);
+        let (x, w, bias) = (x.pointer(), w.pointer(), bias.pointer());
+        let launch = kernels::forward(&conv, x, Prologue::default(), w, bias, y.pointer());
+        device.run(&[launch.unwrap()]);
+        assert_close("y", &y.read(), &[1.5, 10.25, 100.0, 2.5, 20.25, 200.0]);
+    });
+}

@@ -1,0 +1,64 @@
+// The weight gradient of a dense or grouped convolution: a product over output pixels, which are cut into parts; the last
+// block to end joins them in their order. blockIdx.z is group × parts + part.
+
+// Rows: taps × channels of the group; terms: output pixels.
+struct Patches {
+    static const bool ALONG_K = false;
+    const Window& g;
+    const float *x, *factor, *offset;
+    int with_relu, group, depth, first;
+    __device__ __forceinline__ Patches(const Window& window, const float* from, const float* f, const float* o, int r,
+                                       int which, int m0)
+        : g(window), x(from), factor(f), offset(o), with_relu(r), group(which), depth(window.channels / window.groups),
+          first(m0) {}
+    __device__ __forceinline__ float operator()(int r, int k) const {
+        const int m = first + Slot<false>(r).m, tap = m / depth, a = tap / g.kernel_width, b = tap % g.kernel_width;
+        const Pixel at(k, g.images, g.out_height, g.out_width);
+        const int i = at.i * g.stride_y + a * g.dilation_y - g.top, j = at.j * g.stride_x + b * g.dilation_x - g.left;
+        if (a >= g.kernel_height || i < 0 || i >= g.height || j < 0 || j >= g.width) return 0.0f;
+        const int c = group * depth + m % depth;
+        return read_one(x, (((size_t)at.n * g.height + i) * g.width + j) * g.channels + c, factor, offset, c, with_relu);
+    }
+};
+// Columns: the group's filters.
+struct Outputs {
+    static const bool ALONG_K = false;
+    const float* dy;
+    int filters, begin, end;
+    __device__ __forceinline__ Outputs(const Window& g, const float* from, int group, int first)
+        : dy(from), filters(g.filters), begin(group * (g.filters / g.groups) + first),
+          end((group + 1) * (g.filters / g.groups)) {}
+    __device__ __forceinline__ float operator()(int r, int k) const {
+        const int f = begin + Slot<false>(r).m;
+        return f < end ? dy[(size_t)k * filters + f] : 0.0f;
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(256)
+    convolution_weights(const float* x, const float* factor, const float* offset, int with_relu, const float* dy,
+                        int pixels_per_part, int count, float* parts, unsigned int* counters, float* dw, int add, Window g) {
+    __shared__ __align__(16) float room[2 * DEPTH * PITCH];
+    __shared__ unsigned int flag;
+    const int group = blockIdx.z / count, part = blockIdx.z % count;
+    const int m0 = blockIdx.x * TILE, f0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
+    const int rows = g.kernel_height * g.kernel_width * depth, pixels = g.images * g.out_height * g.out_width;
+    const int first = part * pixels_per_part;
+    const int end = pixels - first < pixels_per_part ? pixels : first + pixels_per_part;
+    float sums[4][4];
+    product(Patches(g, x, factor, offset, with_relu, group, m0), Outputs(g, dy, group, f0), first, end, room, sums);
+    const size_t size = (size_t)rows * g.filters;
+    const int m = m0 + threadIdx.x / 16 * 4, f = f0 + threadIdx.x % 16 * 4;
+    for (int i = 0; i < 4 && m + i < rows; ++i)
+        for (int j = 0; j < 4 && f + j < width; ++j)
+            parts[part * size + (size_t)(m + i) * g.filters + group * width + f + j] = sums[i][j];
+    const int tile = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    if (!last_block(counters + tile, count, &flag)) return;
+    for (int i = 0; i < 4 && m + i < rows; ++i) {
+        for (int j = 0; j < 4 && f + j < width; ++j) {
+            const size_t at = (size_t)(m + i) * g.filters + group * width + f + j;
+            Pack<1> total = splat<1>(0.0f);
+            for (int p = 0; p < count; ++p) total.v[0] += __ldcg(parts + p * size + at);
+            put<1>(dw + at, total, add);
+        }
+    }
+}
