@@ -15,6 +15,8 @@ use crate::space::hold;
 
 /// As many steps from state to state are made at most.
 const MOST_STEPS: usize = 4_000_000;
+/// As many states are kept at most: some 200 bytes each.
+const MOST_STATES: usize = 500_000;
 
 /// The choices that later decisions depend on, and the sums for `require`.
 type State = (Vec<u32>, Vec<i64>);
@@ -81,7 +83,7 @@ impl Space {
                         *next.entry((values, sums)).or_insert_with(BigUint::zero) += &ways;
                     }
                 }
-                if steps > MOST_STEPS {
+                if steps > MOST_STEPS || next.len() > MOST_STATES {
                     return None;
                 }
             }

@@ -1,20 +1,33 @@
-//! Files changed at random: whatever they say, there is no panic, no hang, and an answer.
+//! Files changed at random: whatever they say, there is no panic, no hang, and an answer. What can be
+//! parsed is sampled, and its graph is built, counted and compared.
 //!
 //! `CELLWRIGHT_FUZZ=1000000` tries that many files instead of a few thousand.
 
 mod common;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cellwright_graph::Graph;
+use cellwright_space::{Choices, Shape, Space};
 use common::{build, try_parse};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const FILES: [&str; 4] = [
+/// Files of the toy vocabulary.
+const TOYS: [&str; 4] = [
     include_str!("files/cells.toml"),
     include_str!("files/chain.toml"),
     include_str!("files/recursion.toml"),
     include_str!("files/graph.toml"),
+];
+
+/// Files of the true one.
+const NETWORKS: [&str; 4] = [
+    include_str!("files/primitives.toml"),
+    include_str!("../../../search-spaces/nasbench201.toml"),
+    include_str!("../../../search-spaces/mobile.toml"),
+    include_str!("../../../search-spaces/darts.toml"),
 ];
 
 const WORDS: &[&str] = &[
@@ -122,6 +135,38 @@ fn mutate(text: &mut String, rng: &mut impl Rng) {
     }
 }
 
+/// Whether a graph can be built, which is then asked for all that is said of one.
+fn graph(space: &Space, choices: &Choices) -> bool {
+    let small = Shape {
+        height: 16,
+        width: 16,
+        channels: 3,
+    };
+    let input = space.default_input().unwrap_or(small);
+    let classes = space.default_classes().unwrap_or(10);
+    match Graph::build(space, choices, input, classes) {
+        Ok(graph) => {
+            let _ = (graph.params(), graph.macs(), graph.flops());
+            let _ = (graph.activation_bytes(64), graph.receptive_field());
+            !graph.identity().is_empty()
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+#[test]
+fn the_files_themselves_are_built() {
+    for text in NETWORKS {
+        let vocabulary = cellwright_graph::vocabulary();
+        let space = Space::parse(text, Path::new("a.toml"), &[], vocabulary);
+        let space = space.unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(graph(&space, &space.first()), "{text}");
+    }
+}
+
 #[test]
 fn changed_files_get_an_answer() {
     let count = std::env::var("CELLWRIGHT_FUZZ")
@@ -131,14 +176,19 @@ fn changed_files_get_an_answer() {
     let (mut loaded, mut built) = (0, 0);
     for seed in 0..count {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut text = pick(&FILES, &mut rng).to_owned();
+        let toy = rng.random_bool(0.5);
+        let mut text = pick(if toy { &TOYS } else { &NETWORKS }, &mut rng).to_owned();
         for _ in 0..rng.random_range(1..4) {
             mutate(&mut text, &mut rng);
         }
         let start = Instant::now();
-        let Ok(space) = try_parse(&text) else {
-            continue;
+        let parsed = if toy {
+            try_parse(&text)
+        } else {
+            let vocabulary = cellwright_graph::vocabulary();
+            Space::parse(&text, Path::new("changed.toml"), &[], vocabulary)
         };
+        let Ok(space) = parsed else { continue };
         loaded += 1;
         let choices = space.sample(&mut rng);
         assert_eq!(space.check(&choices), Ok(()), "seed {seed}\n{text}");
@@ -150,13 +200,19 @@ fn changed_files_get_an_answer() {
             Ok(choices.clone()),
             "seed {seed}\n{text}"
         );
-        built += u64::from(build(&space, &choices.0).is_ok());
+        built += u64::from(if toy {
+            build(&space, &choices.0).is_ok()
+        } else {
+            graph(&space, &choices)
+        });
+        // A file takes a few seconds at most, and more on a busy machine.
         let took = start.elapsed();
         assert!(
-            took < Duration::from_secs(20),
+            took < Duration::from_secs(120),
             "seed {seed} took {took:?}\n{text}"
         );
     }
+    println!("{count} files: {loaded} loaded, {built} built");
     // The changes must not be so wild that nothing is tried.
     assert!(loaded * 20 > count, "{loaded} of {count} were loaded");
     assert!(built * 40 > count, "{built} of {count} were built");
