@@ -6,12 +6,15 @@
 //! by the operation. Where a gradient may be stored or added, `add` says which.
 
 pub mod affine;
+pub mod batch;
 pub mod batch_norm;
 pub mod columns;
 pub mod combine;
 pub mod convolution;
 pub mod depthwise;
 pub mod elementwise;
+pub mod loss;
+pub mod optimiser;
 pub mod pool;
 
 use super::launch::{Builder, pack};
@@ -40,6 +43,9 @@ const SOURCES: &[(&str, &str)] = &[
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("subsample.cu", include_str!("kernels/subsample.cu")),
     ("dropout.cu", include_str!("kernels/dropout.cu")),
+    ("loss.cu", include_str!("kernels/loss.cu")),
+    ("optimiser.cu", include_str!("kernels/optimiser.cu")),
+    ("batch.cu", include_str!("kernels/batch.cu")),
 ];
 
 /// The CUDA C++ of all kernels, one translation unit without includes.

@@ -92,21 +92,27 @@ fn shared(moment: &mut [Vec<f32>]) -> Vec<Shared<'_, f32>> {
 
 /// The numbers of one step for one parameter.
 #[derive(Clone, Copy)]
-struct Numbers {
+pub(crate) struct Numbers {
     /// Factor of the gradient, from clipping.
-    scale: f32,
+    pub(crate) scale: f32,
     /// What the gradient gets of the parameter (coupled decay).
-    coupled: f32,
+    pub(crate) coupled: f32,
     /// What is left of the parameter (decoupled decay).
-    left: f32,
+    pub(crate) left: f32,
     /// SGD: the learning rate. Adam: the learning rate over the first moment's correction.
-    rate: f32,
+    pub(crate) rate: f32,
     /// Adam: one over the root of the second moment's correction.
-    correction: f32,
+    pub(crate) correction: f32,
 }
 
 impl Numbers {
-    fn new(settings: &Settings, rate: f64, scale: f64, steps: u64, decays: bool) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        rate: f64,
+        scale: f64,
+        steps: u64,
+        decays: bool,
+    ) -> Self {
         let decay = if decays { settings.weight_decay } else { 0.0 };
         let (coupled, left) = match settings.decay {
             WeightDecay::Coupled => (decay, 1.0),

@@ -4,7 +4,7 @@
 //! this one takes the parameters as a list. The order of the list is the identity of a parameter
 //! from step to step: it must not change.
 
-mod kernel;
+pub(crate) mod kernel;
 mod parameter;
 mod state;
 #[cfg(test)]

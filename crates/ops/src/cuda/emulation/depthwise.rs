@@ -74,20 +74,16 @@ impl Case {
     }
 }
 
+type Launched = Result<Launch, Error>;
+type Forward = fn(&Convolution, Pointer, Prologue, Pointer, Pointer) -> Launched;
+type Input = fn(&Convolution, Pointer, Pointer, Option<Gate>, Pointer, bool) -> Launched;
+type Weights = fn(&Convolution, Pointer, Prologue, Pointer, Scratch, Pointer, bool) -> Launched;
+
 /// The launches of one family of kernels.
 pub(super) struct Family {
-    pub forward: fn(&Convolution, Pointer, Prologue, Pointer, Pointer) -> Result<Launch, Error>,
-    pub input:
-        fn(&Convolution, Pointer, Pointer, Option<Gate>, Pointer, bool) -> Result<Launch, Error>,
-    pub weights: fn(
-        &Convolution,
-        Pointer,
-        Prologue,
-        Pointer,
-        Scratch,
-        Pointer,
-        bool,
-    ) -> Result<Launch, Error>,
+    pub forward: Forward,
+    pub input: Input,
+    pub weights: Weights,
     pub scratch: fn(&Convolution) -> ScratchSize,
 }
 

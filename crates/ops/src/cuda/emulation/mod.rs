@@ -3,6 +3,7 @@
 //! what it cannot find is what depends on the GPU's memory model or its speed.
 
 mod affine;
+mod batch;
 mod batch_norm;
 mod buffer;
 mod columns;
@@ -11,6 +12,8 @@ mod convolution;
 mod depthwise;
 mod elementwise;
 mod library;
+mod loss;
+mod optimiser;
 mod pool;
 
 use std::collections::BTreeSet;
@@ -24,13 +27,18 @@ use library::Library;
 /// The checks. When all have run, every kernel must have been launched.
 const CHECKS: &[&str] = &[
     "affine",
+    "batch",
     "batch_norm",
+    "bias",
     "columns",
     "combine",
     "convolution",
     "convolution, bias",
     "depthwise",
     "elementwise",
+    "loss",
+    "loss, NaN",
+    "optimiser",
     "pool",
     "pool, NaN",
 ];

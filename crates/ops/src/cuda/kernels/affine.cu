@@ -88,3 +88,17 @@ extern "C" __global__ void activation_gradient(const float* x, const float* dy, 
         put<1>(dx + i, g, add);
     }
 }
+
+// y[row, c] += bias[c]
+template <int V>
+__device__ __forceinline__ void add_bias(const float* bias, float* y, int rows, int channels) {
+    const int packs = channels / V;
+    for (unsigned int i = thread_index(); i < (unsigned int)rows * packs; i += thread_count())
+        put<V>(y + (size_t)i * V, load<V>(bias + (int)(i % packs) * V), 1);
+}
+extern "C" __global__ void add_bias_4(const float* bias, float* y, int rows, int channels) {
+    add_bias<4>(bias, y, rows, channels);
+}
+extern "C" __global__ void add_bias_1(const float* bias, float* y, int rows, int channels) {
+    add_bias<1>(bias, y, rows, channels);
+}

@@ -96,3 +96,15 @@ pub fn activation_gradient(
         .flag(add)
         .build()
 }
+
+/// `y[row, c]` += `bias[c]`, for `rows` × `channels` numbers.
+///
+/// # Errors
+/// As [`affine`].
+pub fn add_bias(bias: Pointer, y: Pointer, rows: usize, channels: usize) -> Result<Launch, Error> {
+    let (kernel, lanes) = by_four(channels, "add_bias_4", "add_bias_1");
+    flat(kernel, rows * channels / lanes)
+        .pointers([bias, y])
+        .ints([rows, channels])
+        .build()
+}
