@@ -9,9 +9,11 @@ mod module;
 mod network;
 mod parameters;
 pub mod plan;
+mod program;
 mod seed;
 mod weights;
 
 pub use error::Error;
 pub use network::{Mode, Network, Outputs};
 pub use parameters::{Parameter, Value};
+pub use program::Purpose;

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use cellwright_graph::{Graph, Layer, NodeId, PoolKind};
 use cellwright_ops as ops;
+use cellwright_ops::elementwise::random::mix;
 use cellwright_ops::{Feature, Kernels, Matrix, ParameterMut, Running, Vector};
 use dfdx::shapes::HasShape;
 use dfdx::tensor::Tape;
 use dfdx::tensor_ops::ReshapeTo;
 
 use crate::plan::{Branch, Kind, Step, Unit, plan};
-use crate::seed::mix;
 use crate::{Error, Parameter, Value};
 
 /// What a forward pass is for.
@@ -40,18 +40,18 @@ pub struct Outputs<D: Kernels> {
 /// A network on a device, compiled from a graph.
 #[derive(Debug, Clone)]
 pub struct Network<D: Kernels> {
-    graph: Graph,
+    pub(crate) graph: Graph,
     device: D,
     parameters: Vec<Parameter<D>>,
     /// The index of each node's first parameter.
-    first_parameter: Vec<usize>,
+    pub(crate) first_parameter: Vec<usize>,
     /// Running statistics with the names of their layers.
     running: Vec<(String, Running<D>)>,
     /// The index of each batch norm's running statistics.
-    running_of: HashMap<NodeId, usize>,
+    pub(crate) running_of: HashMap<NodeId, usize>,
     steps: Vec<Step>,
     /// Whether a node feeds the network's own output: the rest feeds auxiliary classifiers alone.
-    feeds_output: Vec<bool>,
+    pub(crate) feeds_output: Vec<bool>,
 }
 
 impl<D: Kernels> Network<D> {
@@ -210,12 +210,7 @@ impl<D: Kernels> Network<D> {
         let Layer::Conv(conv) = &self.graph.nodes[node].layer else {
             return Err(self.unsound(node, "it is no convolution"));
         };
-        let options = ops::conv2d::Conv2d {
-            stride: conv.stride,
-            dilation: conv.dilation,
-            padding: conv.padding.sides(conv.kernel, conv.dilation),
-            groups: conv.groups,
-        };
+        let options = conv_options(conv);
         Ok((self.feature(node)?, options))
     }
 
@@ -252,7 +247,7 @@ impl<D: Kernels> Network<D> {
         }
     }
 
-    fn unsound(&self, node: NodeId, detail: &str) -> Error {
+    pub(crate) fn unsound(&self, node: NodeId, detail: &str) -> Error {
         Error::Graph {
             layer: self.graph.nodes[node].name.to_string(),
             detail: detail.to_owned(),
@@ -480,18 +475,7 @@ impl<D: Kernels> Pass<'_, D> {
             }
             Layer::Linear(_) => ops::linear(tape, x, network.matrix(id)?, network.vector(id, 1))?,
             Layer::Activation(kind) => ops::activation(tape, x, activation(*kind))?,
-            Layer::Pool(pool) => {
-                let options = ops::Pool2d {
-                    kind: match pool.kind {
-                        PoolKind::Max => ops::PoolKind::Max,
-                        PoolKind::Average => ops::PoolKind::Average,
-                    },
-                    kernel: pool.kernel,
-                    stride: pool.stride,
-                    padding: pool.padding.sides(pool.kernel, [1, 1]),
-                };
-                ops::pool2d(tape, x, options)?
-            }
+            Layer::Pool(pool) => ops::pool2d(tape, x, pool_options(pool))?,
             Layer::GlobalAveragePool => ops::global_avg_pool(tape, x)?,
             Layer::Add => ops::add(tape, &all()?)?,
             Layer::Mean => ops::mean(tape, &all()?)?,
@@ -551,7 +535,28 @@ fn batch_norm_options<D: Kernels>(
     }
 }
 
-fn activation(kind: cellwright_graph::Activation) -> ops::Activation {
+pub(crate) fn pool_options(pool: &cellwright_graph::Pool) -> ops::Pool2d {
+    ops::Pool2d {
+        kind: match pool.kind {
+            PoolKind::Max => ops::PoolKind::Max,
+            PoolKind::Average => ops::PoolKind::Average,
+        },
+        kernel: pool.kernel,
+        stride: pool.stride,
+        padding: pool.padding.sides(pool.kernel, [1, 1]),
+    }
+}
+
+pub(crate) fn conv_options(conv: &cellwright_graph::Conv) -> ops::Conv2d {
+    ops::Conv2d {
+        stride: conv.stride,
+        dilation: conv.dilation,
+        padding: conv.padding.sides(conv.kernel, conv.dilation),
+        groups: conv.groups,
+    }
+}
+
+pub(crate) fn activation(kind: cellwright_graph::Activation) -> ops::Activation {
     use cellwright_graph::Activation as A;
     match kind {
         A::Relu => ops::Activation::Relu,

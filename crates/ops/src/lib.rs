@@ -23,6 +23,7 @@ pub mod linear;
 pub mod optimiser;
 mod parts;
 pub mod pool2d;
+pub mod program;
 pub mod reference;
 mod scratch;
 mod simd;

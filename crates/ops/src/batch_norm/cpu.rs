@@ -57,22 +57,30 @@ pub(crate) fn adopt(
     running: &mut Running<Cpu>,
     momentum: f64,
 ) -> Result<[Vec<f64>; 2], Error> {
+    let mean = write(NAME, &mut running.mean)?;
+    let variance = write(NAME, &mut running.variance)?;
+    Ok(adopt_slices(moments, rows, (mean, variance), momentum))
+}
+
+/// [`adopt`] with running mean and variance as slices.
+pub(crate) fn adopt_slices(
+    moments: kernel::Moments,
+    rows: usize,
+    running: (&mut [f32], &mut [f32]),
+    momentum: f64,
+) -> [Vec<f64>; 2] {
     let kernel::Moments { mean, squares } = moments;
     let rows = rows as f64;
     let blend = |old: &mut f32, new: f64| {
         *old = ((1.0 - momentum) * f64::from(*old) + momentum * new) as f32;
     };
-    let running_mean = write(NAME, &mut running.mean)?;
-    running_mean
-        .iter_mut()
-        .zip(&mean)
-        .for_each(|(old, &new)| blend(old, new));
-    let running_variance = write(NAME, &mut running.variance)?;
-    running_variance
-        .iter_mut()
-        .zip(&squares)
-        .for_each(|(old, &new)| blend(old, new / (rows - 1.0)));
-    Ok([mean, squares.iter().map(|s| s / rows).collect()])
+    for (old, &new) in running.0.iter_mut().zip(&mean) {
+        blend(old, new);
+    }
+    for (old, &new) in running.1.iter_mut().zip(&squares) {
+        blend(old, new / (rows - 1.0));
+    }
+    [mean, squares.iter().map(|s| s / rows).collect()]
 }
 
 pub(crate) fn widened(values: &[f32]) -> Vec<f64> {

@@ -47,15 +47,24 @@ impl Conv2d {
 
 /// All numbers of one convolution's shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Geometry {
+pub struct Geometry {
+    /// Images of the batch.
     pub images: usize,
+    /// Rows of an input image.
     pub height: usize,
+    /// Columns of an input image.
     pub width: usize,
+    /// Channels of the input.
     pub channels: usize,
+    /// Height and width of the kernel.
     pub kernel: [usize; 2],
+    /// Channels of the output.
     pub filters: usize,
+    /// Rows of an output image.
     pub out_height: usize,
+    /// Columns of an output image.
     pub out_width: usize,
+    /// Steps, borders and groups.
     pub conv: Conv2d,
 }
 
@@ -67,6 +76,9 @@ const TILE_INPUT: usize = 96 * 1024;
 
 impl Geometry {
     /// Checks that an input `N × H × W × C`, a weight `kh × kw × C/groups × F` and `conv` go together.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where they do not; `operation` is named in it.
     pub fn new(
         operation: &'static str,
         x: (usize, usize, usize, usize),
@@ -170,7 +182,7 @@ impl Geometry {
     }
 
     /// The cut of the forward pass: several whole images, or some rows of one.
-    pub fn forward_tiles(&self) -> Tiles {
+    pub(crate) fn forward_tiles(&self) -> Tiles {
         let images = self.images_per_tile();
         let row = self.window_width() * self.channels * self.conv.stride[0];
         let rows = if images > 1 {
@@ -189,7 +201,7 @@ impl Geometry {
     }
 
     /// The cut of the backward pass: whole images.
-    pub fn backward_tiles(&self) -> Tiles {
+    pub(crate) fn backward_tiles(&self) -> Tiles {
         Tiles {
             images: self.images,
             rows: self.out_height,

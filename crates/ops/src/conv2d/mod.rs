@@ -8,10 +8,10 @@
 //! (`outer`).
 
 pub(crate) mod backward;
-mod cpu;
+pub(crate) mod cpu;
 pub(crate) mod depthwise;
 pub(crate) mod forward;
-pub(crate) mod geometry;
+pub mod geometry;
 pub(crate) mod layer;
 pub(crate) mod outer;
 pub(crate) mod panels;

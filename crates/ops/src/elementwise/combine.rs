@@ -233,7 +233,12 @@ vectorised! {
 }
 
 /// `y[n] = Σ shareᵢ[n] · xᵢ[n]`, each number of each input read once.
-fn forward(shape: (usize, usize, usize), inputs: &[&[f32]], shares: &[Share], y: &mut [f32]) {
+pub(crate) fn forward(
+    shape: (usize, usize, usize),
+    inputs: &[&[f32]],
+    shares: &[Share],
+    y: &mut [f32],
+) {
     let (images, rows, width) = shape;
     let y = Shared::new(y);
     Bands::new(images, rows, width).for_each(|image, band| {
@@ -254,7 +259,7 @@ fn forward(shape: (usize, usize, usize), inputs: &[&[f32]], shares: &[Share], y:
 }
 
 /// `dx[n] += share[n] · dy[n]`.
-fn backward(shape: (usize, usize, usize), dy: &[f32], share: &Share, dx: &mut [f32]) {
+pub(crate) fn backward(shape: (usize, usize, usize), dy: &[f32], share: &Share, dx: &mut [f32]) {
     let (images, rows, width) = shape;
     let dx = Shared::new(dx);
     Bands::new(images, rows, width).for_each(|image, band| {

@@ -112,7 +112,7 @@ vectorised! {
 }
 
 /// Writes the rows of each input at its offset in the rows of `y`, which are `total` long.
-fn forward(rows: usize, inputs: &[(&[f32], usize)], total: usize, y: &mut [f32]) {
+pub(crate) fn forward(rows: usize, inputs: &[(&[f32], usize)], total: usize, y: &mut [f32]) {
     let parts = Parts::new(rows, total);
     let y = Shared::new(y);
     parts.for_each(|part| {
@@ -130,7 +130,14 @@ fn forward(rows: usize, inputs: &[(&[f32], usize)], total: usize, y: &mut [f32])
 }
 
 /// Adds the part of `dy`'s rows from `offset` on into the rows of `dx`.
-fn backward(rows: usize, dy: &[f32], total: usize, offset: usize, width: usize, dx: &mut [f32]) {
+pub(crate) fn backward(
+    rows: usize,
+    dy: &[f32],
+    total: usize,
+    offset: usize,
+    width: usize,
+    dx: &mut [f32],
+) {
     if width == 0 {
         return;
     }

@@ -93,7 +93,7 @@ vectorised! {
     }
 }
 
-fn apply<const ADD: bool>(rate: f64, seed: u64, x: &[f32], y: &mut [f32]) {
+pub(crate) fn apply<const ADD: bool>(rate: f64, seed: u64, x: &[f32], y: &mut [f32]) {
     let (start, threshold) = (random::start(seed), random::threshold(rate));
     let kept = (1.0 / (1.0 - rate)) as f32;
     let parts = Parts::new(x.len(), 1);

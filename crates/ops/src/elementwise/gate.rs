@@ -105,7 +105,12 @@ vectorised! {
 /// Rows of few channels are taken as wide ones of about this many numbers.
 const WIDE: usize = 64;
 
-fn apply<const ADD: bool>(shape: (usize, usize, usize), x: &[f32], gate: &[f32], y: &mut [f32]) {
+pub(crate) fn apply<const ADD: bool>(
+    shape: (usize, usize, usize),
+    x: &[f32],
+    gate: &[f32],
+    y: &mut [f32],
+) {
     let (images, rows, width) = shape;
     let y = Shared::new(y);
     Bands::new(images, rows, width).for_each(|image, band| {
@@ -118,7 +123,12 @@ fn apply<const ADD: bool>(shape: (usize, usize, usize), x: &[f32], gate: &[f32],
 }
 
 /// `dgate[n, c] += Σ dy · x`, an image at a time.
-fn gate_gradient(shape: (usize, usize, usize), x: &[f32], dy: &[f32], dgate: &mut [f32]) {
+pub(crate) fn gate_gradient(
+    shape: (usize, usize, usize),
+    x: &[f32],
+    dy: &[f32],
+    dgate: &mut [f32],
+) {
     let (images, rows, width) = shape;
     let dgate = Shared::new(dgate);
     threads::for_each(images, |image| {

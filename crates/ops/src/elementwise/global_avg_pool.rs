@@ -69,7 +69,7 @@ pub fn global_avg_pool<D: Kernels, T: Tape<f32, D>>(
 /// Rows of few channels are taken as wide ones of about this many numbers.
 const WIDE: usize = 64;
 
-fn forward(shape: (usize, usize, usize), x: &[f32], y: &mut [f32]) {
+pub(crate) fn forward(shape: (usize, usize, usize), x: &[f32], y: &mut [f32]) {
     let (images, rows, width) = shape;
     let y = Shared::new(y);
     let wide = WIDE.div_ceil(width) * width;
@@ -98,7 +98,7 @@ vectorised! {
     }
 }
 
-fn backward(shape: (usize, usize, usize), dy: &[f32], dx: &mut [f32]) {
+pub(crate) fn backward(shape: (usize, usize, usize), dy: &[f32], dx: &mut [f32]) {
     let (images, rows, width) = shape;
     let dx = Shared::new(dx);
     Bands::new(images, rows, width).for_each(|image, band| {

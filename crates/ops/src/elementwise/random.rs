@@ -13,6 +13,11 @@ pub(crate) fn mixed(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A seed mixed with another number.
+pub fn mix(seed: u64, with: u64) -> u64 {
+    mixed(seed ^ with.wrapping_mul(STEP).rotate_left(31))
+}
+
 /// The start of the sequence of `seed`: mixed, so that neighbouring seeds do not give neighbouring
 /// parts of one sequence.
 pub(crate) fn start(seed: u64) -> u64 {

@@ -91,13 +91,13 @@ pub fn zero<D: Kernels>(x: &Feature<D>, stride: usize) -> Result<Feature<D>, Err
 
 /// Sizes of a subsampling.
 #[derive(Clone, Copy)]
-struct Plan {
-    images: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-    stride: usize,
-    offset: usize,
+pub(crate) struct Plan {
+    pub(crate) images: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) stride: usize,
+    pub(crate) offset: usize,
 }
 
 impl Plan {
@@ -120,7 +120,7 @@ impl Plan {
     }
 }
 
-fn forward(plan: &Plan, x: &[f32], y: &mut [f32]) {
+pub(crate) fn forward(plan: &Plan, x: &[f32], y: &mut [f32]) {
     let (rows, columns) = plan.output();
     let (c, width) = (plan.channels, columns * plan.channels);
     let y = Shared::new(y);
@@ -139,7 +139,7 @@ fn forward(plan: &Plan, x: &[f32], y: &mut [f32]) {
     });
 }
 
-fn backward(plan: &Plan, dy: &[f32], dx: &mut [f32]) {
+pub(crate) fn backward(plan: &Plan, dy: &[f32], dx: &mut [f32]) {
     let (rows, columns) = plan.output();
     let (c, width) = (plan.channels, columns * plan.channels);
     let dx = Shared::new(dx);

@@ -136,32 +136,65 @@ impl Optimiser {
         decays: &[bool],
         gradients: &mut Gradients<f32, D>,
     ) -> Result<Step, Error> {
-        if decays.len() != parameters.len() {
-            return Err(Error::shape(
-                "optimiser",
-                format!(
-                    "{} parameters, but {} flags of which decay",
-                    parameters.len(),
-                    decays.len()
-                ),
-            ));
-        }
         let lengths: Vec<usize> = parameters.iter().map(ParameterMut::len).collect();
-        self.state.prepare(self.settings.rule, &lengths)?;
-        self.state.steps += 1;
-        let (settings, state) = (self.settings, &mut self.state);
+        self.prepare(&lengths, decays)?;
         let mut found = Step {
             gradient_norm: None,
         };
         D::with_slots(parameters, gradients, |slots| {
-            found.gradient_norm = settings.clip_norm.map(|_| kernel::norm(slots));
-            let scale = match (settings.clip_norm, found.gradient_norm) {
-                (Some(limit), Some(norm)) if norm > limit => limit / (norm + 1e-6),
-                _ => 1.0,
-            };
-            kernel::update(&settings, learning_rate, scale, slots, decays, state);
+            found = self.update(learning_rate, slots, decays);
         })?;
         Ok(found)
+    }
+
+    /// [`Optimiser::step`] on plain slices.
+    ///
+    /// # Errors
+    /// As [`Optimiser::step`].
+    pub fn step_slots(
+        &mut self,
+        learning_rate: f64,
+        slots: &mut [Slot<'_>],
+        decays: &[bool],
+    ) -> Result<Step, Error> {
+        let lengths: Vec<usize> = slots.iter().map(|slot| slot.values.len()).collect();
+        self.prepare(&lengths, decays)?;
+        Ok(self.update(learning_rate, slots, decays))
+    }
+
+    /// Checks the parameters and counts the step.
+    fn prepare(&mut self, lengths: &[usize], decays: &[bool]) -> Result<(), Error> {
+        if decays.len() != lengths.len() {
+            return Err(Error::shape(
+                "optimiser",
+                format!(
+                    "{} parameters, but {} flags of which decay",
+                    lengths.len(),
+                    decays.len()
+                ),
+            ));
+        }
+        self.state.prepare(self.settings.rule, lengths)?;
+        self.state.steps += 1;
+        Ok(())
+    }
+
+    fn update(&mut self, learning_rate: f64, slots: &mut [Slot<'_>], decays: &[bool]) -> Step {
+        let settings = self.settings;
+        let gradient_norm = settings.clip_norm.map(|_| kernel::norm(slots));
+        let scale = match (settings.clip_norm, gradient_norm) {
+            (Some(limit), Some(norm)) if norm > limit => limit / (norm + 1e-6),
+            _ => 1.0,
+        };
+        kernel::update(
+            &settings,
+            learning_rate,
+            scale,
+            slots,
+            decays,
+            &mut self.state,
+        );
+        Step { gradient_norm }
     }
 
     /// The state, for a checkpoint: with it another optimiser goes on with the same bits.

@@ -1,9 +1,9 @@
 //! Max and average pooling over windows of pixels.
 
-mod average;
+pub(crate) mod average;
 mod cpu;
-mod geometry;
-mod max;
+pub(crate) mod geometry;
+pub(crate) mod max;
 pub mod reference;
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,12 @@ fn image_loss(logits: &[f32], label: usize, smoothing: f64, probabilities: &mut 
 }
 
 /// Writes the probabilities of every image and gives the losses.
-fn losses(logits: &[f32], labels: &[u32], smoothing: f64, probabilities: &mut [f32]) -> Vec<f32> {
+pub(crate) fn losses(
+    logits: &[f32],
+    labels: &[u32],
+    smoothing: f64,
+    probabilities: &mut [f32],
+) -> Vec<f32> {
     let classes = logits.len() / labels.len();
     let parts = Parts::new(labels.len(), classes);
     let probabilities = Shared::new(probabilities);
@@ -64,7 +69,7 @@ fn losses(logits: &[f32], labels: &[u32], smoothing: f64, probabilities: &mut [f
 }
 
 /// `dlogits += (p - q) * weight`.
-fn add_gradient(
+pub(crate) fn add_gradient(
     probabilities: &[f32],
     labels: &[u32],
     smoothing: f64,

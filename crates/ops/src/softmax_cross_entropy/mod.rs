@@ -1,6 +1,6 @@
 //! The loss of a classifier, and how many answers are right.
 
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(test)]
 mod tests;
 mod top_k;
@@ -8,6 +8,7 @@ mod top_k;
 use dfdx::prelude::*;
 
 use crate::{Base, Error, Feature, Kernels};
+pub(crate) use top_k::rank;
 pub use top_k::top_k_correct;
 
 /// The mean loss, and the loss of each image.

@@ -34,7 +34,7 @@ pub fn top_k_correct<D: Base>(
 }
 
 /// How many classes come before `label`.
-fn rank(logits: &[f32], label: usize) -> usize {
+pub(crate) fn rank(logits: &[f32], label: usize) -> usize {
     let own = logits[label];
     if own.is_nan() {
         return usize::MAX;

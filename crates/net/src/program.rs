@@ -1,0 +1,313 @@
+//! A network as a program: the plan's steps as calls over buffers.
+
+use cellwright_graph::{Layer, NodeId};
+use cellwright_ops::program::{
+    Buffer, Builder, DropPath, Input, Norm, Program, Share, Value as Tensor, Weights,
+};
+use cellwright_ops::{Kernels, Running, Vector};
+
+use crate::network::{activation, conv_options, pool_options};
+use crate::plan::{Branch, Kind, Step, Unit};
+use crate::{Error, Network, Parameter, Value};
+
+/// What a program is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    /// A training step: forward, losses, gradients, update.
+    Train {
+        /// For each parameter of the network whether it decays.
+        decays: Vec<bool>,
+        /// Label smoothing of the losses.
+        label_smoothing: f64,
+    },
+    /// Evaluation: running statistics, nothing dropped, no auxiliary classifiers.
+    Evaluate,
+}
+
+impl<D: Kernels> Network<D> {
+    /// The program of a step for batches of `batch` images. Its ports list parameters and running
+    /// statistics in the network's order.
+    ///
+    /// # Errors
+    /// [`Error::Operation`] where a layer does not fit, as in a forward pass.
+    pub fn program(&self, batch: usize, purpose: &Purpose) -> Result<Program, Error> {
+        let training = matches!(purpose, Purpose::Train { .. });
+        let mut builder = Builder::new(batch, training);
+        let input = self.graph.input;
+        let images = builder.images([input.height, input.width, input.channels]);
+        let parameters = self.parameters().iter().enumerate();
+        let parameters = parameters.map(|(index, parameter)| {
+            let decays = match purpose {
+                Purpose::Train { decays, .. } => decays.get(index).copied().unwrap_or(false),
+                Purpose::Evaluate => false,
+            };
+            builder.parameter(parameter.dims.iter().product(), decays)
+        });
+        let parameters = parameters.collect();
+        let running = self.running().iter();
+        let running = running.map(|(_, it)| builder.running(channels(&it.mean)));
+        let running = running.collect();
+        let mut lowering = Lowering {
+            network: self,
+            builder,
+            training,
+            parameters,
+            running,
+            values: vec![None; self.graph.nodes.len()],
+        };
+        lowering.values[0] = Some(images);
+        for step in self.steps() {
+            if training || self.feeds_output[step.output] {
+                let value = lowering
+                    .step(step)
+                    .map_err(|error| self.at(step.output, error))?;
+                lowering.values[step.output] = Some(value);
+            }
+        }
+        lowering.finish(purpose)
+    }
+
+    /// Parameters and running statistics as plain numbers.
+    pub fn weights(&self) -> Weights {
+        let running = self.running().iter();
+        Weights {
+            parameters: self
+                .parameters()
+                .iter()
+                .map(|it| it.value.to_vec())
+                .collect(),
+            running: running
+                .map(|(_, it)| [it.mean.as_vec(), it.variance.as_vec()].concat())
+                .collect(),
+        }
+    }
+
+    /// Takes over what a program has learned.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the weights are another network's or memory runs out.
+    pub fn set_weights(&mut self, weights: &Weights) -> Result<(), Error> {
+        let device = self.device().clone();
+        let mut parameters = Vec::with_capacity(self.parameters().len());
+        for (parameter, values) in self.parameters().iter().zip(&weights.parameters) {
+            parameters.push(Value::new(&device, &parameter.dims, values.clone())?);
+        }
+        let device_error = cellwright_ops::Error::device;
+        let mut running = Vec::with_capacity(self.running().len());
+        for values in &weights.running {
+            let (mean, variance) = values.split_at(values.len() / 2);
+            let vector =
+                |values: &[f32]| device.try_tensor_from_vec(values.to_vec(), (values.len(),));
+            running.push(Running {
+                mean: vector(mean).map_err(device_error)?,
+                variance: vector(variance).map_err(device_error)?,
+            });
+        }
+        for (parameter, value) in self.values_mut().zip(parameters) {
+            parameter.value = value;
+        }
+        for ((_, old), new) in self.running_mut().iter_mut().zip(running) {
+            *old = new;
+        }
+        Ok(())
+    }
+
+    fn at(&self, node: NodeId, error: Error) -> Error {
+        match error {
+            Error::Device(source) => Error::Operation {
+                layer: self.graph.nodes[node].name.clone(),
+                source,
+            },
+            other => other,
+        }
+    }
+}
+
+fn channels<D: Kernels>(vector: &Vector<D>) -> usize {
+    use dfdx::shapes::HasShape;
+    vector.shape().0
+}
+
+struct Lowering<'n, D: Kernels> {
+    network: &'n Network<D>,
+    builder: Builder,
+    training: bool,
+    parameters: Vec<Buffer>,
+    running: Vec<Buffer>,
+    values: Vec<Option<Tensor>>,
+}
+
+impl<D: Kernels> Lowering<'_, D> {
+    fn finish(mut self, purpose: &Purpose) -> Result<Program, Error> {
+        let smoothing = match purpose {
+            Purpose::Train {
+                label_smoothing, ..
+            } => *label_smoothing,
+            Purpose::Evaluate => 0.0,
+        };
+        let graph = &self.network.graph;
+        let mut outputs = vec![(graph.output, 1.0)];
+        if self.training {
+            outputs.extend(graph.auxiliary.iter().map(|head| (head.node, head.weight)));
+        }
+        for (node, weight) in outputs {
+            let logits = self.value(node)?;
+            self.builder.output(logits, weight, smoothing);
+        }
+        Ok(self.builder.finish()?)
+    }
+
+    fn value(&self, node: NodeId) -> Result<Tensor, Error> {
+        self.values[node].ok_or_else(|| self.network.unsound(node, "its value is not there"))
+    }
+
+    /// A node's parameter, if it has so many.
+    fn parameter(&self, node: NodeId, index: usize) -> Option<(Buffer, &Parameter<D>)> {
+        let first = &self.network.first_parameter;
+        let end = first.get(node + 1).copied();
+        let place = first[node] + index;
+        (place < end.unwrap_or(self.parameters.len()))
+            .then(|| (self.parameters[place], &self.network.parameters()[place]))
+    }
+
+    fn vector(&self, node: NodeId, index: usize) -> Option<Buffer> {
+        self.parameter(node, index).map(|(buffer, _)| buffer)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<Tensor, Error> {
+        match &step.kind {
+            Kind::Chain { input, units } => self.chain(*input, units),
+            Kind::BatchNorm { norm, relu } => self.batch_norm(*norm, *relu),
+            Kind::Sum(branches) => self.sum(branches),
+            Kind::Layer => self.layer(step.output),
+        }
+    }
+
+    fn conv(&mut self, node: NodeId, input: Input, relu: bool) -> Result<Tensor, Error> {
+        let missing = self.network.unsound(node, "it is no convolution");
+        let Layer::Conv(conv) = &self.network.graph.nodes[node].layer else {
+            return Err(missing);
+        };
+        let (w, shape) = match self.parameter(node, 0) {
+            Some((w, parameter)) => match parameter.dims[..] {
+                [a, b, c, d] => (w, [a, b, c, d]),
+                _ => return Err(missing),
+            },
+            None => return Err(missing),
+        };
+        let bias = self.vector(node, 1);
+        let options = conv_options(conv);
+        Ok(self.builder.conv(input, relu, (w, shape), bias, options)?)
+    }
+
+    fn norm(&self, node: NodeId) -> Result<Norm, Error> {
+        let running = self.network.running_of.get(&node);
+        match (&self.network.graph.nodes[node].layer, running) {
+            (Layer::BatchNorm(norm), Some(&running)) => Ok(Norm {
+                scale: self.vector(node, 0),
+                shift: self.vector(node, 1),
+                running: self.running[running],
+                momentum: norm.momentum,
+                epsilon: norm.epsilon,
+            }),
+            _ => Err(self.network.unsound(node, "it is no batch norm")),
+        }
+    }
+
+    fn chain(&mut self, input: NodeId, units: &[Unit]) -> Result<Tensor, Error> {
+        let mut next = Input::Plain(self.value(input)?);
+        let mut relu_before = false;
+        for unit in units {
+            let mut value = self.conv(unit.conv, next, relu_before || unit.relu_before)?;
+            relu_before = false;
+            if let Some(pointwise) = unit.pointwise {
+                value = self.conv(pointwise, Input::Plain(value), false)?;
+            }
+            next = match unit.norm {
+                None => Input::Plain(value),
+                Some(norm) => {
+                    relu_before = unit.relu_after;
+                    let norm = self.norm(norm)?;
+                    Input::Normalised(self.builder.batch_norm(value, norm)?)
+                }
+            };
+        }
+        Ok(match next {
+            Input::Plain(value) => value,
+            Input::Normalised(normalised) => self.builder.normalise(normalised, relu_before),
+        })
+    }
+
+    fn batch_norm(&mut self, node: NodeId, relu: bool) -> Result<Tensor, Error> {
+        let x = self.value(self.network.graph.nodes[node].inputs[0])?;
+        let norm = self.norm(node)?;
+        let normalised = self.builder.batch_norm(x, norm)?;
+        Ok(self.builder.normalise(normalised, relu))
+    }
+
+    fn sum(&mut self, branches: &[Branch]) -> Result<Tensor, Error> {
+        let mut terms = Vec::with_capacity(branches.len());
+        for branch in branches {
+            let share = match branch.drop_path {
+                Some((node, rate)) => self.drop_path(node, rate),
+                None => Share::All(1.0),
+            };
+            terms.push((self.value(branch.input)?, share));
+        }
+        Ok(self.builder.combine(&terms)?)
+    }
+
+    fn drop_path(&mut self, node: NodeId, rate: f64) -> Share {
+        if self.training && rate > 0.0 {
+            let salt = node as u64;
+            return self.builder.drop_path(DropPath { rate, salt });
+        }
+        Share::All(1.0)
+    }
+
+    fn layer(&mut self, id: NodeId) -> Result<Tensor, Error> {
+        let network = self.network;
+        let node = &network.graph.nodes[id];
+        let inputs = node.inputs.iter().map(|&input| self.value(input));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let nothing = || network.unsound(id, "it takes nothing");
+        let x = *inputs.first().ok_or_else(nothing)?;
+        let equal = |share: f32| -> Vec<_> {
+            let terms = inputs.iter().map(|&x| (x, Share::All(share)));
+            terms.collect()
+        };
+        Ok(match &node.layer {
+            Layer::Conv(_) => self.conv(id, Input::Plain(x), false)?,
+            Layer::BatchNorm(_) => self.batch_norm(id, false)?,
+            Layer::Linear(linear) => {
+                let missing = || network.unsound(id, "its weight is missing");
+                let w = self.vector(id, 0).ok_or_else(missing)?;
+                self.builder
+                    .linear(x, w, self.vector(id, 1), linear.units)?
+            }
+            Layer::Activation(kind) => self.builder.activation(x, activation(*kind)),
+            Layer::Pool(pool) => self.builder.pool(x, pool_options(pool))?,
+            Layer::GlobalAveragePool => self.builder.global_average_pool(x),
+            Layer::Add => self.builder.combine(&equal(1.0))?,
+            Layer::Mean => self.builder.combine(&equal(1.0 / inputs.len() as f32))?,
+            Layer::Concat => self.builder.concat(&inputs)?,
+            Layer::Multiply => match inputs[..] {
+                [x, gate] => self.builder.multiply(x, gate)?,
+                _ => return Err(network.unsound(id, "it takes two tensors")),
+            },
+            Layer::Subsample(subsample) => {
+                self.builder
+                    .subsample(x, subsample.stride, subsample.offset)?
+            }
+            Layer::Zero(zero) => self.builder.zero(x, zero.stride)?,
+            Layer::Dropout(dropout) => self.builder.dropout(x, dropout.rate, id as u64),
+            Layer::DropPath(drop) => match self.drop_path(id, drop.rate) {
+                Share::All(_) => x,
+                share => self.builder.combine(&[(x, share)])?,
+            },
+            Layer::Flatten => self.builder.flatten(x),
+            Layer::Identity => x,
+            Layer::Input => return Err(network.unsound(id, "it is no operation")),
+        })
+    }
+}

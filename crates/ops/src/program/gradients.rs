@@ -1,0 +1,297 @@
+//! The backward calls of a program: each forward call's, from the last to the first.
+//!
+//! The first call that writes a buffer's gradient stores it, later ones add. A call whose output no
+//! loss depends on has no gradient, and neither has what does not depend on a parameter.
+
+use std::collections::{HashMap, HashSet};
+
+use super::builder::{Builder, wrong};
+use super::{Buffer, Call, Target};
+use crate::Error;
+
+/// A normalised tensor's gradient, and whether a ReLU is still before it.
+type Pending = HashMap<Buffer, (Buffer, bool)>;
+
+impl Builder {
+    /// Adds the losses of all outputs.
+    pub(super) fn losses(&mut self, losses: Buffer, ranks: Buffer) {
+        let wanted = self.wanted();
+        for (index, (logits, weight)) in self.outputs.clone().into_iter().enumerate() {
+            let own = index == 0;
+            let gradient = self.training.then(|| self.sink(logits.buffer, &wanted));
+            self.calls.push(Call::Loss {
+                classes: logits.dims[3],
+                smoothing: self.smoothing,
+                weight,
+                logits: logits.buffer,
+                losses: own.then_some(losses),
+                ranks: own.then_some(ranks),
+                gradient: gradient.flatten(),
+            });
+        }
+    }
+
+    /// Buffers that depend on a parameter; a normalisation's coefficients stand for its output.
+    fn wanted(&self) -> HashSet<Buffer> {
+        let mut wanted: HashSet<Buffer> = self.parameters.iter().map(|it| it.value).collect();
+        for call in &self.calls {
+            let accesses = call.accesses();
+            if accesses.reads.iter().any(|it| wanted.contains(it)) {
+                wanted.extend(accesses.writes);
+            }
+        }
+        wanted
+    }
+
+    /// Where the next gradient of a buffer goes, if it is wanted.
+    fn sink(&mut self, buffer: Buffer, wanted: &HashSet<Buffer>) -> Option<Target> {
+        if !wanted.contains(&buffer) {
+            return None;
+        }
+        if let Some(&gradient) = self.gradients.get(&buffer) {
+            return Some(Target {
+                buffer: gradient,
+                add: true,
+            });
+        }
+        let parameter = self.parameters.iter().find(|it| it.value == buffer);
+        let gradient = match parameter.and_then(|it| it.gradient) {
+            Some(gradient) => gradient,
+            None => self.buffer(self.len(buffer)),
+        };
+        self.gradients.insert(buffer, gradient);
+        Some(Target {
+            buffer: gradient,
+            add: false,
+        })
+    }
+
+    /// The gradient buffer of a parameter that only one call reads.
+    fn own(&mut self, parameter: Buffer, wanted: &HashSet<Buffer>) -> Result<Buffer, Error> {
+        match self.sink(parameter, wanted) {
+            Some(target) if !target.add => Ok(target.buffer),
+            _ => Err(wrong("a weight that two operations share".to_owned())),
+        }
+    }
+
+    /// Adds the gradients of the first `forward` calls.
+    pub(super) fn differentiate(&mut self, forward: usize) -> Result<(), Error> {
+        let wanted = self.wanted();
+        let mut pending = Pending::new();
+        for index in (0..forward).rev() {
+            let call = self.calls[index].clone();
+            self.gradient(&call, &wanted, &mut pending)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the gradient of a normalised tensor, which one call alone may take.
+    fn note(pending: &mut Pending, norm: Buffer, gradient: (Buffer, bool)) -> Result<(), Error> {
+        match pending.insert(norm, gradient) {
+            None => Ok(()),
+            Some(_) => Err(wrong(
+                "a normalised tensor that two operations take".to_owned(),
+            )),
+        }
+    }
+
+    fn gradient(
+        &mut self,
+        call: &Call,
+        wanted: &HashSet<Buffer>,
+        pending: &mut Pending,
+    ) -> Result<(), Error> {
+        match *call {
+            Call::Conv {
+                geometry,
+                prologue,
+                x,
+                w,
+                bias,
+                y,
+            } => {
+                let Some(&dy) = self.gradients.get(&y) else {
+                    return Ok(());
+                };
+                if let Some(bias) = bias {
+                    let dbias = self.own(bias, wanted)?;
+                    self.calls.push(Call::BiasGradient { dy, dbias });
+                }
+                let dx = match prologue.norm {
+                    None => self.sink(x, wanted),
+                    Some(norm) => {
+                        let buffer = self.buffer(self.len(x));
+                        Self::note(pending, norm, (buffer, false))?;
+                        Some(Target { buffer, add: false })
+                    }
+                };
+                let dw = self.own(w, wanted)?;
+                self.calls.push(Call::ConvGradient {
+                    geometry,
+                    prologue,
+                    x,
+                    w,
+                    dy,
+                    dx,
+                    dw,
+                });
+            }
+            Call::Linear {
+                size,
+                x,
+                w,
+                bias,
+                y,
+            } => {
+                let Some(&dy) = self.gradients.get(&y) else {
+                    return Ok(());
+                };
+                if let Some(bias) = bias {
+                    let dbias = self.own(bias, wanted)?;
+                    self.calls.push(Call::BiasGradient { dy, dbias });
+                }
+                let dx = self.sink(x, wanted);
+                let dw = self.own(w, wanted)?;
+                self.calls.push(Call::LinearGradient {
+                    size,
+                    x,
+                    w,
+                    dy,
+                    dx,
+                    dw,
+                });
+            }
+            Call::Normalise {
+                coefficients,
+                relu,
+                y,
+                ..
+            } => {
+                if let Some(&dy) = self.gradients.get(&y) {
+                    Self::note(pending, coefficients, (dy, relu))?;
+                }
+            }
+            Call::Statistics {
+                channels,
+                x,
+                norm,
+                coefficients,
+            } => {
+                let Some(&(dy, relu)) = pending.get(&coefficients) else {
+                    return Ok(());
+                };
+                let own = |it: &mut Self, vector: Option<Buffer>| {
+                    vector.map(|vector| it.own(vector, wanted)).transpose()
+                };
+                let (dscale, dshift) = (own(self, norm.scale)?, own(self, norm.shift)?);
+                let terms = self.buffer(2 * channels);
+                let dx = self.sink(x, wanted);
+                self.calls.push(Call::NormGradient {
+                    x,
+                    dy,
+                    coefficients,
+                    relu,
+                    terms,
+                    dscale,
+                    dshift,
+                    dx,
+                });
+            }
+            _ => self.plain_gradient(call, wanted),
+        }
+        Ok(())
+    }
+
+    /// The gradients of calls without parameters.
+    fn plain_gradient(&mut self, call: &Call, wanted: &HashSet<Buffer>) {
+        let output = call.accesses().writes.first().copied();
+        let Some(dy) = output.and_then(|y| self.gradients.get(&y).copied()) else {
+            return;
+        };
+        match call {
+            Call::Activation { kind, x, .. } => {
+                let (kind, x) = (*kind, *x);
+                let sink = self.sink(x, wanted);
+                self.calls
+                    .extend(sink.map(|dx| Call::ActivationGradient { kind, x, dy, dx }));
+            }
+            Call::Pool {
+                pool,
+                dims,
+                x,
+                places,
+                ..
+            } => {
+                let (pool, dims, places) = (*pool, *dims, *places);
+                let sink = self.sink(*x, wanted);
+                self.calls.extend(sink.map(|dx| Call::PoolGradient {
+                    pool,
+                    dims,
+                    dy,
+                    places,
+                    dx,
+                }));
+            }
+            Call::GlobalAveragePool { dims, x, .. } => {
+                let dims = *dims;
+                let sink = self.sink(*x, wanted);
+                self.calls
+                    .extend(sink.map(|dx| Call::GlobalAveragePoolGradient { dims, dy, dx }));
+            }
+            Call::Combine { dims, terms, .. } => {
+                let dims = *dims;
+                for &(x, share) in terms {
+                    let sink = self.sink(x, wanted);
+                    self.calls.extend(sink.map(|dx| Call::CombineGradient {
+                        dims,
+                        dy,
+                        share,
+                        dx,
+                    }));
+                }
+            }
+            Call::Concat { rows, inputs, .. } => {
+                let (rows, mut offset) = (*rows, 0);
+                let total = inputs.iter().map(|(_, width)| width).sum();
+                for &(x, width) in inputs {
+                    let sink = self.sink(x, wanted);
+                    self.calls.extend(sink.map(|dx| Call::ConcatGradient {
+                        rows,
+                        total,
+                        offset,
+                        width,
+                        dy,
+                        dx,
+                    }));
+                    offset += width;
+                }
+            }
+            Call::Multiply { dims, x, gate, .. } => {
+                let (dims, x, gate) = (*dims, *x, *gate);
+                let sink = self.sink(x, wanted);
+                self.calls
+                    .extend(sink.map(|dx| Call::MultiplyGradient { dims, gate, dy, dx }));
+                let sink = self.sink(gate, wanted);
+                self.calls
+                    .extend(sink.map(|dgate| Call::GateGradient { dims, x, dy, dgate }));
+            }
+            Call::Subsample { subsample, x, .. } => {
+                let subsample = *subsample;
+                let sink = self.sink(*x, wanted);
+                self.calls
+                    .extend(sink.map(|dx| Call::SubsampleGradient { subsample, dy, dx }));
+            }
+            Call::Dropout { rate, salt, x, .. } => {
+                let (rate, salt) = (*rate, *salt);
+                let sink = self.sink(*x, wanted);
+                self.calls.extend(sink.map(|y| Call::Dropout {
+                    rate,
+                    salt,
+                    x: dy,
+                    y,
+                }));
+            }
+            _ => {}
+        }
+    }
+}

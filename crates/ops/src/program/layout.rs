@@ -1,0 +1,69 @@
+//! Places for buffers: those that are never needed at once share memory.
+
+use super::{Buffer, Call, Span};
+
+/// Numbers that a buffer's start is a multiple of: 256 bytes, what GPUs like best.
+const ALIGN: usize = 64;
+
+/// Rounds up to a multiple of [`ALIGN`].
+fn aligned(len: usize) -> usize {
+    len.div_ceil(ALIGN) * ALIGN
+}
+
+/// Gives each buffer its span, and the size of all memory. Buffers that are `kept` live as long as
+/// the program and lie first, in that order; the others from the first call that touches them to the
+/// last.
+pub(super) fn assign(lens: &[usize], kept: &[Buffer], calls: &[Call]) -> (Vec<Span>, usize) {
+    let lives = lives(lens.len(), calls);
+    let mut spans: Vec<Span> = lens.iter().map(|&len| Span { start: 0, len }).collect();
+    let mut end = 0;
+    let mut places = vec![true; lens.len()];
+    for &Buffer(id) in kept {
+        places[id as usize] = false;
+        spans[id as usize].start = end;
+        end += aligned(lens[id as usize]);
+    }
+    // The largest first, each in the lowest gap that fits (Pisarchyk and Lee 2020, arXiv 2001.03288).
+    let mut order: Vec<usize> = (0..lens.len())
+        .filter(|&it| places[it] && lives[it].is_some())
+        .collect();
+    order.sort_by_key(|&it| (std::cmp::Reverse(lens[it]), it));
+    let (floor, mut memory) = (end, end);
+    // Placed buffers by their start.
+    let mut placed: Vec<usize> = Vec::new();
+    for buffer in order {
+        let Some((first, last)) = lives[buffer] else {
+            continue;
+        };
+        let mut start = floor;
+        for &other in &placed {
+            let apart = lives[other].is_none_or(|(begin, end)| last < begin || end < first);
+            if apart {
+                continue;
+            }
+            let span = spans[other];
+            if start + aligned(lens[buffer]) <= span.start {
+                break;
+            }
+            start = start.max(span.start + aligned(span.len));
+        }
+        spans[buffer].start = start;
+        memory = memory.max(start + aligned(lens[buffer]));
+        let place = placed.partition_point(|&it| spans[it].start <= start);
+        placed.insert(place, buffer);
+    }
+    (spans, memory)
+}
+
+/// The first and the last call that touch each buffer.
+fn lives(buffers: usize, calls: &[Call]) -> Vec<Option<(usize, usize)>> {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; buffers];
+    for (index, call) in calls.iter().enumerate() {
+        let accesses = call.accesses();
+        for buffer in accesses.reads.iter().chain(&accesses.writes) {
+            let life = &mut lives[buffer.0 as usize];
+            *life = Some((life.map_or(index, |(first, _)| first), index));
+        }
+    }
+    lives
+}
