@@ -115,7 +115,7 @@ impl<D: Kernels> Network<D> {
     fn at(&self, node: NodeId, error: Error) -> Error {
         match error {
             Error::Device(source) => Error::Operation {
-                layer: self.graph.nodes[node].name.clone(),
+                layer: self.graph.nodes[node].name.to_string(),
                 source,
             },
             other => other,
