@@ -45,6 +45,11 @@ check-cuda:
 cuda-toolkit *args:
     crates/ops/cuda/toolkit.py {{ args }}
 
+# Compile the CUDA kernels with NVRTC and write down their registers and spills; needs no GPU
+cuda-report:
+    test -e target/cuda/lib64/libnvrtc.so.13 || crates/ops/cuda/toolkit.py --nvrtc
+    crates/ops/cuda/report.py results/records/{{ datetime("%Y-%m-%d") }}-cuda-kernels/README.md
+
 # Time a training step against PyTorch, in one run (makes its own virtual environment)
 bench-peer *args: build
     test -x .venv/bin/python || python3 -m venv .venv

@@ -17,7 +17,7 @@ __device__ __forceinline__ float larger(float a, float b) { return b > a || isna
 
 // `ranks` and `losses`: a number for each image. dlogits = or += (p − q) · weight, unless it is null. `mean` and `totals`
 // may be null; a label counts for `correct_a` if fewer than `top_a` classes come before it.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     softmax_cross_entropy(const float* logits, const unsigned int* labels, int images, int classes, float smoothing,
                           float weight, float* losses, int* ranks, float* dlogits, int add, float* mean, Totals* totals,
                           int top_a, int top_b, unsigned int* counter) {
@@ -56,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(256)
             }
         }
         if (lane == 0) {
-            const double all = log(sum), s = (double)smoothing;
+            const double all = (double)logf((float)sum), s = (double)smoothing;
             double loss = (1.0 - s) * (all - ((double)own - (double)largest));
             if (s > 0.0) loss += s * (all - below / classes);
             losses[image] = (float)loss;
