@@ -514,3 +514,25 @@ fn division_rounds_down_whatever_the_signs() {
         assert_eq!(parameters, [value], "{expression}");
     }
 }
+
+#[test]
+fn an_argument_that_only_shapes_tell_is_not_its_default() {
+    let space = parse(
+        r#"
+name = "toy"
+[blocks.wide]
+arguments = ["n = 2"]
+layers = [{ op = { choose = ["relu", "identity"] }, when = "n > 4" }]
+[network]
+layers = [
+  { op = "conv", filters = 8 },
+  { op = "wide", n = "channels(last)" },
+  { op = "wide" },
+]
+"#,
+    );
+    // The second use has its default, for which nothing is chosen.
+    assert_eq!(space.decisions().len(), 1);
+    let notes = build(&space, &[1]).unwrap();
+    assert!(notes.lines[1].contains("identity"), "{:?}", notes.lines);
+}

@@ -227,19 +227,18 @@ impl Walker<'_, '_> {
             let mut symbols = Vec::new();
             let mut inner = Frame::clone(frame);
             for given in &callee.arguments {
-                symbols.push(match given {
-                    Some(Given::Expression(expression)) => self.symbol(expression, &mut inner),
-                    Some(Given::Choose(site)) => {
+                symbols.push(given.as_ref().map(|given| match given {
+                    Given::Expression(expression) => self.symbol(expression, &mut inner),
+                    Given::Choose(site) => {
                         self.value_site(site, context, number, instance, true, &label, &guards)
                     }
-                    Some(given) => {
+                    given => {
                         for site in given.sites() {
                             self.value_site(site, context, number, instance, true, &label, &guards);
                         }
                         Symbol::Unknown
                     }
-                    None => Symbol::Unknown,
-                });
+                }));
             }
             if let Target::Definition(target) = callee.target
                 && self.program.definitions[target].chooses
@@ -254,7 +253,7 @@ impl Walker<'_, '_> {
     fn use_definition(
         &mut self,
         target: usize,
-        symbols: Vec<Symbol>,
+        symbols: Vec<Option<Symbol>>,
         around: &Arc<Frame>,
         place: Place,
         label: &str,
@@ -291,14 +290,14 @@ impl Walker<'_, '_> {
         self.definition(target, context, frame, guards, depth + 1);
     }
 
-    /// The frame of a definition that is used with these arguments.
-    fn arguments(&mut self, definition: &Definition, symbols: Vec<Symbol>) -> Frame {
+    /// The frame of a definition that is used with these arguments, as far as they are given.
+    fn arguments(&mut self, definition: &Definition, symbols: Vec<Option<Symbol>>) -> Frame {
         let mut frame = Frame::default();
-        let given = symbols.into_iter().map(Some).chain(std::iter::repeat(None));
+        let given = symbols.into_iter().chain(std::iter::repeat(None));
         for ((_, default), given) in definition.arguments.iter().zip(given) {
             let symbol = match (given, default) {
-                (Some(Symbol::Unknown) | None, Some(default)) => self.symbol(default, &mut frame),
                 (Some(symbol), _) => symbol,
+                (None, Some(default)) => self.symbol(default, &mut frame),
                 (None, None) => Symbol::Unknown,
             };
             frame.slots.push(symbol);
