@@ -16,7 +16,7 @@ pub(super) const MOST_PARTS: usize = 1_000;
 pub(crate) const DEPTH: usize = 200;
 /// As many combinations of decisions are tried to find the largest number of repetitions.
 pub(super) const MOST_COMBINATIONS: usize = 4096;
-/// As many layers are walked at most.
+/// As many layers are walked at most, and as many times 64 bytes of names and options are kept.
 const MOST_STEPS: usize = 1_000_000;
 
 impl Walker<'_, '_> {
@@ -32,7 +32,7 @@ impl Walker<'_, '_> {
             self.report.error(layer.span.clone(), message, None);
             self.full = true;
         } else if self.steps > MOST_STEPS || depth > DEPTH {
-            let message = "the decisions cannot be listed: blocks use each other without end, or there are too many layers";
+            let message = "the decisions cannot be listed: blocks use each other without end, or there are too many layers or too long options";
             let help = "bound the recursion with `when`".to_owned();
             self.report.error(layer.span.clone(), message, Some(help));
             self.full = true;

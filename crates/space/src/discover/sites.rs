@@ -231,6 +231,8 @@ impl Walker<'_, '_> {
         }
         let id = self.decisions.list.len();
         self.options += found.labels.len();
+        let bytes: usize = found.labels.iter().map(String::len).sum();
+        self.steps += (found.name.len() + bytes) / 64;
         if id >= MOST_DECISIONS
             || found.labels.len() > MOST_OPTIONS
             || self.options > MOST_OPTIONS_IN_ALL

@@ -24,6 +24,7 @@ impl Walker<'_, '_> {
     }
 
     fn context(&mut self, path: String) -> u32 {
+        self.steps += path.len() / 64;
         self.paths.push(path);
         (self.paths.len() - 1) as u32
     }

@@ -19,6 +19,7 @@ impl<'r> Resolver<'r, '_> {
                 continue;
             };
             for (name, span, body) in definitions.rest() {
+                self.check_length(name, span.clone());
                 if self.vocabulary.find(name).is_some() {
                     self.report.error(
                         span,

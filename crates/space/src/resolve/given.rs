@@ -22,10 +22,10 @@ impl<'r> Resolver<'r, '_> {
         span: Range<usize>,
         sites: &mut u32,
     ) -> Site {
-        let name = table
-            .take("name")
-            .and_then(|node| text(node, "`name`", self.report));
-        if let Some(name) = name {
+        let node = table.take("name");
+        let name = node.and_then(|node| text(node, "`name`", self.report));
+        if let (Some(name), Some(node)) = (name, node) {
+            self.check_length(name, node.span());
             self.decision_names.push(name.to_owned());
         }
         let local = *sites;

@@ -24,6 +24,9 @@ pub(crate) use header::Header;
 pub(crate) use keys::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS};
 use scope::{DecisionNames, Scope, Visible};
 
+/// Longer names are refused: paths consist of them.
+const LONGEST_NAME: usize = 100;
+
 struct Resolver<'r, 't> {
     pub vocabulary: &'r Vocabulary,
     pub report: &'r mut Report<'t>,
@@ -147,8 +150,18 @@ impl<'r> Resolver<'r, '_> {
                 format!("'{name}' has a meaning of its own; choose another name"),
                 None,
             );
-        } else if name.is_empty() {
+        } else {
+            self.check_length(name, span);
+        }
+    }
+
+    /// A name that becomes a part of paths.
+    pub fn check_length(&mut self, name: &str, span: Range<usize>) {
+        if name.is_empty() {
             self.report.error(span, "a name must not be empty", None);
+        } else if name.len() > LONGEST_NAME {
+            let message = format!("a name may have {LONGEST_NAME} bytes");
+            self.report.error(span, message, None);
         }
     }
 
