@@ -4,7 +4,8 @@
 //!   dropout of rate 0, a ReLU after a ReLU.
 //! - Zeros pass through every layer but a biased one, and vanish from sums. (A batch norm of zeros
 //!   is its learnt shift, which is taken for zero, as NAS-Bench-201 does.)
-//! - A sum of sums is one sum. A concatenation of concatenations is one.
+//! - A sum of sums is one sum. A concatenation of concatenations is one. (Longer ones than
+//!   [`MOST_PARTS`] stay apart, since a chain of n residual blocks would else take n² memory.)
 //! - The order of a concatenation counts only where something tells its channels apart: a dense
 //!   convolution or a linear layer sees them as a set, a sum or the network's output does not.
 //! - Two layers without weights that do the same to the same input are one.
@@ -12,6 +13,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{Activation, Graph, Layer, NodeId, Shape};
+
+/// A sum or concatenation of more parts than this does not become a part of a larger one.
+const MOST_PARTS: usize = 256;
 
 /// A vertex of the reduced graph.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -180,7 +184,7 @@ impl Simplifier<'_> {
         for &input in &self.graph.nodes[id].inputs {
             match self.values[input].clone() {
                 Value::Zero => {}
-                Value::Sum(inner) => {
+                Value::Sum(inner) if inner.len() <= MOST_PARTS => {
                     inner
                         .into_iter()
                         .for_each(|(term, times)| add(&mut terms, term, times));
@@ -201,7 +205,9 @@ impl Simplifier<'_> {
         let mut parts = Vec::new();
         for &input in &self.graph.nodes[id].inputs {
             match self.values[input].clone() {
-                Value::Concat { parts: inner, .. } => parts.extend(inner),
+                Value::Concat { parts: inner, .. } if inner.len() <= MOST_PARTS => {
+                    parts.extend(inner);
+                }
                 value => parts.push(self.materialise(value, self.graph.nodes[input].shape)),
             }
         }
