@@ -31,6 +31,12 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
         table.add_row(row(rank + 1, trial));
     }
     right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8]);
+    // A search that ends with a verdict does not look at the test part.
+    if ranked.iter().all(|it| it.test_top1.is_none())
+        && let Some(test) = table.column_mut(5)
+    {
+        test.set_constraint(comfy_table::ColumnConstraint::Hidden);
+    }
     table
 }
 

@@ -127,6 +127,15 @@ record! {
     }
 }
 
+impl Trial {
+    /// Whether it is on a higher rung of successive halving than the lowest: an architecture that was tried before,
+    /// trained for longer. Its reward does not compare with those below.
+    #[must_use]
+    pub fn is_promoted(&self) -> bool {
+        self.rung.is_some_and(|rung| rung > 0)
+    }
+}
+
 record! {
     /// One point of a trial's learning curve: a row of `curves/`.
     pub struct CurvePoint in "curves" {

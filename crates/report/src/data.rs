@@ -125,20 +125,21 @@ impl Data {
         };
         let baseline = most(&|entry| entry.kind == Kind::Baseline);
         let rerank = |run| most(&|entry| entry.kind == Kind::Rerank && entry.run == run);
-        let rung = |entry: &Entry| self.trial(entry).rung;
-        let highest = |run| {
-            let same = self.entries.iter().filter(|entry| entry.run == run);
-            same.filter_map(rung).max()
-        };
         self.entries
             .iter()
             .filter(|entry| entry.valid.is_some() && entry.kind != left_out)
             .filter(|entry| match entry.kind {
                 Kind::Baseline => Some(entry.epochs) == baseline,
                 Kind::Rerank => Some(entry.epochs) == rerank(entry.run),
-                Kind::Search => rung(entry) == highest(entry.run),
+                Kind::Search => self.is_on_highest_rung(entry),
             })
             .collect()
+    }
+
+    /// Whether an entry of the search is of its full training: without successive halving all are.
+    pub(crate) fn is_on_highest_rung(&self, entry: &Entry) -> bool {
+        let rungs = self.runs[entry.run].trials.iter().map(|trial| trial.rung);
+        self.trial(entry).rung == rungs.max().flatten()
     }
 
     /// The best of the finalists that the search found, over all runs.
@@ -159,6 +160,7 @@ impl Data {
     pub(crate) fn setting(&self) -> String {
         let trials = || self.runs.iter().flat_map(|run| &run.trials);
         let searched = trials().filter(|trial| trial.kind == Kind::Search);
+        let architectures = searched.clone().filter(|trial| !trial.is_promoted());
         let failed = searched
             .clone()
             .filter(|trial| trial.status == Status::Failed)
@@ -167,7 +169,7 @@ impl Data {
         datasets.dedup();
         let mut spaces: Vec<&str> = searched.clone().map(|trial| trial.space.as_str()).collect();
         spaces.dedup();
-        let count = searched.count();
+        let count = architectures.count();
         let mut text = format!(
             "{} on {}: {count} {} searched",
             joined(&spaces),

@@ -75,7 +75,8 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     .map(Figure::only)
 }
 
-/// The finalists, and behind them, where some were trained again, all that the search saw.
+/// The finalists, and behind them, where some were trained again, all that the search saw, with successive
+/// halving on its highest rung.
 fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubble<'a>> {
     let bubble = |entry: &'a Entry, faint: bool| {
         // A search that ends with a verdict does not look at the test part.
@@ -98,7 +99,8 @@ fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubbl
     let behind = data
         .entries
         .iter()
-        .filter(|entry| reranked && entry.kind == Kind::Search);
+        .filter(|entry| reranked && entry.kind == Kind::Search)
+        .filter(|entry| data.is_on_highest_rung(entry));
     behind
         .filter_map(|entry| bubble(entry, true))
         .chain(finalists.iter().filter_map(|entry| bubble(entry, false)))

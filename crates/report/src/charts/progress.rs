@@ -141,7 +141,7 @@ fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: us
             5.0,
             format!("{}: {reward:.4}, {} epochs", label(trial), trial.epochs),
         );
-        if is_promoted(trial) {
+        if trial.is_promoted() {
             canvas.ring(panel.at(x, reward), 2.8, color, 1.2);
             continue;
         }
@@ -163,13 +163,8 @@ fn window(count: usize) -> usize {
     (count / 10).max(5)
 }
 
-/// Whether a trial is on a higher rung of successive halving; its reward does not compare with those below.
-fn is_promoted(trial: &Trial) -> bool {
-    trial.rung.is_some_and(|rung| rung > 0)
-}
-
 fn running_mean(trials: &[&Trial]) -> Vec<(f64, f64)> {
-    let lowest = (1..).zip(trials).filter(|(_, trial)| !is_promoted(trial));
+    let lowest = (1..).zip(trials).filter(|(_, trial)| !trial.is_promoted());
     let lowest: Vec<(usize, &&Trial)> = lowest.collect();
     lowest
         .windows(window(trials.len()))
@@ -211,7 +206,7 @@ fn keys(
             (x, y),
             limit,
         );
-        if searches[index].iter().any(|trial| is_promoted(trial)) {
+        if searches[index].iter().any(|trial| trial.is_promoted()) {
             y = legend::entry(
                 canvas,
                 Mark::Ring,
@@ -239,7 +234,7 @@ fn keys(
         ) + 10.0;
     }
     if !baselines.is_empty() {
-        let halved = searches.iter().flatten().any(|trial| is_promoted(trial));
+        let halved = searches.iter().flatten().any(|trial| trial.is_promoted());
         let title = if halved {
             "Baselines, all epochs"
         } else {
