@@ -260,7 +260,7 @@ impl TrainingFlags {
         }
     }
 
-    /// As [`TrainingFlags::settings`], in a size that lets a dozen trials end within minutes where
+    /// As [`TrainingFlags::settings`], in a size that lets ten trials end within minutes where
     /// nothing is said; with at least so many epochs then.
     pub fn short_settings(&self, device: DeviceSpec, seed: u64, least: usize) -> Settings {
         let mut settings = self.settings(seed);
