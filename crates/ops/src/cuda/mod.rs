@@ -7,5 +7,6 @@
 mod emulation;
 pub mod kernels;
 pub mod launch;
+pub mod script;
 
 pub use launch::{Argument, Launch, Pointer};

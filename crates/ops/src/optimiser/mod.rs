@@ -15,6 +15,8 @@ use dfdx::tensor::Gradients;
 use crate::{Error, Kernels};
 pub use parameter::{OptimiserKernel, ParameterMut, Slot};
 pub use state::State;
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) use state::moments;
 
 /// How a parameter decays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub struct State {
 }
 
 /// How many moments a rule keeps.
-fn moments(rule: Rule) -> usize {
+pub(crate) fn moments(rule: Rule) -> usize {
     match rule {
         Rule::Sgd { momentum, .. } => usize::from(momentum != 0.0),
         Rule::Adam { .. } => 2,

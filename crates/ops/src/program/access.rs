@@ -115,15 +115,18 @@ impl Call {
             Call::Pool { x, y, places, .. } => none.read([*x]).write([*y]).write(*places),
             Call::PoolGradient { dy, places, dx, .. } => none.read([*dy]).read(*places).target(*dx),
             Call::GlobalAveragePoolGradient { dy, dx, .. }
-            | Call::ConcatGradient { dy, dx, .. }
             | Call::SubsampleGradient { dy, dx, .. } => none.read([*dy]).target(*dx),
             Call::Combine { terms, y, .. } => none
                 .read(terms.iter().map(|(x, _)| *x))
                 .read(terms.iter().filter_map(|(_, share)| factors(share)))
                 .write([*y]),
-            Call::CombineGradient { dy, share, dx, .. } => {
-                none.read([*dy]).read(factors(share)).target(*dx)
-            }
+            Call::CombineGradient { dy, targets, .. } => none
+                .read([*dy])
+                .read(targets.iter().filter_map(|(_, share)| factors(share)))
+                .write(targets.iter().map(|(target, _)| target.buffer)),
+            Call::ConcatGradient { dy, targets, .. } => none
+                .read([*dy])
+                .write(targets.iter().map(|(target, _)| target.buffer)),
             Call::Concat { inputs, y, .. } => none.read(inputs.iter().map(|(x, _)| *x)).write([*y]),
             Call::Multiply { x, gate, y, .. } => none.read([*x, *gate]).write([*y]),
             Call::MultiplyGradient { gate, dy, dx, .. } => none.read([*gate, *dy]).target(*dx),

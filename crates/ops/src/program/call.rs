@@ -201,12 +201,11 @@ pub enum Call {
         terms: Vec<(Buffer, Share)>,
         y: Buffer,
     },
-    /// dx = share · dy.
+    /// dxᵢ = shareᵢ · dy. A buffer may occur more than once.
     CombineGradient {
         dims: Dims,
         dy: Buffer,
-        share: Share,
-        dx: Target,
+        targets: Vec<(Target, Share)>,
     },
     /// The channels of each input, beside each other.
     Concat {
@@ -214,14 +213,11 @@ pub enum Call {
         inputs: Vec<(Buffer, usize)>,
         y: Buffer,
     },
-    /// dx = `width` channels of dy from `offset` on, of `total`.
+    /// dxᵢ = the channels of dy that came from input i, so many each. A buffer may occur more than once.
     ConcatGradient {
         rows: usize,
-        total: usize,
-        offset: usize,
-        width: usize,
         dy: Buffer,
-        dx: Target,
+        targets: Vec<(Target, usize)>,
     },
     /// y\[n, p, c\] = x\[n, p, c\] · gate\[n, c\].
     Multiply {

@@ -240,31 +240,25 @@ impl Builder {
             }
             Call::Combine { dims, terms, .. } => {
                 let dims = *dims;
-                for &(x, share) in terms {
-                    let sink = self.sink(x, wanted);
-                    self.calls.extend(sink.map(|dx| Call::CombineGradient {
-                        dims,
-                        dy,
-                        share,
-                        dx,
-                    }));
+                let terms = terms.iter();
+                let targets = terms.filter_map(|&(x, share)| Some((self.sink(x, wanted)?, share)));
+                let targets: Vec<_> = targets.collect();
+                if !targets.is_empty() {
+                    self.calls.push(Call::CombineGradient { dims, dy, targets });
                 }
             }
             Call::Concat { rows, inputs, .. } => {
-                let (rows, mut offset) = (*rows, 0);
-                let total = inputs.iter().map(|(_, width)| width).sum();
-                for &(x, width) in inputs {
-                    let sink = self.sink(x, wanted);
-                    self.calls.extend(sink.map(|dx| Call::ConcatGradient {
-                        rows,
-                        total,
-                        offset,
-                        width,
-                        dy,
-                        dx,
-                    }));
-                    offset += width;
-                }
+                let rows = *rows;
+                let targets = inputs.iter().map(|&(x, width)| {
+                    // What nobody wants goes to a buffer that nobody reads.
+                    let target = self.sink(x, wanted).unwrap_or_else(|| Target {
+                        buffer: self.buffer(self.len(x)),
+                        add: false,
+                    });
+                    (target, width)
+                });
+                let targets = targets.collect();
+                self.calls.push(Call::ConcatGradient { rows, dy, targets });
             }
             Call::Multiply { dims, x, gate, .. } => {
                 let (dims, x, gate) = (*dims, *x, *gate);

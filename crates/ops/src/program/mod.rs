@@ -85,7 +85,7 @@ pub struct Program {
 
 impl Program {
     /// Checks that every buffer that a call touches lies in memory, and that what it writes overlaps
-    /// neither what it reads nor what else it writes.
+    /// neither what it reads nor, in part, what else it writes.
     fn new(
         calls: Vec<Call>,
         spans: Vec<Span>,
@@ -111,8 +111,9 @@ impl Program {
                 .chain(&writes)
                 .all(|it| it.range().end <= memory);
             let apart = writes.iter().enumerate().all(|(index, span)| {
-                let others = reads.iter().chain(&writes[..index]);
-                others.clone().all(|other| !span.overlaps(*other))
+                let before = writes[..index].iter().filter(|other| *other != span);
+                let mut others = reads.iter().chain(before);
+                others.all(|other| !span.overlaps(*other))
             });
             if !(inside && apart) {
                 return Err(Error::shape(

@@ -15,6 +15,7 @@ mod library;
 mod loss;
 mod optimiser;
 mod pool;
+mod script;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -41,6 +42,7 @@ const CHECKS: &[&str] = &[
     "optimiser",
     "pool",
     "pool, NaN",
+    "script",
 ];
 
 static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());

@@ -29,6 +29,11 @@ impl Convolution {
         Ok(Self { geometry })
     }
 
+    /// Of sizes that have been checked.
+    pub(crate) fn of(geometry: Geometry) -> Self {
+        Self { geometry }
+    }
+
     /// The output's N×H×W×C.
     pub fn out(&self) -> (usize, usize, usize, usize) {
         self.geometry.out()

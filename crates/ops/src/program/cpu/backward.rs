@@ -95,24 +95,21 @@ impl Context<'_> {
                 let shape = (dims.images, dims.pixels, dims.channels);
                 global_avg_pool::backward(shape, self.get(*dy), self.sum(*dx));
             }
-            Call::CombineGradient {
-                dims,
-                dy,
-                share,
-                dx,
-            } => {
+            Call::CombineGradient { dims, dy, targets } => {
                 let shape = (dims.images, dims.pixels, dims.channels);
-                let share = self.share(share, dims.images);
-                combine::backward(shape, self.get(*dy), &share, self.sum(*dx));
+                for (dx, share) in targets {
+                    let share = self.share(share, dims.images);
+                    combine::backward(shape, self.get(*dy), &share, self.sum(*dx));
+                }
             }
-            Call::ConcatGradient {
-                rows,
-                total,
-                offset,
-                width,
-                dy,
-                dx,
-            } => concat::backward(*rows, self.get(*dy), *total, *offset, *width, self.sum(*dx)),
+            Call::ConcatGradient { rows, dy, targets } => {
+                let total = targets.iter().map(|(_, width)| width).sum();
+                let mut offset = 0;
+                for &(dx, width) in targets {
+                    concat::backward(*rows, self.get(*dy), total, offset, width, self.sum(dx));
+                    offset += width;
+                }
+            }
             Call::MultiplyGradient { dims, gate, dy, dx } => {
                 let shape = (dims.images, dims.pixels, dims.channels);
                 gate::apply::<true>(shape, self.get(*dy), self.get(*gate), self.sum(*dx));

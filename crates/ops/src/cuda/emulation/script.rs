@@ -1,0 +1,326 @@
+//! A whole step's device work on the host, against the CPU's executor.
+
+use std::sync::Arc;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::buffer::Buffer as Memory;
+use super::{Emulator, check};
+use crate::cuda::kernels::loss::Totals;
+use crate::cuda::script::{Product, Script, Work};
+use crate::optimiser::{Rule, Settings, WeightDecay};
+use crate::program::{
+    Buffer, Builder, Control, DropPath, Executor, Input, Norm, Program, Share, Value, Weights,
+};
+use crate::{Activation, Conv2d, Optimiser, Pool2d, PoolKind};
+
+const BATCH: usize = 3;
+const CLASSES: usize = 7;
+const LABELS: [u32; BATCH] = [6, 0, 3];
+
+/// Adds layers with their parameters.
+struct Net(Builder);
+
+impl Net {
+    fn norm(&mut self, channels: usize) -> Norm {
+        Norm {
+            scale: Some(self.0.parameter(channels, false)),
+            shift: Some(self.0.parameter(channels, false)),
+            running: self.0.running(channels),
+            momentum: 0.1,
+            epsilon: 1e-5,
+        }
+    }
+
+    fn conv(&mut self, input: Input, relu: bool, shape: [usize; 4], conv: Conv2d) -> Value {
+        let w = self.0.parameter(shape.iter().product(), true);
+        self.0.conv(input, relu, (w, shape), None, conv).unwrap()
+    }
+
+    /// A normalised input for the next operation.
+    fn normalised(&mut self, x: Value) -> Input {
+        let norm = self.norm(x.dims[3]);
+        Input::Normalised(self.0.batch_norm(x, norm).unwrap())
+    }
+
+    fn done(&mut self, input: Input, relu: bool) -> Value {
+        match input {
+            Input::Plain(x) => x,
+            Input::Normalised(it) => self.0.normalise(it, relu),
+        }
+    }
+}
+
+/// All operations once, with shared inputs; `channels` that four divides or not take other kernels.
+fn program(channels: usize, training: bool) -> Program {
+    let c = channels;
+    let mut net = Net(Builder::new(BATCH, training));
+    let images = net.0.images([9, 8, 3]);
+    let same = |k: usize| Conv2d::default().same([k, k]);
+    let stem = net.conv(Input::Plain(images), false, [3, 3, 3, c], same(3));
+    let stem = net.normalised(stem);
+    let x = net.done(stem, true);
+    // Twice separable, from ReLU to batch norm, and a dense convolution of a normalised tensor.
+    let by_channel = |k: usize| Conv2d {
+        groups: c,
+        ..same(k)
+    };
+    let y = net.conv(Input::Plain(x), true, [3, 3, 1, c], by_channel(3));
+    let y = net.conv(Input::Plain(y), false, [1, 1, c, c], Conv2d::default());
+    let y = net.normalised(y);
+    let y = net.conv(y, true, [5, 5, 1, c], by_channel(5));
+    let y = net.conv(Input::Plain(y), false, [1, 1, c, c], Conv2d::default());
+    let y = net.normalised(y);
+    let y = net.conv(y, true, [3, 3, c, c], same(3));
+    let y = net.normalised(y);
+    let separable = net.done(y, false);
+    let pool = |kind| Pool2d {
+        kind,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1; 4],
+    };
+    let largest = net.0.pool(x, pool(PoolKind::Max)).unwrap();
+    let mean = net.0.pool(x, pool(PoolKind::Average)).unwrap();
+    let path = |net: &mut Net, salt| {
+        if training {
+            return net.0.drop_path(DropPath { rate: 0.6, salt });
+        }
+        Share::All(1.0)
+    };
+    let (first, second) = (path(&mut net, 4), path(&mut net, 5));
+    let terms = [(separable, first), (largest, second), (x, Share::All(1.0))];
+    let sum = net.0.combine(&terms).unwrap();
+    let squeezed = net.0.global_average_pool(sum);
+    let w = net.0.parameter(c * c, true);
+    let bias = net.0.parameter(c, false);
+    let gate = net.0.linear(squeezed, w, Some(bias), c).unwrap();
+    let gate = net.0.activation(gate, Activation::Sigmoid);
+    let gated = net.0.multiply(sum, gate).unwrap();
+    let even = net.0.subsample(gated, 2, 0).unwrap();
+    let odd = net.0.subsample(mean, 2, 1).unwrap();
+    let none = net.0.zero(x, 2).unwrap();
+    let all = net.0.concat(&[even, odd, none, even]).unwrap();
+    let all = net.0.dropout(all, 0.3, 9);
+    let (w, bias) = (net.0.parameter(4 * c * c, true), net.0.parameter(c, false));
+    let input = Input::Plain(all);
+    let shape = [1, 1, 4 * c, c];
+    let all = net
+        .0
+        .conv(input, false, (w, shape), Some(bias), Conv2d::default());
+    let all = net.0.activation(all.unwrap(), Activation::Swish);
+    let flat = net.0.flatten(all);
+    let head = |net: &mut Net, x: Value| {
+        let w = net.0.parameter(x.dims[3] * CLASSES, true);
+        let bias = net.0.parameter(CLASSES, false);
+        net.0.linear(x, w, Some(bias), CLASSES).unwrap()
+    };
+    let logits = head(&mut net, flat);
+    net.0.output(logits, 1.0, 0.1);
+    if training {
+        let auxiliary = head(&mut net, squeezed);
+        net.0.output(auxiliary, 0.4, 0.1);
+    }
+    net.0.finish().unwrap()
+}
+
+/// The emulated device's memory.
+struct Device {
+    memory: Memory,
+    words: usize,
+}
+
+impl Device {
+    fn put(&mut self, word: usize, values: &[u32]) {
+        assert!(word + values.len() <= self.words);
+        let to = self.memory.pointer().0 as usize + 4 * word;
+        let to = std::ptr::with_exposed_provenance_mut::<u32>(to);
+        // SAFETY: the words lie in the memory, of which nothing is borrowed.
+        unsafe { to.copy_from_nonoverlapping(values.as_ptr(), values.len()) };
+    }
+
+    fn put_numbers(&mut self, word: usize, values: &[f32]) {
+        let bits: Vec<u32> = values.iter().map(|it| it.to_bits()).collect();
+        self.put(word, &bits);
+    }
+
+    fn get(&mut self, word: usize, len: usize) -> Vec<f32> {
+        self.memory.read::<f32>()[word..word + len].to_vec()
+    }
+}
+
+fn product(product: &Product) {
+    let Product {
+        size: [m, n, k],
+        transposed,
+        ..
+    } = *product;
+    let slice = |pointer: crate::cuda::Pointer, len: usize| {
+        let start = std::ptr::with_exposed_provenance_mut::<f32>(pointer.0 as usize);
+        // SAFETY: the product's buffers lie in the device's memory, apart from each other.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    };
+    let (a, b) = (slice(product.a, m * k), slice(product.b, k * n));
+    let c = slice(product.c, m * n);
+    for i in 0..m {
+        for j in 0..n {
+            let terms = (0..k).map(|l| {
+                let a = a[if transposed[0] { l * m + i } else { i * k + l }];
+                a * b[if transposed[1] { j * k + l } else { l * n + j }]
+            });
+            let sum: f32 = terms.sum();
+            c[i * n + j] = if product.add { c[i * n + j] + sum } else { sum };
+        }
+    }
+}
+
+fn run(emulator: &Emulator, work: &[Work], device: &mut Device) {
+    let base = device.memory.pointer().0;
+    for piece in work {
+        match piece {
+            Work::Launch(launch) => emulator.run(std::slice::from_ref(launch)),
+            Work::Product(it) => product(it),
+            Work::Clear(pointer, len) => {
+                let word = (pointer.0 - base) as usize / 4;
+                device.put(word, &vec![0; *len]);
+            }
+        }
+    }
+}
+
+fn settings(rule: Rule) -> Settings {
+    Settings {
+        rule,
+        weight_decay: 1e-2,
+        decay: WeightDecay::Coupled,
+        clip_norm: Some(0.5),
+    }
+}
+
+fn close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let size = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+    for (f, e) in found.iter().zip(expected) {
+        assert!((f - e).abs() <= 1e-4 * size, "{what}: {f}, expected {e}");
+    }
+}
+
+fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
+    let program = Arc::new(program(channels, training));
+    let ports = program.ports();
+    let mut rng = ChaCha8Rng::seed_from_u64(channels as u64);
+    let mut draw = |len: usize, from: f32| (0..len).map(|_| rng.random_range(from..1.0)).collect();
+    let lens = |buffer: Buffer| program.span(buffer).len;
+    let weights = Weights {
+        parameters: ports
+            .parameters
+            .iter()
+            .map(|it| draw(lens(it.value), -0.5))
+            .collect(),
+        running: ports
+            .running
+            .iter()
+            .map(|&it| draw(lens(it), 0.1))
+            .collect(),
+    };
+    let mut cpu = Executor::new(Arc::clone(&program));
+    cpu.load(&weights).unwrap();
+    cpu.set_labels(&LABELS).unwrap();
+    let mut optimiser = Optimiser::new(settings(rule)).unwrap();
+
+    let script = Script::new(Arc::clone(&program), training.then(|| settings(rule)));
+    let words = script.words();
+    // Memory that no call writes first is poisoned: only what must be zeros is.
+    let mut device = Device {
+        memory: Memory::of(&vec![0u32; words]),
+        words,
+    };
+    let base = device.memory.pointer();
+    let used = program.memory();
+    device.put(0, &vec![u32::MAX; used]);
+    for parameter in &ports.parameters {
+        if let Some(gradient) = parameter.gradient {
+            device.put(program.span(gradient).start, &vec![0; lens(gradient)]);
+        }
+    }
+    for (word, table) in script.tables(base).unwrap() {
+        let halves = table.iter().flat_map(|it| [*it as u32, (*it >> 32) as u32]);
+        device.put(word, &halves.collect::<Vec<_>>());
+    }
+    for (buffer, values) in program
+        .learned()
+        .zip(weights.parameters.iter().chain(&weights.running))
+    {
+        device.put_numbers(program.span(buffer).start, values);
+    }
+    device.put(script.labels(), &LABELS);
+    let work = script.work(base).unwrap();
+    for step in 0..2 {
+        let control = Control {
+            seed: 11 + step,
+            progress: 0.5,
+            learning_rate: 0.05,
+        };
+        let pixels: Vec<f32> = draw(lens(ports.images), -1.0);
+        cpu.write(ports.images).copy_from_slice(&pixels);
+        cpu.run(&control, training.then_some(&mut optimiser))
+            .unwrap();
+        device.put_numbers(program.span(ports.images).start, &pixels);
+        device.put(script.control_word(), &script.control(&control, step + 1));
+        run(emulator, &work, &mut device);
+        let what = format!("{channels} channels, training {training}, step {step}");
+        let mut same = |name: &str, buffer: Buffer| {
+            let span = program.span(buffer);
+            let found = device.get(span.start, span.len);
+            close(&format!("{what}, {name}"), &found, cpu.read(buffer));
+        };
+        same("logits", ports.logits);
+        same("losses", ports.losses);
+        for (index, parameter) in ports.parameters.iter().enumerate() {
+            if let Some(gradient) = parameter.gradient {
+                same(&format!("gradient {index}"), gradient);
+            }
+            same(&format!("parameter {index}"), parameter.value);
+        }
+        for (index, &running) in ports.running.iter().enumerate() {
+            same(&format!("running {index}"), running);
+        }
+    }
+    let totals = device.get(script.totals(), Script::TOTALS);
+    let images = u64::from(totals[2].to_bits());
+    assert_eq!(images, 2 * BATCH as u64);
+    assert_eq!(size_of::<Totals>(), 4 * Script::TOTALS);
+    if training {
+        let state = script.state(2, |word, len| Ok::<_, ()>(device.get(word, len)));
+        for (found, expected) in state
+            .unwrap()
+            .moments
+            .iter()
+            .zip(&optimiser.state().moments)
+        {
+            for (found, expected) in found.iter().zip(expected) {
+                close("moments", found, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_step_is_the_cpus() {
+    check("script", |emulator| {
+        let sgd = Rule::Sgd {
+            momentum: 0.9,
+            nesterov: true,
+        };
+        let adam = Rule::Adam {
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-3,
+        };
+        for (channels, rule) in [(8, sgd), (6, adam)] {
+            compare(emulator, channels, true, rule);
+            compare(emulator, channels, false, rule);
+        }
+    });
+}

@@ -1,0 +1,212 @@
+//! Backward calls as device work.
+
+use super::forward::{images, shape, sizes};
+use super::{Product, Writer};
+use crate::Error;
+use crate::cuda::Pointer;
+use crate::cuda::kernels::batch_norm::{self, Backward};
+use crate::cuda::kernels::combine;
+use crate::cuda::kernels::convolution::{self, Convolution, Gate};
+use crate::cuda::kernels::{affine, columns, depthwise, elementwise, pool};
+use crate::program::{Buffer, Call, Prologue, Target};
+
+impl Writer<'_> {
+    /// Writes a backward call's work.
+    pub(super) fn backward(&mut self, call: &Call) -> Result<(), Error> {
+        match call {
+            Call::ConvGradient { .. } => self.conv_gradient(call)?,
+            Call::BiasGradient { dy, dbias } => {
+                let columns = self.len(*dbias);
+                let rows = self.len(*dy) / columns.max(1);
+                let (dy, dbias) = (self.at(*dy), self.at(*dbias));
+                let scratch = self.script.layout.scratch(self.base);
+                self.push(columns::column_sums(
+                    dy, rows, columns, scratch, dbias, false,
+                )?);
+            }
+            Call::LinearGradient {
+                size: [rows, inputs, units],
+                x,
+                w,
+                dy,
+                dx,
+                dw,
+            } => self.matrix_gradient([*rows, *units, *inputs], [*x, *w, *dy], *dx, *dw),
+            Call::NormGradient { .. } => self.norm_gradient(call)?,
+            Call::ActivationGradient { kind, x, dy, dx } => {
+                let count = self.len(*x);
+                let (x, dy, to) = (self.at(*x), self.at(*dy), self.at(dx.buffer));
+                let launch = affine::activation_gradient(*kind, x, dy, to, count, dx.add)?;
+                self.push(launch);
+            }
+            Call::PoolGradient {
+                pool,
+                dims: [n, height, width, channels],
+                dy,
+                places,
+                dx,
+            } => {
+                let pool = pool::Pool::new((*n, *height, *width, *channels), *pool)?;
+                let (dy, places, to) = (self.at(*dy), self.maybe(*places), self.at(dx.buffer));
+                self.push(pool::gradient(&pool, dy, places, to, dx.add)?);
+            }
+            Call::GlobalAveragePoolGradient { dims, dy, dx } => {
+                let (dy, to) = (self.at(*dy), self.at(dx.buffer));
+                let (null, scale) = (Pointer::NULL, 1.0 / dims.pixels as f32);
+                let launch = elementwise::spread(null, dy, scale, to, shape(dims), dx.add)?;
+                self.push(launch);
+            }
+            Call::CombineGradient { dims, dy, targets } => {
+                let targets = targets.iter();
+                let targets: Vec<_> = targets
+                    .map(|(target, share)| (self.target(*target), self.share(share)))
+                    .collect();
+                let dy = self.at(*dy);
+                self.extend(combine::combine_gradient(&targets, dy, images(dims))?);
+            }
+            Call::ConcatGradient { rows, dy, targets } => {
+                let targets = targets.iter();
+                let targets: Vec<_> = targets
+                    .map(|(target, width)| (self.target(*target), *width))
+                    .collect();
+                let dy = self.at(*dy);
+                self.extend(combine::concat_gradient(&targets, dy, *rows)?);
+            }
+            Call::MultiplyGradient { dims, gate, dy, dx } => {
+                let (dy, gate, to) = (self.at(*dy), self.at(*gate), self.at(dx.buffer));
+                let launch = elementwise::spread(dy, gate, 1.0, to, shape(dims), dx.add)?;
+                self.push(launch);
+            }
+            Call::GateGradient { dims, x, dy, dgate } => {
+                let (x, dy, to) = (self.at(*x), self.at(*dy), self.at(dgate.buffer));
+                let launch = elementwise::image_sums(x, dy, 1.0, to, shape(dims), dgate.add)?;
+                self.push(launch);
+            }
+            Call::SubsampleGradient { subsample, dy, dx } => {
+                let (dy, to) = (self.at(*dy), self.at(dx.buffer));
+                let of = sizes(subsample);
+                self.push(elementwise::subsample_gradient(of, dy, to, dx.add)?);
+            }
+            _ => {
+                let detail = format!("no device work for {call:?}");
+                return Err(Error::shape("program", detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&self, target: Target) -> combine::Target {
+        combine::Target {
+            dx: self.at(target.buffer),
+            add: target.add,
+        }
+    }
+
+    fn conv_gradient(&mut self, call: &Call) -> Result<(), Error> {
+        let Call::ConvGradient {
+            geometry,
+            prologue,
+            x,
+            w,
+            dy,
+            dx,
+            dw,
+        } = call
+        else {
+            return Ok(());
+        };
+        let plain = *prologue == Prologue::default();
+        if geometry.is_pointwise() && geometry.conv.groups == 1 && plain {
+            let rows = geometry.images * geometry.out_pixels();
+            let size = [rows, geometry.filters, geometry.channels];
+            self.matrix_gradient(size, [*x, *w, *dy], *dx, *dw);
+            return Ok(());
+        }
+        let conv = Convolution::of(*geometry);
+        let gated = prologue.relu;
+        let prologue = self.prologue(prologue);
+        let [x, w, dy, dw] = [*x, *w, *dy, *dw].map(|it| self.at(it));
+        let gate = gated.then_some(Gate { x, prologue });
+        let scratch = self.script.layout.scratch(self.base);
+        let depthwise = geometry.is_depthwise();
+        if let Some(dx) = dx {
+            let to = self.at(dx.buffer);
+            self.push(if depthwise {
+                depthwise::input_gradient(&conv, dy, w, gate, to, dx.add)?
+            } else {
+                convolution::input_gradient(&conv, dy, w, gate, to, dx.add)?
+            });
+        }
+        self.push(if depthwise {
+            depthwise::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?
+        } else {
+            convolution::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?
+        });
+        Ok(())
+    }
+
+    /// dx = dy · wᵀ and dw = xᵀ · dy, for sizes rows, units, inputs.
+    fn matrix_gradient(
+        &mut self,
+        [rows, units, inputs]: [usize; 3],
+        [x, w, dy]: [Buffer; 3],
+        dx: Option<Target>,
+        dw: Buffer,
+    ) {
+        let dy = self.at(dy);
+        if let Some(dx) = dx {
+            self.product(Product {
+                size: [rows, inputs, units],
+                a: dy,
+                b: self.at(w),
+                transposed: [false, true],
+                c: self.at(dx.buffer),
+                add: dx.add,
+            });
+        }
+        self.product(Product {
+            size: [inputs, units, rows],
+            a: self.at(x),
+            b: dy,
+            transposed: [true, false],
+            c: self.at(dw),
+            add: false,
+        });
+    }
+
+    fn norm_gradient(&mut self, call: &Call) -> Result<(), Error> {
+        let Call::NormGradient {
+            x,
+            dy,
+            coefficients,
+            relu,
+            terms,
+            dscale,
+            dshift,
+            dx,
+        } = call
+        else {
+            return Ok(());
+        };
+        let channels = self.len(*coefficients) / 4;
+        let start = self.script.program.span(*terms).start;
+        let of = Backward {
+            x: self.at(*x),
+            dy: self.at(*dy),
+            normaliser: self.normaliser(*coefficients),
+            relu: *relu,
+            rows: self.len(*x) / channels.max(1),
+            channels,
+            slope: self.word(start),
+            constant: self.word(start + channels),
+        };
+        let scratch = self.script.layout.scratch(self.base);
+        let (dscale, dshift) = (self.maybe(*dscale), self.maybe(*dshift));
+        self.push(batch_norm::sums(of, true, scratch, dscale, dshift)?);
+        if let Some(dx) = dx {
+            let to = self.at(dx.buffer);
+            self.push(batch_norm::input_gradient(of, to, dx.add)?);
+        }
+        Ok(())
+    }
+}

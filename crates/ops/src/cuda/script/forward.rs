@@ -1,0 +1,301 @@
+//! Forward calls as device work.
+
+use super::{Product, Work, Writer};
+use crate::Error;
+use crate::cuda::Pointer;
+use crate::cuda::kernels::batch_norm::{self, Normaliser};
+use crate::cuda::kernels::combine::{self, Images};
+use crate::cuda::kernels::convolution::{self, Convolution};
+use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool};
+use crate::program::{self, Buffer, Call, Prologue, Share};
+
+impl Writer<'_> {
+    /// Writes a forward call's work; false where it is none.
+    pub(super) fn forward(&mut self, call: &Call) -> Result<bool, Error> {
+        match call {
+            Call::Zero { y } => {
+                let (y, len) = (self.at(*y), self.len(*y));
+                self.work.push(Work::Clear(y, len));
+            }
+            Call::Conv { .. } => self.conv(call)?,
+            Call::Linear {
+                size: [rows, inputs, units],
+                x,
+                w,
+                bias,
+                y,
+            } => self.matrix([*rows, *units, *inputs], [*x, *w, *y], *bias)?,
+            Call::Statistics {
+                channels,
+                x,
+                norm,
+                coefficients,
+            } => {
+                let rows = self.len(*x) / (*channels).max(1);
+                let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
+                let scratch = self.script.layout.scratch(self.base);
+                let x = self.at(*x);
+                self.push(batch_norm::statistics(
+                    x, rows, *channels, norm, scratch, to,
+                )?);
+            }
+            Call::RunningStatistics {
+                channels,
+                norm,
+                coefficients,
+            } => {
+                let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
+                self.push(batch_norm::evaluation(*channels, norm, to)?);
+            }
+            Call::Normalise {
+                x,
+                coefficients,
+                relu,
+                y,
+            } => {
+                let channels = self.len(*coefficients) / 4;
+                let rows = self.len(*x) / channels.max(1);
+                let prologue = self.prologue(&Prologue {
+                    norm: Some(*coefficients),
+                    relu: *relu,
+                });
+                let (x, y) = (self.at(*x), self.at(*y));
+                self.push(affine::affine(x, prologue, y, rows, channels)?);
+            }
+            Call::Activation { kind, x, y } => {
+                let count = self.len(*x);
+                let (x, y) = (self.at(*x), self.at(*y));
+                self.push(affine::activation(*kind, x, y, count)?);
+            }
+            Call::Pool {
+                pool,
+                dims: [n, height, width, channels],
+                x,
+                y,
+                places,
+            } => {
+                let pool = pool::Pool::new((*n, *height, *width, *channels), *pool)?;
+                let (x, y, places) = (self.at(*x), self.at(*y), self.maybe(*places));
+                self.push(pool::forward(&pool, x, y, places)?);
+            }
+            Call::GlobalAveragePool { dims, x, y } => {
+                let (x, y) = (self.at(*x), self.at(*y));
+                let scale = 1.0 / dims.pixels as f32;
+                let null = Pointer::NULL;
+                self.push(elementwise::image_sums(
+                    x,
+                    null,
+                    scale,
+                    y,
+                    shape(dims),
+                    false,
+                )?);
+            }
+            Call::Combine { dims, terms, y } => {
+                let terms = terms.iter().map(|(x, it)| (self.at(*x), self.share(it)));
+                let terms: Vec<_> = terms.collect();
+                let y = self.at(*y);
+                self.extend(combine::combine(&terms, y, images(dims))?);
+            }
+            Call::Concat { rows, inputs, y } => {
+                let inputs: Vec<_> = inputs.iter().map(|(x, c)| (self.at(*x), *c)).collect();
+                let y = self.at(*y);
+                self.extend(combine::concat(&inputs, y, *rows)?);
+            }
+            Call::Multiply { dims, x, gate, y } => {
+                let (x, gate, y) = (self.at(*x), self.at(*gate), self.at(*y));
+                self.push(elementwise::spread(x, gate, 1.0, y, shape(dims), false)?);
+            }
+            Call::Subsample { subsample, x, y } => {
+                let (x, y) = (self.at(*x), self.at(*y));
+                self.push(elementwise::subsample(sizes(subsample), x, y)?);
+            }
+            Call::Dropout { salt, x, y, .. } => {
+                let mask = self.script.layout.mask(self.base, *salt);
+                let count = self.len(*x);
+                let (x, to) = (self.at(*x), self.at(y.buffer));
+                self.push(elementwise::dropout(mask, x, to, count, y.add)?);
+            }
+            Call::DropPaths {
+                paths,
+                images,
+                factors,
+            } => {
+                let start = self.script.program.span(*factors).start;
+                for (row, path) in paths.iter().enumerate() {
+                    let mask = self.script.layout.mask(self.base, path.salt);
+                    let to = self.word(start + row * images);
+                    let null = Pointer::NULL;
+                    self.push(elementwise::dropout(mask, null, to, *images, false)?);
+                }
+            }
+            Call::Loss { .. } => self.loss(call)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn conv(&mut self, call: &Call) -> Result<(), Error> {
+        let Call::Conv {
+            geometry,
+            prologue,
+            x,
+            w,
+            bias,
+            y,
+        } = call
+        else {
+            return Ok(());
+        };
+        let plain = *prologue == Prologue::default();
+        if geometry.is_pointwise() && geometry.conv.groups == 1 && plain {
+            let rows = geometry.images * geometry.out_pixels();
+            let size = [rows, geometry.filters, geometry.channels];
+            return self.matrix(size, [*x, *w, *y], *bias);
+        }
+        let conv = Convolution::of(*geometry);
+        let prologue = self.prologue(prologue);
+        let (x, w, y) = (self.at(*x), self.at(*w), self.at(*y));
+        if geometry.is_depthwise() && bias.is_none() {
+            self.push(depthwise::forward(&conv, x, prologue, w, y)?);
+        } else {
+            let bias = self.maybe(*bias);
+            self.push(convolution::forward(&conv, x, prologue, w, bias, y)?);
+        }
+        Ok(())
+    }
+
+    /// y = x · w + bias.
+    fn matrix(
+        &mut self,
+        size: [usize; 3],
+        [x, w, y]: [Buffer; 3],
+        bias: Option<Buffer>,
+    ) -> Result<(), Error> {
+        let y = self.at(y);
+        self.product(Product {
+            size,
+            a: self.at(x),
+            b: self.at(w),
+            transposed: [false, false],
+            c: y,
+            add: false,
+        });
+        if let Some(bias) = bias {
+            let bias = self.at(bias);
+            self.push(affine::add_bias(bias, y, size[0], size[1])?);
+        }
+        Ok(())
+    }
+
+    fn loss(&mut self, call: &Call) -> Result<(), Error> {
+        let Call::Loss {
+            classes,
+            smoothing,
+            weight,
+            logits,
+            losses,
+            ranks,
+            gradient,
+        } = call
+        else {
+            return Ok(());
+        };
+        let layout = &self.script.layout;
+        let batch = self.script.program.batch();
+        let unread = |place: usize| self.word(layout.unread + place * batch);
+        let own = losses.is_some();
+        let of_own = |word: usize| if own { self.word(word) } else { Pointer::NULL };
+        let of = loss::Loss {
+            logits: self.at(*logits),
+            labels: self.word(layout.labels),
+            images: batch,
+            classes: *classes,
+            smoothing: *smoothing as f32,
+            losses: losses.map_or_else(|| unread(0), |it| self.at(it)),
+            ranks: ranks.map_or_else(|| unread(1), |it| self.at(it)),
+            mean: of_own(layout.mean),
+            totals: of_own(layout.totals),
+            top: [1, 5],
+        };
+        let weight = *weight as f32 / batch as f32;
+        let dlogits = self.maybe(gradient.map(|it| it.buffer));
+        let add = gradient.is_some_and(|it| it.add);
+        let scratch = layout.scratch(self.base);
+        let launch = loss::softmax_cross_entropy(of, weight, dlogits, add, scratch)?;
+        self.push(launch);
+        Ok(())
+    }
+
+    pub(super) fn prologue(&self, prologue: &Prologue) -> affine::Prologue {
+        let Some(norm) = prologue.norm else {
+            return affine::Prologue {
+                relu: prologue.relu,
+                ..Default::default()
+            };
+        };
+        let Normaliser { factor, offset, .. } = self.normaliser(norm);
+        affine::Prologue {
+            factor,
+            offset,
+            relu: prologue.relu,
+        }
+    }
+
+    /// The four rows of a normalisation's coefficients.
+    pub(super) fn normaliser(&self, coefficients: Buffer) -> Normaliser {
+        let span = self.script.program.span(coefficients);
+        let row = |row: usize| self.word(span.start + row * (span.len / 4));
+        Normaliser {
+            mean: row(0),
+            inverse: row(1),
+            factor: row(2),
+            offset: row(3),
+        }
+    }
+
+    fn norm(&self, norm: &program::Norm, channels: usize) -> batch_norm::Norm {
+        let running = self.script.program.span(norm.running).start;
+        batch_norm::Norm {
+            scale: self.maybe(norm.scale),
+            shift: self.maybe(norm.shift),
+            running_mean: self.word(running),
+            running_variance: self.word(running + channels),
+            options: crate::BatchNorm {
+                momentum: norm.momentum,
+                epsilon: norm.epsilon,
+            },
+        }
+    }
+
+    pub(super) fn share(&self, share: &Share) -> combine::Share {
+        match share {
+            Share::All(factor) => combine::Share::All(*factor),
+            Share::Images { factors, row } => {
+                let start = self.script.program.span(*factors).start;
+                let batch = self.script.program.batch();
+                combine::Share::Images(self.word(start + row * batch))
+            }
+        }
+    }
+}
+
+pub(super) fn shape(dims: &program::Dims) -> elementwise::Shape {
+    (dims.images, dims.pixels, dims.channels)
+}
+
+pub(super) fn images(dims: &program::Dims) -> Images {
+    Images {
+        count: dims.images,
+        size: dims.pixels * dims.channels,
+    }
+}
+
+pub(super) fn sizes(subsample: &program::Subsample) -> elementwise::Subsample {
+    let [n, height, width, channels] = subsample.dims;
+    elementwise::Subsample {
+        x: (n, height, width, channels),
+        stride: subsample.stride,
+        offset: subsample.offset,
+    }
+}

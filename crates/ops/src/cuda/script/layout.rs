@@ -1,0 +1,181 @@
+//! What a script keeps in device memory beside the program's buffers, and where.
+
+use std::collections::BTreeMap;
+
+use crate::cuda::Pointer;
+use crate::cuda::kernels::columns::{Scratch, ScratchSize, column_sums_scratch};
+use crate::cuda::kernels::convolution::Convolution;
+use crate::cuda::kernels::{batch_norm, convolution, depthwise};
+use crate::optimiser::{Rule, Settings};
+use crate::program::{Buffer, Call, Program};
+
+/// Words of four bytes that a region's start is a multiple of.
+const ALIGN: usize = 64;
+/// Words of a mask: see [`crate::cuda::kernels::elementwise::mask()`].
+pub(super) const MASK: usize = 6;
+/// Words of [`crate::cuda::kernels::loss::Totals`].
+pub(super) const TOTALS: usize = 10;
+
+/// A mask's salt and its rate, and whether the rate grows with the training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mask {
+    pub salt: u64,
+    pub rate: f64,
+    pub scheduled: bool,
+}
+
+/// The first word of each region.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Layout {
+    /// What a step needs of the host, uploaded before it: the optimiser's four numbers, then the masks.
+    pub control: usize,
+    /// Words of `control`.
+    pub control_words: usize,
+    /// Masks by salt, in the order in which they lie after the optimiser's numbers.
+    pub masks: Vec<Mask>,
+    places: BTreeMap<u64, usize>,
+    pub labels: usize,
+    pub totals: usize,
+    /// The mean loss of the step.
+    pub mean: usize,
+    /// Losses and ranks of auxiliary classifiers, which nobody reads.
+    pub unread: usize,
+    pub scratch: [usize; 2],
+    /// The gradients' norm and the factor that clipping puts to them.
+    pub norm: usize,
+    /// The moments of the parameters, one run of numbers a moment.
+    pub moments: usize,
+    /// Numbers of one moment.
+    pub moment: usize,
+    pub table: usize,
+    pub runs: usize,
+    /// The size of all memory.
+    pub words: usize,
+}
+
+impl Layout {
+    pub fn new(program: &Program, optimiser: Option<&Settings>) -> Self {
+        let masks = masks(program);
+        let places = masks.iter().enumerate();
+        let places = places.map(|(place, mask)| (mask.salt, place)).collect();
+        let scratch = scratch(program);
+        let lens = || {
+            let parameters = program.ports().parameters.iter();
+            parameters.map(|it| program.span(it.value).len)
+        };
+        let moment = lens().map(|len| len.next_multiple_of(ALIGN)).sum::<usize>();
+        let moments = match optimiser.map(|it| it.rule) {
+            None => 0,
+            Some(Rule::Sgd { momentum, .. }) => usize::from(momentum != 0.0),
+            Some(Rule::Adam { .. }) => 2,
+        };
+        let runs = lens().map(|len| len.div_ceil(4096)).sum::<usize>();
+        let batch = program.batch();
+        let mut words = program.memory();
+        let mut region = |len: usize| {
+            let start = words;
+            words += len.next_multiple_of(ALIGN);
+            start
+        };
+        let control_words = 4 + MASK * masks.len();
+        Self {
+            control: region(control_words),
+            control_words,
+            labels: region(batch),
+            totals: region(TOTALS),
+            mean: region(1),
+            unread: region(2 * batch),
+            scratch: [region(scratch.parts.max(runs)), region(scratch.counters)],
+            norm: region(2),
+            moments: region(moments * moment),
+            moment,
+            table: region(10 * program.ports().parameters.len()),
+            runs: region(2 * runs),
+            masks,
+            places,
+            words,
+        }
+    }
+
+    /// The address of the mask of a salt.
+    pub fn mask(&self, base: Pointer, salt: u64) -> Pointer {
+        let place = self.places.get(&salt).copied().unwrap_or_default();
+        at(base, self.control + 4 + MASK * place)
+    }
+
+    pub fn scratch(&self, base: Pointer) -> Scratch {
+        let [parts, counters] = self.scratch.map(|word| at(base, word));
+        Scratch { parts, counters }
+    }
+}
+
+/// The address of a word.
+pub(super) fn at(base: Pointer, word: usize) -> Pointer {
+    Pointer(base.0 + 4 * word as u64)
+}
+
+fn masks(program: &Program) -> Vec<Mask> {
+    let mut masks: BTreeMap<u64, Mask> = BTreeMap::new();
+    for call in program.calls() {
+        match call {
+            Call::Dropout { rate, salt, .. } => {
+                let (salt, rate) = (*salt, *rate);
+                let scheduled = false;
+                masks.insert(
+                    salt,
+                    Mask {
+                        salt,
+                        rate,
+                        scheduled,
+                    },
+                );
+            }
+            Call::DropPaths { paths, .. } => {
+                masks.extend(paths.iter().map(|path| {
+                    let mask = Mask {
+                        salt: path.salt,
+                        rate: path.rate,
+                        scheduled: true,
+                    };
+                    (path.salt, mask)
+                }));
+            }
+            _ => {}
+        }
+    }
+    masks.into_values().collect()
+}
+
+/// The largest scratch that any call asks for.
+fn scratch(program: &Program) -> ScratchSize {
+    let len = |buffer: Buffer| program.span(buffer).len;
+    let mut size = ScratchSize {
+        parts: 0,
+        counters: 1,
+    };
+    for call in program.calls() {
+        size = size.max(match call {
+            Call::Statistics { channels, x, .. } => {
+                batch_norm::scratch(len(*x) / (*channels).max(1), *channels)
+            }
+            Call::NormGradient {
+                x, coefficients, ..
+            } => {
+                let channels = len(*coefficients) / 4;
+                batch_norm::scratch(len(*x) / channels.max(1), channels)
+            }
+            Call::BiasGradient { dy, dbias } => {
+                column_sums_scratch(len(*dy) / len(*dbias).max(1), len(*dbias))
+            }
+            Call::ConvGradient { geometry, .. } => {
+                let conv = Convolution::of(*geometry);
+                match geometry.is_depthwise() {
+                    true => depthwise::weight_gradient_scratch(&conv),
+                    false => convolution::weight_gradient_scratch(&conv),
+                }
+            }
+            _ => continue,
+        });
+    }
+    size
+}

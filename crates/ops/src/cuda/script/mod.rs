@@ -1,0 +1,324 @@
+//! A program as device work: launches and matrix products at fixed addresses of one block of memory.
+//!
+//! Plain data without CUDA types: the executor hands it to the driver, and the tests run it on the
+//! host. What changes from step to step is a few words, uploaded before it ([`Script::control`]), so
+//! that the same work can be captured as one CUDA graph and replayed.
+
+mod backward;
+mod forward;
+mod layout;
+
+use std::sync::Arc;
+
+use super::kernels::elementwise;
+use super::kernels::loss::Totals;
+use super::kernels::optimiser::{Parameter, Tables, Uploaded, step_numbers, tables};
+use super::{Launch, Pointer, kernels};
+use crate::Error;
+use crate::elementwise::random;
+use crate::optimiser::{Settings, State};
+use crate::program::{Buffer, Call, Control, Program};
+use layout::{Layout, at};
+
+/// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Product {
+    /// m, n and k.
+    pub size: [usize; 3],
+    /// The left factor; if `transposed[0]` it lies in memory as k × m.
+    pub a: Pointer,
+    /// The right factor; if `transposed[1]` it lies in memory as n × k.
+    pub b: Pointer,
+    /// Which factors are transposed.
+    pub transposed: [bool; 2],
+    /// The product.
+    pub c: Pointer,
+    /// Whether it is added to what is there.
+    pub add: bool,
+}
+
+/// One piece of device work.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// One of our kernels.
+    Launch(Launch),
+    /// A matrix product.
+    Product(Product),
+    /// Sets so many words of four bytes to zero.
+    Clear(Pointer, usize),
+}
+
+/// A program's memory on a device, and what runs there.
+#[derive(Debug)]
+pub struct Script {
+    program: Arc<Program>,
+    optimiser: Option<Settings>,
+    layout: Layout,
+}
+
+impl Script {
+    /// The script of a program; in training with the optimiser that moves the parameters.
+    #[must_use]
+    pub fn new(program: Arc<Program>, optimiser: Option<Settings>) -> Self {
+        let layout = Layout::new(&program, optimiser.as_ref());
+        Self {
+            program,
+            optimiser,
+            layout,
+        }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// The size of the memory, in words of four bytes. It must be all zeros at first, and begin at an
+    /// address that 256 divides.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        self.layout.words
+    }
+
+    /// The word at which the batch's labels begin, one word each.
+    #[must_use]
+    pub fn labels(&self) -> usize {
+        self.layout.labels
+    }
+
+    /// The word at which the [`Totals`] lie; zeros begin a new count.
+    #[must_use]
+    pub fn totals(&self) -> usize {
+        self.layout.totals
+    }
+
+    /// The words of [`Totals`].
+    pub const TOTALS: usize = size_of::<Totals>() / 4;
+
+    /// The word at which the mean loss of the last step lies.
+    #[must_use]
+    pub fn mean(&self) -> usize {
+        self.layout.mean
+    }
+
+    /// The word at which [`Script::control`] goes.
+    #[must_use]
+    pub fn control_word(&self) -> usize {
+        self.layout.control
+    }
+
+    /// What a step must find at [`Script::control_word`]; `steps` counts from 1.
+    #[must_use]
+    pub fn control(&self, control: &Control, steps: u64) -> Vec<u32> {
+        let mut words = Vec::with_capacity(self.layout.control_words);
+        match &self.optimiser {
+            Some(settings) => {
+                let numbers = step_numbers(settings, control.learning_rate, steps);
+                words.extend(numbers.map(f32::to_bits));
+            }
+            None => words.extend([0; 4]),
+        }
+        for mask in &self.layout.masks {
+            let grown = if mask.scheduled {
+                control.progress.clamp(0.0, 1.0)
+            } else {
+                1.0
+            };
+            let seed = random::mix(control.seed, mask.salt);
+            let mask = elementwise::mask(seed, mask.rate * grown);
+            words.extend(mask.iter().flat_map(|word| {
+                let bytes = word.to_ne_bytes();
+                [[0, 1, 2, 3], [4, 5, 6, 7]].map(|at| u32::from_ne_bytes(at.map(|i| bytes[i])))
+            }));
+        }
+        words
+    }
+
+    /// For each parameter the word of its moments of kind `moment`, and how many numbers.
+    fn moment(&self, moment: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut word = self.layout.moments + moment * self.layout.moment;
+        let parameters = self.program.ports().parameters.iter();
+        parameters.map(move |parameter| {
+            let len = self.program.span(parameter.value).len;
+            let start = word;
+            word += len.next_multiple_of(64);
+            (start, len)
+        })
+    }
+
+    /// How many moments the optimiser keeps.
+    fn moments(&self) -> usize {
+        match self.optimiser {
+            None => 0,
+            Some(settings) => crate::optimiser::moments(settings.rule),
+        }
+    }
+
+    /// The optimiser's state after `steps` steps; `read` gives the numbers at a word.
+    ///
+    /// # Errors
+    /// What `read` fails with.
+    pub fn state<E>(
+        &self,
+        steps: u64,
+        mut read: impl FnMut(usize, usize) -> Result<Vec<f32>, E>,
+    ) -> Result<State, E> {
+        let moments = 0..if steps == 0 { 0 } else { self.moments() };
+        let moments = moments.map(|moment| {
+            self.moment(moment)
+                .map(|(word, len)| read(word, len))
+                .collect()
+        });
+        Ok(State {
+            steps,
+            moments: moments.collect::<Result<_, E>>()?,
+        })
+    }
+
+    /// Where the numbers of an optimiser's state go.
+    pub fn state_words<'s>(&self, state: &'s State) -> Vec<(usize, &'s [f32])> {
+        let moments = state.moments.iter().enumerate();
+        moments
+            .flat_map(|(kind, moment)| {
+                let words = self.moment(kind).map(|(word, _)| word);
+                words.zip(moment).map(|(word, it)| (word, &it[..]))
+            })
+            .collect()
+    }
+
+    /// What is put into memory once, each with its word.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a size does not fit a kernel's argument; so for [`Script::work`].
+    pub fn tables(&self, base: Pointer) -> Result<[(usize, Vec<u64>); 2], Error> {
+        let Tables { parameters, runs } = self.optimiser_tables(base)?;
+        Ok([(self.layout.table, parameters), (self.layout.runs, runs)])
+    }
+
+    fn optimiser_tables(&self, base: Pointer) -> Result<Tables, Error> {
+        let moments = |kind: usize| self.moment(kind).map(|(word, _)| at(base, word));
+        let (first, second) = (moments(0), moments(1));
+        let parameters = self.program.ports().parameters.iter();
+        let kept = self.moments();
+        let parameters = parameters.zip(first.zip(second));
+        let parameters: Vec<Parameter> = parameters
+            .filter_map(|(parameter, (first, second))| {
+                let kept = |kind: usize, it| if kind < kept { it } else { Pointer::NULL };
+                Some(Parameter {
+                    values: self.at(base, parameter.value),
+                    gradient: self.at(base, parameter.gradient?),
+                    moments: [kept(0, first), kept(1, second)],
+                    length: self.program.span(parameter.value).len,
+                    decays: parameter.decays,
+                })
+            })
+            .collect();
+        tables(&parameters)
+    }
+
+    fn at(&self, base: Pointer, buffer: Buffer) -> Pointer {
+        at(base, self.program.span(buffer).start)
+    }
+
+    /// The work of one step, in order, in a memory that begins at `base`.
+    ///
+    /// # Errors
+    /// See [`Script::tables`].
+    pub fn work(&self, base: Pointer) -> Result<Vec<Work>, Error> {
+        let mut writer = Writer {
+            script: self,
+            base,
+            work: Vec::new(),
+        };
+        writer.clear_gradients();
+        for call in self.program.calls() {
+            match call {
+                Call::Update => writer.update()?,
+                _ if writer.forward(call)? => {}
+                _ => writer.backward(call)?,
+            }
+        }
+        Ok(writer.work)
+    }
+}
+
+/// Writes the work of a script.
+struct Writer<'s> {
+    script: &'s Script,
+    base: Pointer,
+    work: Vec<Work>,
+}
+
+impl Writer<'_> {
+    fn at(&self, buffer: Buffer) -> Pointer {
+        self.script.at(self.base, buffer)
+    }
+
+    fn maybe(&self, buffer: Option<Buffer>) -> Pointer {
+        buffer.map_or(Pointer::NULL, |buffer| self.at(buffer))
+    }
+
+    fn len(&self, buffer: Buffer) -> usize {
+        self.script.program.span(buffer).len
+    }
+
+    fn word(&self, word: usize) -> Pointer {
+        at(self.base, word)
+    }
+
+    fn push(&mut self, launch: Launch) {
+        self.work.push(Work::Launch(launch));
+    }
+
+    fn extend(&mut self, launches: Vec<Launch>) {
+        self.work.extend(launches.into_iter().map(Work::Launch));
+    }
+
+    fn product(&mut self, product: Product) {
+        self.work.push(Work::Product(product));
+    }
+
+    /// Sets all parameters' gradients to zero, which lie side by side: some kernels can only add.
+    fn clear_gradients(&mut self) {
+        let program = &self.script.program;
+        let parameters = program.ports().parameters.iter();
+        let spans = parameters.filter_map(|it| Some(program.span(it.gradient?).range()));
+        let bounds = spans.fold(None, |bounds: Option<(usize, usize)>, span| {
+            let (start, end) = bounds.unwrap_or((span.start, span.end));
+            Some((start.min(span.start), end.max(span.end)))
+        });
+        if let Some((start, end)) = bounds {
+            let start_at = self.word(start);
+            self.work.push(Work::Clear(start_at, end - start));
+        }
+    }
+
+    fn update(&mut self) -> Result<(), Error> {
+        let layout = &self.script.layout;
+        let Some(settings) = &self.script.optimiser else {
+            return Ok(());
+        };
+        let runs = self.script.optimiser_tables(self.base)?.runs.len();
+        let uploaded = Uploaded {
+            parameters: self.word(layout.table),
+            runs: self.word(layout.runs),
+            count: runs,
+        };
+        let mut found = Pointer::NULL;
+        if let Some(limit) = settings.clip_norm {
+            found = self.word(layout.norm);
+            let scratch = layout.scratch(self.base);
+            self.push(kernels::optimiser::gradient_norm(
+                uploaded, limit, scratch, found,
+            )?);
+        }
+        let numbers = self.word(layout.control);
+        self.push(kernels::optimiser::step(
+            uploaded,
+            settings.rule,
+            numbers,
+            found,
+        )?);
+        Ok(())
+    }
+}
