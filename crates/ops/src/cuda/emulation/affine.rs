@@ -4,6 +4,7 @@ use super::{Buffer, assert_close, check, on_top, target};
 use crate::Activation;
 use crate::activation::kernel;
 use crate::batch_norm::kernel as norm;
+use crate::cuda::Launch;
 use crate::cuda::kernels::affine::{Prologue, activation, activation_gradient, affine, gate};
 use crate::testing::Random;
 
@@ -27,7 +28,12 @@ fn agrees_with_the_cpu() {
             };
             let mut y = Buffer::poisoned::<f32>(count);
             let launch = affine(bx.pointer(), prologue, y.pointer(), pixels, channels);
-            device.run(&[launch.unwrap()]);
+            // One block, so that its threads take several pieces of work.
+            let launch = Launch {
+                grid: [1; 3],
+                ..launch.unwrap()
+            };
+            device.run(&[launch]);
             let mut expected = vec![0.0; count];
             norm::affine(&x, &factor, &offset, prologue.relu, &mut expected);
             assert_close("affine", &y.read(), &expected);

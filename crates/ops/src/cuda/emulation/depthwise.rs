@@ -180,22 +180,15 @@ fn agrees_with_the_cpu() {
                     groups: channels,
                     ..conv.same([k; 2])
                 };
-                one(
-                    device,
-                    &FAMILY,
-                    (2, 9, 11, channels),
-                    (k, k, 1, channels),
-                    conv,
-                    &mut random,
-                );
-                one(
-                    device,
-                    &FAMILY,
-                    (1, 3, 2, channels),
-                    (k, k, 1, channels),
-                    conv,
-                    &mut random,
-                );
+                let [top, bottom, left, right] = conv.padding;
+                let uneven = Conv2d {
+                    padding: [top + 1, bottom, left - 1, right + 2],
+                    ..conv
+                };
+                let w = (k, k, 1, channels);
+                one(device, &FAMILY, (2, 9, 11, channels), w, conv, &mut random);
+                one(device, &FAMILY, (1, 3, 2, channels), w, conv, &mut random);
+                one(device, &FAMILY, (1, 8, 7, channels), w, uneven, &mut random);
             }
         }
         for _ in 0..12 {

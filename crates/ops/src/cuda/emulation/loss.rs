@@ -95,7 +95,7 @@ fn agrees_with_the_cpu() {
 fn equal_logits_and_nan_rank_as_on_the_cpu() {
     check("loss, NaN", |device| {
         let nan = f32::NAN;
-        let mut logits = Buffer::of(&[1.0, 1.0, 0.5, nan, 2.0, 1.0, 0.0, nan, 1.0]);
+        let mut logits = Buffer::of(&[1.0, 1.0, 1.0, nan, 2.0, 1.0, 0.0, nan, 1.0]);
         let mut labels = Buffer::of(&[1u32, 1, 1]);
         let (mut losses, mut ranks) = (target(None, 3), Buffer::poisoned::<u32>(3));
         let mut memory = Memory::new(ScratchSize {

@@ -151,6 +151,34 @@ __device__ __forceinline__ void depthwise_input(const float* __restrict__ dy, co
     }
 }
 
+// At stride 2 every second tap reaches a pixel: which, its place says.
+template <int K>
+__device__ __forceinline__ void depthwise_input_stride2(const float* __restrict__ dy, const float* __restrict__ w,
+                                                        const float* x, const float* factor, const float* offset, float* dx,
+                                                        int add, const Window& g) {
+    const unsigned int work = (unsigned int)g.images * g.height * g.width * (g.channels / 4);
+    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
+        const Strip<4, 1> at(index, g.channels, g.width, g.height);
+        const int down = at.i + g.top, right = at.j + g.left;
+        Pack<4> sum = splat<4>(0.0f);
+#pragma unroll
+        for (int p = 0; p < (K + 1) / 2; ++p) {
+            const int a = down % 2 + 2 * p, i = (down - a) / 2;
+            if (a >= K || a > down || i >= g.out_height) continue;
+            const float* const line = dy + ((size_t)at.n * g.out_height + i) * g.out_width * g.channels + at.c;
+#pragma unroll
+            for (int q = 0; q < (K + 1) / 2; ++q) {
+                const int b = right % 2 + 2 * q, j = (right - b) / 2;
+                if (b >= K || b > right || j >= g.out_width) continue;
+                const Pack<4> weight = load<4>(w + (size_t)(a * K + b) * g.channels + at.c);
+                fma<4>(sum, load<4>(line + (size_t)j * g.channels), weight);
+            }
+        }
+        if (x) sum = Prologue<4>(factor, offset, at.c, 0).gate(load<4>(x + (size_t)index * 4), sum);
+        put<4>(dx + (size_t)index * 4, sum, add);
+    }
+}
+
 #define DEPTHWISE(NAME, ...)                                                                                             \
     extern "C" __global__ void __launch_bounds__(256)                                                                    \
         NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
@@ -180,5 +208,8 @@ DEPTHWISE_INPUT(depthwise_input_k5, depthwise_input_strip<5, 1, 4>)
 DEPTHWISE_INPUT(depthwise_input_k7, depthwise_input_strip<7, 1, 4>)
 DEPTHWISE_INPUT(depthwise_input_k3_dilated, depthwise_input_strip<3, 2, 4>)
 DEPTHWISE_INPUT(depthwise_input_k5_dilated, depthwise_input_strip<5, 2, 4>)
+DEPTHWISE_INPUT(depthwise_input_k3_stride2, depthwise_input_stride2<3>)
+DEPTHWISE_INPUT(depthwise_input_k5_stride2, depthwise_input_stride2<5>)
+DEPTHWISE_INPUT(depthwise_input_k7_stride2, depthwise_input_stride2<7>)
 DEPTHWISE_INPUT(depthwise_input_any_4, depthwise_input<4>)
 DEPTHWISE_INPUT(depthwise_input_any_1, depthwise_input<1>)

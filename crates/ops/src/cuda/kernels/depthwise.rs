@@ -20,34 +20,6 @@ struct Variant {
     by_rows: bool,
 }
 
-/// One for a common size: square kernel, stride and dilation, channels in fours.
-macro_rules! strips {
-    ($forward:literal, $input:literal, $weights:literal, $strip:literal) => {
-        Variant {
-            forward: $forward,
-            input: $input,
-            weights: $weights,
-            forward_strip: $strip,
-            input_strip: 4,
-            vector: 4,
-            by_rows: true,
-        }
-    };
-}
-
-/// The kernels for a stride of 2: their input gradient is the general one.
-fn stride_2(forward: &'static str, weights: &'static str) -> Variant {
-    Variant {
-        forward,
-        input: "depthwise_input_any_4",
-        weights,
-        forward_strip: 2,
-        input_strip: 1,
-        vector: 4,
-        by_rows: true,
-    }
-}
-
 impl Variant {
     fn of(conv: &Convolution) -> Self {
         let g = &conv.geometry;
@@ -63,40 +35,35 @@ impl Variant {
                 )
             };
         }
+        let strips = |forward, input, weights, forward_strip, input_strip| Self {
+            forward,
+            input,
+            weights,
+            forward_strip,
+            input_strip,
+            vector: 4,
+            by_rows: true,
+        };
+        macro_rules! made_for {
+            ($suffix:literal, $forward:literal, $input:literal) => {
+                strips(
+                    concat!("depthwise_", $suffix),
+                    concat!("depthwise_input_", $suffix),
+                    concat!("depthwise_weights_", $suffix),
+                    $forward,
+                    $input,
+                )
+            };
+        }
         match size {
-            [3, 1, 1] => strips!(
-                "depthwise_k3",
-                "depthwise_input_k3",
-                "depthwise_weights_k3",
-                4
-            ),
-            [5, 1, 1] => strips!(
-                "depthwise_k5",
-                "depthwise_input_k5",
-                "depthwise_weights_k5",
-                4
-            ),
-            [7, 1, 1] => strips!(
-                "depthwise_k7",
-                "depthwise_input_k7",
-                "depthwise_weights_k7",
-                4
-            ),
-            [3, 1, 2] => strips!(
-                "depthwise_k3_dilated",
-                "depthwise_input_k3_dilated",
-                "depthwise_weights_k3_dilated",
-                4
-            ),
-            [5, 1, 2] => strips!(
-                "depthwise_k5_dilated",
-                "depthwise_input_k5_dilated",
-                "depthwise_weights_k5_dilated",
-                4
-            ),
-            [3, 2, 1] => stride_2("depthwise_k3_stride2", "depthwise_weights_k3_stride2"),
-            [5, 2, 1] => stride_2("depthwise_k5_stride2", "depthwise_weights_k5_stride2"),
-            [7, 2, 1] => stride_2("depthwise_k7_stride2", "depthwise_weights_k7_stride2"),
+            [3, 1, 1] => made_for!("k3", 4, 4),
+            [5, 1, 1] => made_for!("k5", 4, 4),
+            [7, 1, 1] => made_for!("k7", 4, 4),
+            [3, 1, 2] => made_for!("k3_dilated", 4, 4),
+            [5, 1, 2] => made_for!("k5_dilated", 4, 4),
+            [3, 2, 1] => made_for!("k3_stride2", 2, 1),
+            [5, 2, 1] => made_for!("k5_stride2", 2, 1),
+            [7, 2, 1] => made_for!("k7_stride2", 2, 1),
             _ => Self::general(
                 "depthwise_any_4",
                 "depthwise_input_any_4",
