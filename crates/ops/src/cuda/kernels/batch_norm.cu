@@ -41,6 +41,7 @@ __device__ __forceinline__ void batch_norm_statistics(const float* x, long long 
     float count = 0.0f;
     if (at.inside && at.first < at.end) {
         origin = load<V>(x + at.first * channels + at.channel);
+#pragma unroll 4
         for (long long row = at.first; row < at.end; row += blockDim.y) {
             const Pack<V> value = load<V>(x + row * channels + at.channel);
 #pragma unroll
@@ -95,6 +96,7 @@ __device__ __forceinline__ void batch_norm_statistics(const float* x, long long 
     const int width = blockDim.x * V, c = join.channel;
     Moments<double> total = {0.0, 0.0, 0.0};
     if (c < channels) {
+#pragma unroll 4
         for (int p = join.helper; p < gridDim.y; p += join.helpers) {
             const float* found = parts + (size_t)p * 2 * channels + c;
             const long long left = rows - (long long)p * rows_per_block;

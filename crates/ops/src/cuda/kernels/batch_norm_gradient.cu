@@ -24,6 +24,7 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
     Pack<V> sums = splat<V>(0.0f), products = splat<V>(0.0f);
     if (at.inside) {
         const Pack<V> f = load<V>(factor + at.channel), o = load<V>(offset + at.channel), m = load<V>(mean + at.channel);
+#pragma unroll 4
         for (long long row = at.first; row < at.end; row += blockDim.y) {
             const Pack<V> value = load<V>(x + row * channels + at.channel);
             const Pack<V> g = let_through<V>(value, load<V>(dy + row * channels + at.channel), f, o, with_relu);

@@ -52,6 +52,7 @@ __device__ __forceinline__ double joined(const Join<V>& join, const float* parts
                                          double* room) {
     double sum = 0.0;
     if (join.channel < channels)
+#pragma unroll 8
         for (int part = join.helper; part < count; part += join.helpers)
             sum += (double)__ldcg(parts + (size_t)part * stride + join.channel);
     const int width = blockDim.x * V;
@@ -73,6 +74,7 @@ __device__ __forceinline__ void column_sums(const float* x, long long rows, int 
     const Columns<V> at(rows, channels, rows_per_block);
     Pack<V> sum = splat<V>(0.0f);
     if (at.inside)
+#pragma unroll 4
         for (long long row = at.first; row < at.end; row += blockDim.y) plus<V>(sum, load<V>(x + row * channels + at.channel));
     sum = sum_of_rows<V>(sum, room);
     if (at.inside && threadIdx.y == 0) store(parts + (size_t)blockIdx.y * channels + at.channel, sum);

@@ -5,10 +5,21 @@ use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 
-/// Blocks that a reduction is cut into at most, all columns together: a few for each multiprocessor.
-const BLOCKS: usize = 512;
+/// Blocks that a reduction is cut into at most, all columns together: two for each multiprocessor of an H100. More would
+/// leave more parts to join.
+pub(super) const BLOCKS: usize = 264;
+/// Lanes of a row at most: 32 columns, 128 bytes, as much as one access fetches. More rows at a time are then joined faster.
+const LANES: usize = 8;
 /// Rows that a thread sums at least, where there are so many.
 const ROWS_PER_THREAD: usize = 4;
+
+/// A block for rows of `packs` vectors, and the blocks that a row takes.
+pub(super) fn lanes(packs: usize) -> ([u32; 3], usize) {
+    let packs = packs.max(1);
+    let lanes = packs.next_power_of_two().min(LANES);
+    let block = [lanes as u32, (BLOCK / lanes) as u32, 1];
+    (block, packs.div_ceil(lanes))
+}
 
 /// How a matrix is cut for sums over its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +35,13 @@ pub(super) struct Cut {
 impl Cut {
     pub(super) fn new(rows: usize, columns: usize) -> Self {
         let vector = if columns.is_multiple_of(4) { 4 } else { 1 };
-        let packs = (columns / vector).max(1);
-        let lanes = packs.next_power_of_two().min(32);
-        let tall = BLOCK / lanes;
-        let across = packs.div_ceil(lanes);
+        let (block, across) = lanes(columns / vector);
+        let tall = block[1] as usize;
         let wanted = (BLOCKS / across).max(1);
         let rows_per_block = rows.div_ceil(wanted).max(ROWS_PER_THREAD * tall);
         Self {
             vector,
-            block: [lanes as u32, tall as u32, 1],
+            block,
             grid: [across, rows.div_ceil(rows_per_block).max(1), 1],
             rows_per_block,
         }

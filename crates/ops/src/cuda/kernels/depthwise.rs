@@ -1,9 +1,9 @@
 //! Depthwise convolution and its gradients.
 
 use super::affine::Prologue;
-use super::columns::{Scratch, ScratchSize};
+use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
 use super::convolution::{Convolution, Gate};
-use super::{BLOCK, flat};
+use super::flat;
 use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
@@ -136,9 +136,6 @@ pub fn input_gradient(
     .build()
 }
 
-/// Blocks that the weight gradient is cut into, all taps and channels together.
-const BLOCKS: usize = 1024;
-
 /// How the weight gradient is cut.
 struct Cut {
     block: [u32; 3],
@@ -149,18 +146,16 @@ struct Cut {
 impl Cut {
     fn new(conv: &Convolution, v: &Variant) -> Self {
         let g = &conv.geometry;
-        let packs = (g.channels / v.vector).max(1);
-        let lanes = packs.next_power_of_two().min(32);
-        let (across, tall) = (packs.div_ceil(lanes), BLOCK / lanes);
+        let (block, across) = lanes(g.channels / v.vector);
         let (taps, strip) = match v.by_rows {
             true => (g.kernel[0], v.forward_strip),
             false => (g.taps(), 1),
         };
         let strips = g.images * g.out_height * g.out_width.div_ceil(strip);
         let parts = (BLOCKS / (across * taps)).max(1);
-        let strips_per_block = strips.div_ceil(parts).max(2 * tall);
+        let strips_per_block = strips.div_ceil(parts).max(2 * block[1] as usize);
         Self {
-            block: [lanes as u32, tall as u32, 1],
+            block,
             grid: [across, taps, strips.div_ceil(strips_per_block)],
             strips_per_block,
         }

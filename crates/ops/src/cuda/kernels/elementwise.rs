@@ -1,6 +1,7 @@
 //! Gates, sums over the pixels of an image, subsampling, and dropout.
 
-use super::{BLOCK, by_four, flat};
+use super::columns::lanes;
+use super::{by_four, flat};
 use crate::Error;
 use crate::cuda::launch::{Builder, Launch, Pointer};
 
@@ -47,10 +48,8 @@ pub fn image_sums(
     add: bool,
 ) -> Result<Launch, Error> {
     let (kernel, width) = by_four(channels, "image_sums_4", "image_sums_1");
-    let packs = (channels / width).max(1);
-    let lanes = packs.next_power_of_two().min(32);
-    let grid = [packs.div_ceil(lanes), images, 1];
-    Builder::new(kernel, grid, [lanes as u32, (BLOCK / lanes) as u32, 1])
+    let (block, across) = lanes(channels / width);
+    Builder::new(kernel, [across, images, 1], block)
         .counted(images * pixels * channels)
         .pointers([x, z])
         .floats([scale])
