@@ -158,3 +158,46 @@ fn name(trial: &Trial) -> String {
     short.push('…');
     short
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_has_a_network_a_line_with_its_mean_over_the_seeds() {
+        let trial = |id, kind, source_trial, valid, test| Trial {
+            id,
+            kind,
+            source_trial,
+            space: "net".to_owned(),
+            valid_top1: Some(valid),
+            test_top1: test,
+            ..Trial::default()
+        };
+        let searched = trial(4, Kind::Search, None, 0.7, None);
+        assert!(verdict(std::slice::from_ref(&searched)).is_none());
+        let rows = [
+            trial(0, Kind::Baseline, None, 0.6, None),
+            searched,
+            trial(5, Kind::Rerank, Some(4), 0.75, Some(0.71)),
+            trial(6, Kind::Rerank, Some(4), 0.77, Some(0.73)),
+            trial(7, Kind::Baseline, Some(0), 0.8, Some(0.79)),
+        ];
+        let text = verdict(&rows).map(|it| it.to_string()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(
+            lines[0].contains("60.00") && lines[0].contains("79.00"),
+            "{text}"
+        );
+        // Sample standard deviation of 75 and 77: the square root of 2.
+        for shown in ["70.00", "76.00 ± 1.41", "72.00 ± 1.41"] {
+            assert!(lines[1].contains(shown), "{text}");
+        }
+        assert_eq!(
+            search(&rows).to_string().lines().count(),
+            4,
+            "two rows below the head"
+        );
+    }
+}

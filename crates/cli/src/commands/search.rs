@@ -113,7 +113,7 @@ const DEFAULT_RERANK: u32 = 3;
 
 impl RerankFlags {
     /// What a new run does where the flags say nothing. Twice a trial's epochs for the three best and
-    /// the three baselines takes about two thirds of the search's own time; with ten trials the whole
+    /// the three baselines takes about three quarters of the search's own time; with ten trials the whole
     /// stays near five minutes on two cores.
     fn fresh(&self, epochs: usize) -> RerankConfig {
         self.over(RerankConfig {
