@@ -1,7 +1,8 @@
 //! Files changed at random: whatever they say, there is no panic, no hang, and an answer. What can be
 //! parsed is sampled, and its graph is built, counted and compared.
 //!
-//! `CELLWRIGHT_FUZZ=1000000` tries that many files instead of a few thousand.
+//! `CELLWRIGHT_FUZZ=1000000` tries that many files instead of a few thousand, from the seed
+//! `CELLWRIGHT_FUZZ_FROM` (0) on.
 
 mod common;
 
@@ -169,12 +170,11 @@ fn the_files_themselves_are_built() {
 
 #[test]
 fn changed_files_get_an_answer() {
-    let count = std::env::var("CELLWRIGHT_FUZZ")
-        .ok()
-        .and_then(|it| it.parse().ok())
-        .unwrap_or(4000u64);
+    let number = |name| std::env::var(name).ok().and_then(|it| it.parse().ok());
+    let count: u64 = number("CELLWRIGHT_FUZZ").unwrap_or(4000);
+    let from: u64 = number("CELLWRIGHT_FUZZ_FROM").unwrap_or(0);
     let (mut loaded, mut built) = (0, 0);
-    for seed in 0..count {
+    for seed in from..from + count {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let toy = rng.random_bool(0.5);
         let mut text = pick(if toy { &TOYS } else { &NETWORKS }, &mut rng).to_owned();
