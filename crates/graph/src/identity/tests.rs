@@ -340,3 +340,29 @@ fn cell(vertices: usize, edges: &[(usize, usize)], operations: usize) -> Reduced
         outputs: vec![(vertices - 1, "output".to_owned())],
     }
 }
+
+#[test]
+fn a_long_chain_of_residual_blocks_does_not_take_the_square_of_its_length() {
+    const BLOCKS: usize = 2_000;
+    let mut builder = Builder::new(IMAGE, 3);
+    let mut x = 0;
+    for _ in 0..BLOCKS {
+        let change = builder.layer("conv", conv(1), &[x]).unwrap();
+        x = builder.layer("add", Layer::Add, &[x, change]).unwrap();
+    }
+    let pooled = builder
+        .layer("pool", Layer::GlobalAveragePool, &[x])
+        .unwrap();
+    let head = Layer::Linear(Linear {
+        units: 3,
+        bias: true,
+    });
+    let logits = builder.layer("head", head, &[pooled]).unwrap();
+    let reduced = super::simplify::simplify(&builder.finish(logits).unwrap());
+    let inputs = reduced.vertices.iter().map(|vertex| match &vertex.inputs {
+        Inputs::Ordered(inputs) => inputs.len(),
+        Inputs::Multiset(inputs) => inputs.len(),
+    });
+    // Each sum would else have one term more than the one before: two millions in all.
+    assert!(inputs.sum::<usize>() < 400_000);
+}
