@@ -113,3 +113,37 @@ impl Names {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Builder, Graph, Layer, Linear, Shape};
+
+    #[test]
+    fn names_and_inputs_are_plain_texts_and_lists_in_json() {
+        let image = Shape {
+            height: 4,
+            width: 4,
+            channels: 2,
+        };
+        let mut builder = Builder::new(image, 3);
+        let sum = builder.layer("a/sum", Layer::Add, &[0, 0, 0]).unwrap();
+        // It feeds no output, so it is dropped, and those after it keep their own names.
+        builder.layer("unused", Layer::Add, &[sum, 0]).unwrap();
+        let pool = Layer::GlobalAveragePool;
+        let pooled = builder.layer("b/pool", pool, &[sum]).unwrap();
+        let head = Layer::Linear(Linear {
+            units: 3,
+            bias: true,
+        });
+        let logits = builder.layer("head", head, &[pooled]).unwrap();
+        let graph = builder.finish(logits).unwrap();
+
+        let json = serde_json::to_value(&graph).unwrap();
+        let names: Vec<_> = graph.nodes.iter().map(|node| &*node.name).collect();
+        assert_eq!(names, ["input", "a/sum", "b/pool", "head"]);
+        assert_eq!(json["nodes"][1]["name"], "a/sum");
+        assert_eq!(json["nodes"][1]["inputs"], serde_json::json!([0, 0, 0]));
+        assert_eq!(json["nodes"][0]["inputs"], serde_json::json!([]));
+        assert_eq!(serde_json::from_value::<Graph>(json).unwrap(), graph);
+    }
+}
