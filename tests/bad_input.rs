@@ -169,3 +169,28 @@ fn choices_that_do_not_fit_are_wrong_use() {
         &["--choices"],
     );
 }
+
+#[test]
+fn a_wrong_objective_is_refused_with_what_to_write() {
+    for (flags, words) in [
+        (&["--target", "macs=20m"][..], &["--target", "20M"][..]),
+        (
+            &["--at-most", "flops=1M"],
+            &["--at-most", "macs, params, latency"],
+        ),
+        (&["--target", "macs=1M:0.1"], &["0 or less"]),
+        (
+            &["--at-most", "params=1M", "--at-most", "params=2M"],
+            &["params twice"],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let mut command = cellwright();
+        command
+            .args(["search", "--dataset", "digits", "--out"])
+            .arg(&out);
+        refuses(command.args(flags), 2, words);
+        assert!(!out.exists(), "nothing was begun");
+    }
+}

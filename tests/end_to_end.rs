@@ -323,3 +323,68 @@ fn an_architecture_of_a_run_is_trained_again_by_its_name() {
     assert_eq!(report["params"].as_u64(), Some(trials(&out)[0].params));
     assert!(report["test_top1"].as_f64().is_some());
 }
+
+#[test]
+fn what_is_beyond_a_limit_is_a_row_and_costs_no_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, again) = (folder.path().join("run"), folder.path().join("again"));
+    let limit = LIMIT.to_string();
+    let aim = [
+        "--target",
+        "macs=150k:-0.2",
+        "--at-most",
+        &format!("params={limit}"),
+    ];
+    let flags = ["--trials", "3", "--workers", "2", "--strategy", "random"];
+    let shown = search(&out, &flags).args(aim).assert().success();
+    let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+    assert!(
+        shown.contains("reward") && shown.contains("Pareto fronts"),
+        "{shown}"
+    );
+    let rows = trials(&out);
+    let searched = rows.iter().filter(|it| it.kind == Kind::Search);
+    let (done, refused): (Vec<&Trial>, Vec<&Trial>) =
+        searched.partition(|it| it.status == Status::Done);
+    assert_eq!(done.len(), 3, "all trials are spent on what can be used");
+    assert!(
+        !refused.is_empty(),
+        "the limit is in the midst of the space"
+    );
+    for trial in &done {
+        assert!(trial.params <= LIMIT && trial.latency_ms.unwrap() > 0.0);
+        let factor = (trial.macs as f64 / 150e3).powf(-0.2);
+        let expected = trial.valid_top1.unwrap() * factor;
+        assert!((trial.reward.unwrap() - expected).abs() < 1e-12);
+    }
+    for trial in &refused {
+        assert!(trial.params > LIMIT && trial.train_seconds.is_none() && trial.steps == 0);
+        assert_eq!(trial.reward, Some(0.0));
+        assert!(trial.reason.as_ref().unwrap().contains("beyond a limit"));
+    }
+    // A row of each kind is lost: going on gives the same run, and so does repeating it.
+    for lost in [done[1].id, refused[0].id] {
+        std::fs::remove_file(out.join(format!("trials/{lost:05}.parquet"))).unwrap();
+    }
+    cellwright()
+        .args(["search", "--resume"])
+        .arg(&out)
+        .assert()
+        .success();
+    cellwright()
+        .args(["search", "--config"])
+        .arg(out.join("run.toml"))
+        .arg("--out")
+        .arg(&again)
+        .assert()
+        .success();
+    let told = |rows: &[Trial]| -> Vec<(u32, String, Option<u64>)> {
+        let key = |it: &Trial| (it.id, it.choices.clone(), it.reward.map(f64::to_bits));
+        rows.iter().map(key).collect()
+    };
+    assert_eq!(told(&trials(&out)), told(&rows));
+    assert_eq!(told(&trials(&again)), told(&rows));
+}
+
+/// Parameters that about half of the small space's networks have.
+const LIMIT: u64 = 14_000;

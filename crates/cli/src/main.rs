@@ -1,6 +1,7 @@
 //! The `cellwright` command: flags in, one command run, errors told on stderr.
 
 mod commands;
+mod objective;
 mod options;
 mod output;
 mod progress;

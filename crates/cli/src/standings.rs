@@ -1,11 +1,13 @@
-//! The tables at the end of a run: every trial of the search, and the verdict.
+//! The tables at the end of a run: every trial of the search, the Pareto fronts, and the verdict.
 
 use cellwright_ledger::{Kind, Status, Trial};
+use cellwright_report::pareto::{self, Cost};
 
 use crate::output::{right, short};
 
 /// The trials of the search by validation accuracy, the baselines at the same budget among them, the
-/// failed ones last; with successive halving those with more epochs first.
+/// failed ones last; with successive halving those with more epochs first. The reward has a column where
+/// it is something else than the accuracy.
 pub fn search(trials: &[Trial]) -> comfy_table::Table {
     let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !is_verdict(it)).collect();
     ranked.sort_by(|a, b| {
@@ -16,7 +18,12 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
             .then(key(b).total_cmp(&key(a)))
             .then(a.id.cmp(&b.id))
     });
-    let mut table = crate::output::table(&[
+    let done = |trial: &&&Trial| trial.status == Status::Done;
+    let rewarded = ranked
+        .iter()
+        .filter(done)
+        .any(|it| it.reward != it.valid_top1);
+    let mut heads = vec![
         "rank",
         "trial",
         "architecture",
@@ -26,11 +33,23 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
         "parameters",
         "MACs",
         "seconds",
-    ]);
-    for (rank, trial) in ranked.iter().enumerate() {
-        table.add_row(row(rank + 1, trial));
+    ];
+    if rewarded {
+        heads.push("reward");
     }
-    right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8]);
+    let mut table = crate::output::table(&heads);
+    for (rank, trial) in ranked.iter().enumerate() {
+        let mut cells = row(rank + 1, trial).to_vec();
+        if rewarded {
+            cells.push(
+                trial
+                    .reward
+                    .map_or_else(String::new, |it| format!("{it:.4}")),
+            );
+        }
+        table.add_row(cells);
+    }
+    right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8, 9][..heads.len() - 1]);
     // A search that ends with a verdict does not look at the test part.
     if ranked.iter().all(|it| it.test_top1.is_none())
         && let Some(test) = table.column_mut(5)
@@ -38,6 +57,41 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
         test.set_constraint(comfy_table::ColumnConstraint::Hidden);
     }
     table
+}
+
+/// The networks on a Pareto front of accuracy against a cost, the baselines at the same budget among
+/// them, with a star at each cost whose front it is on; none where there is only one.
+pub fn fronts(trials: &[Trial]) -> Option<comfy_table::Table> {
+    let members = pareto::members(trials);
+    if members.len() < 2 {
+        return None;
+    }
+    let mut table = crate::output::table(&[
+        "trial",
+        "architecture",
+        "valid %",
+        "parameters",
+        "MACs",
+        "latency ms",
+    ]);
+    for (index, costs) in members {
+        let trial = &trials[index];
+        let marked = |cost: Cost, amount: String| {
+            let star = if costs.contains(&cost) { '*' } else { ' ' };
+            format!("{amount} {star}")
+        };
+        let latency = Cost::Latency.of(trial);
+        table.add_row([
+            trial.id.to_string(),
+            name(trial),
+            percent(trial.valid_top1),
+            marked(Cost::Params, short(trial.params)),
+            marked(Cost::Macs, short(trial.macs)),
+            latency.map_or_else(String::new, |it| marked(Cost::Latency, format!("{it:.2}"))),
+        ]);
+    }
+    right(&mut table, &[0, 2, 3, 4, 5]);
+    Some(table)
 }
 
 /// Whether a row is of a network trained again.

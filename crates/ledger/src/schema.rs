@@ -99,7 +99,7 @@ record! {
         pub test_loss: Option<f64>,
         /// Mean training loss of the last epoch, nats.
         pub train_loss: Option<f64>,
-        /// What the search wants most of, for these epochs; the strategy is told this, or with successive halving a
+        /// What the search wants most of, accuracy against costs by the run's objective, for these epochs; the strategy is told this, or with successive halving a
         /// number made of it that does not favour longer trainings. A failed trial has its defined reward.
         pub reward: Option<f64>,
         /// Wall-clock seconds of training, without evaluation and set-up.
@@ -108,7 +108,7 @@ record! {
         pub total_seconds: Option<f64>,
         /// Training throughput, images a second.
         pub images_per_second: Option<f64>,
-        /// Milliseconds of one forward pass, where it was measured.
+        /// Milliseconds of one image's forward pass (inference, a batch of 1): median of some passes, measured before training.
         pub latency_ms: Option<f64>,
         /// Most bytes that the trial held at once.
         pub peak_bytes: Option<u64>,

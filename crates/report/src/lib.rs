@@ -11,6 +11,7 @@ mod data;
 mod error;
 mod numbers;
 mod page;
+pub mod pareto;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ fn a_run_becomes_charts_and_a_page() {
     let page = fs::read_to_string(&written.page).unwrap();
     for name in [
         "accuracy-macs",
+        "pareto",
         "progress",
         "learning-curves",
         "controller",
@@ -38,6 +39,14 @@ fn a_run_becomes_charts_and_a_page() {
     for baseline in made_up::BASELINES {
         assert!(chart.contains(baseline.0), "{} is labelled", baseline.0);
         assert!(page.contains(baseline.0));
+    }
+    let fronts = fs::read_to_string(run.report().join("pareto.svg")).unwrap();
+    for text in [
+        "MACs for one image (FLOPs = 2 × MACs)",
+        "Parameters",
+        "Latency: ms for one image",
+    ] {
+        assert!(fronts.contains(text), "{text} has a panel");
     }
     let cells = fs::read_to_string(run.report().join("best-cells-1.svg")).unwrap();
     assert_eq!(

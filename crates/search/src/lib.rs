@@ -4,6 +4,7 @@
 //! - [`controller`]: the LSTM policy that one of them learns.
 //! - [`predictor`]: what the rewards so far say about the architectures that were not evaluated.
 //! - [`evaluator`]: who answers. Plain data in, plain data out: in this process or in others.
+//! - [`objective`]: what a trial is worth: accuracy, or accuracy against costs.
 //! - [`schedule`]: for how long each is trained.
 //! - [`run`]: brings both together with the ledger, so that nothing finished is lost.
 //! - [`simulate`](mod@simulate): searches on a table of known results.
@@ -12,7 +13,7 @@ pub mod controller;
 mod error;
 pub mod evaluator;
 mod identity;
-mod objective;
+pub mod objective;
 pub mod predictor;
 pub mod run;
 pub mod schedule;

@@ -69,6 +69,7 @@ fn config(strategy: &str, trials: u32) -> RunConfig {
     let spaces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../search-spaces");
     let small = [("repeats".to_owned(), "1".to_owned())];
     RunConfig {
+        objective: cellwright_search::Objective::default(),
         version: VERSION,
         search: SearchConfig {
             strategy: strategy.to_owned(),

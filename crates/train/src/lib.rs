@@ -2,11 +2,12 @@
 //!
 //! [`train()`] takes a graph, a data set and [`Settings`], and gives an [`Outcome`]. The same settings
 //! give the same bits on the CPU, for any number of threads, whether or not the training was
-//! interrupted and went on from a checkpoint. [`profile()`] times a training step.
+//! interrupted and went on from a checkpoint. [`profile()`] times a training step, [`latency()`] one image.
 
 mod checkpoint;
 mod error;
 mod evaluate;
+mod latency;
 mod memory;
 mod outcome;
 mod profile;
@@ -17,6 +18,7 @@ mod trainer;
 
 pub use error::Error;
 pub use evaluate::{Accuracy, evaluate};
+pub use latency::latency;
 pub use outcome::{EpochRecord, Observer, Outcome, Progress, Silent, Status};
 pub use profile::{Profile, profile};
 pub use schedule::learning_rate;

@@ -116,7 +116,7 @@ pub fn profile<D: Kernels>(
 }
 
 /// Numbers in -1..1 without a pattern.
-fn noise(count: usize) -> Vec<f32> {
+pub(crate) fn noise(count: usize) -> Vec<f32> {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut next = || {
         state ^= state << 13;
@@ -127,7 +127,7 @@ fn noise(count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {

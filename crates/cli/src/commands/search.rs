@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cellwright_graph::Shape;
-use cellwright_ledger::{Kind, Run};
+use cellwright_ledger::{Kind, Run, Trial};
 use cellwright_search::evaluator::{Evaluator, Local, Processes};
 use cellwright_search::run::{
     DatasetConfig, DeviceSpec, Ending, MachineConfig, RerankConfig, RunConfig, SearchConfig,
     SpaceSource, VERSION,
 };
 use cellwright_search::schedule::Halving;
-use cellwright_search::strategy;
+use cellwright_search::{objective, strategy};
 
 use crate::commands::plots;
+use crate::objective::ObjectiveFlags;
 use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags};
 use crate::output::{Usage, note, print, print_json};
 use crate::progress::{Bars, stop_on_interrupt};
@@ -35,6 +36,8 @@ pub struct Args {
     /// How many architectures are trained; with --halving, as many epochs as so many trainings have
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     trials: Option<u32>,
+    #[command(flatten)]
+    objective: ObjectiveFlags,
     #[command(flatten)]
     training: TrainingFlags,
     /// The seed of the whole run
@@ -60,10 +63,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Repeat the run that a run.toml describes
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["space", "set", "dataset", "baselines"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["space", "set", "dataset", "baselines", "objective"])]
     config: Option<PathBuf>,
     /// Go on with a run that was stopped
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["space", "set", "dataset", "baselines", "out", "config", "seed", "strategy", "training"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["space", "set", "dataset", "baselines", "out", "config", "seed", "strategy", "training", "objective"])]
     resume: Option<PathBuf>,
     /// One JSON object a trial, and no table
     #[arg(long)]
@@ -165,10 +168,13 @@ pub fn run(args: Args) -> Result<()> {
     };
     let classes = dataset.classes.len();
     let evaluator = evaluator(&config.machine)?;
+    // What was refused before anything was run is no trial.
+    let refused = |it: &Trial| it.latency_ms.is_none() && beyond(&config, it);
     let done = folder
         .trials()?
         .rows
         .iter()
+        .filter(|it| !refused(it))
         .map(|it| u64::from(it.epochs))
         .sum();
     let bars = Bars::new(config.epochs(), done, evaluator.slots(), args.json);
@@ -240,6 +246,7 @@ fn fresh(args: &Args) -> Result<RunConfig> {
             seed: args.seed,
             halving,
         },
+        objective: args.objective.objective()?,
         rerank: args.rerank.fresh(training.epochs),
         training,
         dataset: DatasetConfig {
@@ -356,6 +363,11 @@ fn evaluator(machine: &MachineConfig) -> Result<Box<dyn Evaluator>> {
     )))
 }
 
+/// Whether a row is of an architecture that the search did not train because of a limit.
+fn beyond(config: &RunConfig, trial: &Trial) -> bool {
+    trial.kind == Kind::Search && objective::beyond(&config.objective.limits, trial).is_some()
+}
+
 /// Shows the table, draws the report, and says how to go on.
 fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Result<()> {
     let rows = folder.trials()?;
@@ -365,12 +377,31 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
     if json {
         rows.rows.iter().try_for_each(print_json)?;
     } else if !rows.rows.is_empty() {
-        print(standings::search(&rows.rows))?;
+        let trained: Vec<Trial> = rows
+            .rows
+            .iter()
+            .filter(|it| !beyond(config, it))
+            .cloned()
+            .collect();
+        print(standings::search(&trained))?;
+        if let Some(table) = standings::fronts(&trained) {
+            print(
+                "\nPareto fronts: nothing else here is as accurate for as little of what has a *\n",
+            )?;
+            print(table)?;
+        }
         if let Some(table) = standings::verdict(&rows.rows) {
             print(
                 "\nThe verdict: trained again with another seed, ranked on the validation part\n",
             )?;
             print(table)?;
+        }
+        match rows.rows.len() - trained.len() {
+            0 => {}
+            count => note(format!(
+                "beyond a limit, and not trained: {count} of {} rows",
+                rows.rows.len()
+            )),
         }
     }
     if !rows.rows.is_empty() {
@@ -392,6 +423,9 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
                 .count(),
             config.search.trials
         )),
+        Ending::BeyondLimits => note(
+            "hundreds of architectures in a row are beyond a limit: give --at-most more, or --set a smaller network",
+        ),
         Ending::Stopped => {
             anyhow::bail!("stopped; go on with:\n  cellwright search --resume {here}")
         }

@@ -75,6 +75,7 @@ pub fn run(args: Args) -> Result<()> {
             channels: images.train.channels,
         },
         classes: images.classes.len(),
+        limits: Vec::new(),
         training: args.training.settings(args.training_seed),
         dataset,
         device,

@@ -1,6 +1,8 @@
 //! Labels beside circles, placed so that they cover neither each other nor the circles.
 
-use super::{Point, Rect, font};
+use plotters::style::RGBColor;
+
+use super::{Anchor, Canvas, Point, Rect, Text, font, theme};
 
 /// A circle that labels must not cover.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +80,40 @@ pub(crate) fn place(wishes: &[Wish], discs: &[Disc], bounds: Rect, size: f64) ->
         .zip(&options)
         .map(|(&choice, options)| options[choice].0)
         .collect()
+}
+
+/// Writes a label at its place, with a line to its circle where it is far off.
+pub(crate) fn write(
+    canvas: &mut Canvas<'_>,
+    wish: &Wish,
+    placed: &Placed,
+    size: f64,
+    color: RGBColor,
+) {
+    let rect = placed.rect;
+    let middle = (
+        (rect.left + rect.right) / 2.0,
+        (rect.top + rect.bottom) / 2.0,
+    );
+    if placed.far {
+        let near = (
+            wish.disc.center.0.clamp(rect.left, rect.right),
+            wish.disc.center.1.clamp(rect.top, rect.bottom),
+        );
+        canvas.line(&[edge(wish.disc, near), near], theme::MUTED, 0.8, 0.8);
+    }
+    let look = Text::new(size, color).bold().anchor(Anchor::Middle);
+    canvas.text(&wish.text, middle, look);
+}
+
+/// The point of a circle's edge that is nearest to `towards`.
+fn edge(disc: Disc, towards: Point) -> Point {
+    let (dx, dy) = (towards.0 - disc.center.0, towards.1 - disc.center.1);
+    let length = dx.hypot(dy).max(1e-9);
+    (
+        disc.center.0 + dx / length * disc.radius,
+        disc.center.1 + dy / length * disc.radius,
+    )
 }
 
 /// All places of a label with what each costs by itself.

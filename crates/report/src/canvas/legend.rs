@@ -12,6 +12,7 @@ const LINE: f64 = 19.0;
 pub(crate) enum Mark {
     Disc,
     Ring,
+    Diamond,
     Line,
     Thin,
     Dashes,
@@ -36,6 +37,11 @@ pub(crate) fn entry(
     match mark {
         Mark::Disc => canvas.disc((x + 8.0, y), 5.0, color, 0.75),
         Mark::Ring => canvas.ring((x + 8.0, y), 4.0, color, 1.2),
+        Mark::Diamond => {
+            let (x, side) = (x + 8.0, 5.4);
+            let corners = [(x, y - side), (x + side, y), (x, y + side), (x - side, y)];
+            canvas.polygon(&corners, color, 1.0);
+        }
         Mark::Line => canvas.line(&[(x, y), (x + 16.0, y)], color, 1.0, 2.6),
         Mark::Thin => canvas.line(&[(x, y), (x + 16.0, y)], color, 0.45, 1.2),
         Mark::Dashes => canvas.dashed(&[(x, y), (x + 16.0, y)], color, 1.6, 3.6),

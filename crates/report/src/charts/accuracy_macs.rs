@@ -8,9 +8,10 @@ use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::labels::{self, Disc, Wish};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::{Scale, round_step};
-use crate::canvas::{Anchor, Canvas, Point, Rect, Text, theme};
+use crate::canvas::{Canvas, Point, Rect, Text, theme};
 use crate::data::{Data, Entry};
 use crate::numbers::{percent, percent_tick, round, short};
+use crate::pareto;
 
 pub(crate) const CHART: Chart = Chart {
     file: "accuracy-macs",
@@ -171,20 +172,13 @@ fn front(canvas: &mut Canvas<'_>, panel: &Panel, bubbles: &[Bubble<'_>], runs: u
         let found = |bubble: &&Bubble<'_>| {
             bubble.entry.run == run && bubble.entry.kind != Kind::Baseline && !bubble.faint
         };
-        let mut sorted: Vec<&Bubble<'_>> = bubbles.iter().filter(found).collect();
-        sorted.sort_by(|a, b| {
-            a.macs
-                .total_cmp(&b.macs)
-                .then(b.accuracy.total_cmp(&a.accuracy))
-        });
+        let found: Vec<&Bubble<'_>> = bubbles.iter().filter(found).collect();
+        let points: Vec<(f64, f64)> = found.iter().map(|it| (it.macs, it.accuracy)).collect();
         let mut steps: Vec<Point> = Vec::new();
-        let mut best = f64::NEG_INFINITY;
-        for bubble in sorted {
-            if bubble.accuracy > best {
-                steps.extend(steps.last().map(|last| (panel.x(bubble.macs), last.1)));
-                steps.push(panel.at(bubble.macs, bubble.accuracy));
-                best = bubble.accuracy;
-            }
+        for index in pareto::front(&points) {
+            let (macs, accuracy) = points[index];
+            steps.extend(steps.last().map(|last| (panel.x(macs), last.1)));
+            steps.push(panel.at(macs, accuracy));
         }
         if steps.len() > 2 {
             canvas.line(&steps, theme::series(run), 0.8, 1.4);
@@ -238,33 +232,8 @@ fn name_networks(
         .zip(&wishes)
         .zip(&named)
     {
-        let rect = placed.rect;
-        let middle = (
-            (rect.left + rect.right) / 2.0,
-            (rect.top + rect.bottom) / 2.0,
-        );
-        if placed.far {
-            let near = (
-                wish.disc.center.0.clamp(rect.left, rect.right),
-                wish.disc.center.1.clamp(rect.top, rect.bottom),
-            );
-            canvas.line(&[edge(wish.disc, near), near], theme::MUTED, 0.8, 0.8);
-        }
-        let look = Text::new(LABEL, color(bubble.entry))
-            .bold()
-            .anchor(Anchor::Middle);
-        canvas.text(&wish.text, middle, look);
+        labels::write(canvas, wish, placed, LABEL, color(bubble.entry));
     }
-}
-
-/// The point of a circle's edge that is nearest to `towards`.
-fn edge(disc: Disc, towards: Point) -> Point {
-    let (dx, dy) = (towards.0 - disc.center.0, towards.1 - disc.center.1);
-    let length = dx.hypot(dy).max(1e-9);
-    (
-        disc.center.0 + dx / length * disc.radius,
-        disc.center.1 + dy / length * disc.radius,
-    )
 }
 
 fn is_named(bubble: &Bubble<'_>, all: &[Bubble<'_>]) -> bool {

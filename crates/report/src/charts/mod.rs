@@ -4,6 +4,7 @@ mod accuracy_macs;
 mod best_cells;
 mod controller;
 mod learning_curves;
+mod pareto;
 mod progress;
 
 use crate::canvas::Svg;
@@ -42,6 +43,7 @@ impl Figure {
 /// All charts, in the order of the page.
 pub(crate) const CHARTS: &[Chart] = &[
     accuracy_macs::CHART,
+    pareto::CHART,
     progress::CHART,
     learning_curves::CHART,
     controller::CHART,

@@ -5,6 +5,7 @@ use cellwright_ledger::{Kind, Status};
 use crate::canvas::svg::escape;
 use crate::data::{Data, Entry, Measure};
 use crate::numbers::{percent, short};
+use crate::pareto::Cost;
 
 /// The table's section.
 pub(super) fn html(data: &Data) -> String {
@@ -17,6 +18,7 @@ pub(super) fn html(data: &Data) -> String {
         ("Parameters", "number"),
         ("MACs", "number"),
         ("FLOPs", "number"),
+        ("Latency", "number"),
         ("Epochs", "number"),
         ("Training", "number"),
         ("Architecture", "text"),
@@ -36,7 +38,7 @@ pub(super) fn html(data: &Data) -> String {
         .collect();
     format!(
         "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by validation accuracy; the test part \
-         was looked at for final numbers only. Accuracies after different numbers of epochs do not compare. Click on a \
+         was looked at for final numbers only. Latency is that of one image's inference. Accuracies after different numbers of epochs do not compare. Click on a \
          heading to sort.</p>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table></div>\n</section>\n"
     )
@@ -77,6 +79,11 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
             missing()
         }
     });
+    let latency = Cost::Latency
+        .of(trial)
+        .map_or_else(missing, |milliseconds| {
+            number(milliseconds, &format!("{milliseconds:.2} ms"))
+        });
     let architecture = match (&trial.reason, trial.status) {
         (reason, Status::Failed) => {
             format!("failed: {}", reason.as_deref().unwrap_or("no reason given"))
@@ -85,7 +92,7 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
         _ => trial.architecture.clone(),
     };
     format!(
-        "<tr class=\"{class}\">{rank}{run}{}{}{}{}{}{}{seconds}<td class=\"notation\" title=\"{full}\">{full}</td></tr>\n",
+        "<tr class=\"{class}\">{rank}{run}{}{}{}{}{}{latency}{}{seconds}<td class=\"notation\" title=\"{full}\">{full}</td></tr>\n",
         text(&entry.label),
         text(kind),
         accuracy(entry.valid),

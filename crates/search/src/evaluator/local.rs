@@ -15,6 +15,7 @@ use dfdx::tensor::Cpu;
 use super::row::{describe, failed};
 use super::{Evaluator, Progress, Request, Row, Watch};
 use crate::Error;
+use crate::objective::beyond;
 use crate::run::{DatasetConfig, DeviceSpec};
 
 /// This process. Data sets are read once and kept.
@@ -66,6 +67,7 @@ impl Evaluator for Local {
                 request.device,
                 Trained {
                     request,
+                    trial: &trial,
                     graph: &graph,
                     dataset: &dataset,
                     watch,
@@ -73,9 +75,13 @@ impl Evaluator for Local {
             )
         };
         // Whatever breaks in one trial costs that trial alone.
-        let outcome = catch_unwind(AssertUnwindSafe(training))
-            .unwrap_or_else(|panic| Ok(Err(format!("crashed: {}", message(&*panic)))))?;
+        let (latency_ms, outcome) = catch_unwind(AssertUnwindSafe(training))
+            .unwrap_or_else(|panic| Ok((None, Err(format!("crashed: {}", message(&*panic))))))?;
         cellwright_ops::buffers::clear();
+        let trial = Trial {
+            latency_ms,
+            ..trial
+        };
         match outcome {
             Ok(outcome) if outcome.status == cellwright_train::Status::Stopped => {
                 Err(Error::Stopped)
@@ -148,39 +154,54 @@ pub fn profile(
 /// A request on the way to being trained.
 struct Trained<'t> {
     request: &'t Request,
+    /// What is known of it so far.
+    trial: &'t Trial,
     graph: &'t Graph,
     dataset: &'t Arc<Dataset>,
     watch: &'t dyn Watch,
 }
 
 impl OnDevice for Trained<'_> {
-    /// The error is the trial's own.
-    type Output = Result<Outcome, String>;
+    /// The latency in milliseconds, and the training's outcome or the trial's own error.
+    type Output = (Option<f64>, Result<Outcome, String>);
 
     fn on<D: Kernels>(self, device: &D) -> Result<Self::Output, Error> {
         let request = self.request;
+        let latency_ms = match own(cellwright_train::latency(self.graph, device))? {
+            Ok(milliseconds) => Some(milliseconds),
+            Err(reason) => return Ok((None, Err(reason))),
+        };
+        let measured = Trial {
+            latency_ms,
+            ..self.trial.clone()
+        };
+        if let Some(reason) = beyond(&request.limits, &measured) {
+            return Ok((latency_ms, Err(reason)));
+        }
         let files = Files {
             weights: request.weights.clone(),
             checkpoint: request.checkpoint.clone(),
         };
-        let mut observer = Watched(self.watch);
-        let settings = &request.training;
-        match cellwright_train::train(
+        let outcome = cellwright_train::train(
             self.graph,
             self.dataset,
-            settings,
+            &request.training,
             device,
-            &mut observer,
+            &mut Watched(self.watch),
             &files,
-        ) {
-            Ok(outcome) => Ok(Ok(outcome)),
-            // What concerns the network is the trial's; what concerns settings or images is everyone's.
-            Err(
-                error @ (cellwright_train::Error::Network(_)
-                | cellwright_train::Error::Operation(_)),
-            ) => Ok(Err(error.to_string())),
-            Err(error) => Err(error.into()),
-        }
+        );
+        Ok((latency_ms, own(outcome)?))
+    }
+}
+
+/// Tells a trial's own error, in words, from what is wrong for all: what concerns the network is the trial's,
+/// what concerns settings or images is everyone's.
+fn own<T>(result: Result<T, cellwright_train::Error>) -> Result<Result<T, String>, Error> {
+    use cellwright_train::Error::{Network, Operation};
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error @ (Network(_) | Operation(_))) => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -11,6 +11,7 @@ use cellwright_train::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::objective::Limit;
 use crate::run::{DatasetConfig, DeviceSpec, SpaceSource};
 
 mod local;
@@ -22,6 +23,7 @@ mod worker;
 pub(crate) use local::cuda_available;
 pub use local::{Local, profile};
 pub use process::Processes;
+pub(crate) use row::{describe, failed};
 pub use worker::serve;
 
 /// All that is needed to evaluate one architecture.
@@ -48,6 +50,9 @@ pub struct Request {
     pub classes: usize,
     /// The rung of successive halving that it is trained on, 0 the lowest, if it is.
     pub rung: Option<u32>,
+    /// What it may cost; beyond that it is not trained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
     /// How it is trained; its seed is this trial's own.
     pub training: Settings,
     /// Where tensors live.

@@ -11,7 +11,7 @@ use crate::run::{SpaceSource, build};
 
 /// What a request's row says before training: names, counts, settings. The graph, or why there is
 /// none.
-pub(super) fn describe(request: &Request) -> (Trial, Result<Graph, Error>) {
+pub(crate) fn describe(request: &Request) -> (Trial, Result<Graph, Error>) {
     let mut trial = Trial {
         id: request.id,
         kind: request.kind,
@@ -52,7 +52,7 @@ pub(super) fn describe(request: &Request) -> (Trial, Result<Graph, Error>) {
 }
 
 /// The row of a trial that failed.
-pub(super) fn failed(trial: Trial, reason: String, started: Instant) -> Row {
+pub(crate) fn failed(trial: Trial, reason: String, started: Instant) -> Row {
     Row {
         trial: Trial {
             status: Status::Failed,

@@ -7,8 +7,8 @@ use cellwright_space::{Choices, Space};
 use cellwright_train::Settings;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::schedule::Halving;
+use crate::{Error, Objective};
 
 /// The version of run.toml that this build writes and reads.
 pub const VERSION: u32 = 1;
@@ -21,6 +21,9 @@ pub struct RunConfig {
     pub version: u32,
     /// What searches, for how long, with which seed.
     pub search: SearchConfig,
+    /// What the strategy is told of a trial, and what is not even trained.
+    #[serde(default, skip_serializing_if = "Objective::is_accuracy")]
+    pub objective: Objective,
     /// The images.
     pub dataset: DatasetConfig,
     /// Where trials are evaluated.

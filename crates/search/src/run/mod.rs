@@ -1,13 +1,15 @@
 //! The run: a strategy asks, an evaluator answers, the ledger keeps, and nothing finished is lost.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run as Folder, Trial};
 use cellwright_space::{Choices, Space};
 
-use crate::evaluator::{Evaluator, Progress, Request, Row, Watch};
+use crate::evaluator::{Evaluator, Progress, Request, Row, Watch, describe, failed};
 use crate::identity::Identities;
+use crate::objective::beyond;
 use crate::schedule::{Job, Schedule};
 use crate::strategy::{self, Strategy};
 use crate::{Error, Objective};
@@ -29,6 +31,9 @@ use queue::Queue;
 /// So many architectures in a row that are all known already mean that the space is exhausted.
 const STALE: usize = 2_000;
 
+/// So many architectures in a row beyond a limit mean that nothing else is to be found.
+const TOO_LARGE: usize = 500;
+
 /// Looks on while a run is under way. Slots are 0..[`Evaluator::slots`].
 pub trait RunWatch: Sync {
     /// A trial begins.
@@ -48,6 +53,8 @@ pub enum Ending {
     Complete,
     /// The space has no further distinct architecture.
     Exhausted,
+    /// Hundreds of architectures in a row are beyond a limit of the objective.
+    BeyondLimits,
     /// The user stopped it; it can be resumed.
     Stopped,
 }
@@ -80,9 +87,10 @@ pub fn run(
     let result = std::thread::scope(|scope| {
         for slot in 0..evaluator.slots() {
             let queue = &queue;
-            scope.spawn(move || serve(slot, queue, folder, evaluator, watch));
+            let objective = &config.objective;
+            scope.spawn(move || serve(slot, queue, folder, evaluator, objective, watch));
         }
-        let result = search.drive(&queue, folder).and_then(|ending| {
+        let result = search.drive(&queue, folder, watch).and_then(|ending| {
             // The verdict rests on rows of baselines too, for their ids.
             let trials = folder.trials()?.rows;
             queue.push(verdict::requests(config, &trials, (input, classes))?);
@@ -98,12 +106,16 @@ pub fn run(
     }
 }
 
+/// A failed trial's reward in the table; each strategy has its own way to take a failure.
+const FAILED: f64 = 0.0;
+
 /// Evaluates requests on one slot and writes their rows, until the queue ends.
 fn serve(
     slot: usize,
     queue: &Queue,
     folder: &Folder,
     evaluator: &dyn Evaluator,
+    objective: &Objective,
     watch: &dyn RunWatch,
 ) {
     while let Some(request) = queue.next() {
@@ -115,8 +127,7 @@ fn serve(
         let result = evaluator
             .evaluate(slot, &request, &SlotWatch { slot, watch })
             .and_then(|mut row| {
-                // A failed trial's reward in the table; each strategy has its own way to take a failure.
-                row.trial.reward = Objective::default().reward(&row.trial).or(Some(0.0));
+                row.trial.reward = objective.reward(&row.trial).or(Some(FAILED));
                 folder.write_curve(row.trial.id, &row.curve)?;
                 folder.write_trial(&row.trial)?;
                 watch.finished(slot, &row);
@@ -187,6 +198,10 @@ fn request(
         dataset: config.dataset.clone(),
         input,
         classes,
+        limits: match kind {
+            Kind::Search => config.objective.limits.clone(),
+            Kind::Baseline | Kind::Rerank => Vec::new(),
+        },
         training: Settings {
             // Where there is a verdict, the search does not look at the test part.
             test: config.training.test && config.rerank.architectures == 0,
@@ -204,11 +219,11 @@ fn request(
 /// The search itself: one strategy, what it has asked for and what came of it.
 struct Search<'a> {
     config: &'a RunConfig,
+    space: &'a Space,
     identities: Identities,
     input: Shape,
     classes: usize,
     strategy: Box<dyn Strategy>,
-    objective: Objective,
     /// Rows of an earlier process, by id.
     earlier: HashMap<u32, Trial>,
     /// Every architecture so far, in the order in which they were asked for.
@@ -221,8 +236,11 @@ struct Search<'a> {
     taken: HashSet<u32>,
     /// The id of the search's next trial, if it is not taken: the baselines have those before.
     next_id: u32,
-    /// Epochs that are left.
+    /// Epochs that are left. What is beyond a limit of counted costs takes none: it has a row and an id, but
+    /// nothing was run.
     left: u64,
+    /// Architectures in a row that were beyond such a limit.
+    too_large: usize,
 }
 
 /// One architecture of a batch: its choices and its identity.
@@ -234,7 +252,7 @@ struct Asked {
 impl<'a> Search<'a> {
     fn new(
         config: &'a RunConfig,
-        space: &Space,
+        space: &'a Space,
         input: Shape,
         classes: usize,
         trials: &[Trial],
@@ -245,11 +263,11 @@ impl<'a> Search<'a> {
             .map(|it| (it.id, it.clone()));
         Ok(Search {
             config,
+            space,
             identities: Identities::new(space, input, classes),
             input,
             classes,
             strategy: strategy::create(&config.search.strategy, space, config.search.seed)?,
-            objective: Objective::default(),
             earlier: earlier.collect(),
             architectures: Vec::new(),
             known: HashMap::new(),
@@ -262,22 +280,35 @@ impl<'a> Search<'a> {
                 .collect(),
             next_id: config.baselines.len() as u32,
             left: u64::from(config.search.trials) * config.training.epochs as u64,
+            too_large: 0,
         })
     }
 
     /// Asks and tells until the epochs are spent.
-    fn drive(&mut self, queue: &Queue, folder: &Folder) -> Result<Ending, Error> {
+    fn drive(
+        &mut self,
+        queue: &Queue,
+        folder: &Folder,
+        watch: &dyn RunWatch,
+    ) -> Result<Ending, Error> {
         let mut stale = 0;
         while self.left > 0 {
+            // Where all of a batch is known or beyond a limit, no slot looks.
+            if watch.stopped() {
+                return Err(Error::Stopped);
+            }
             let batch = self.ask();
             let before = self.left;
-            let complete = self.evaluate(&batch, queue)?;
+            let complete = self.evaluate(&batch, queue, folder)?;
             if complete {
                 self.tell(batch, folder)?;
             }
             stale = if self.left == before { stale + 1 } else { 0 };
             if stale == STALE {
                 return Ok(Ending::Exhausted);
+            }
+            if self.too_large >= TOO_LARGE {
+                return Ok(Ending::BeyondLimits);
             }
         }
         Ok(Ending::Complete)
@@ -295,7 +326,7 @@ impl<'a> Search<'a> {
 
     /// Has all new architectures of a batch trained, and whatever is due for promotion then, as far as
     /// the epochs reach. Whether all of the batch is known now.
-    fn evaluate(&mut self, batch: &[Asked], queue: &Queue) -> Result<bool, Error> {
+    fn evaluate(&mut self, batch: &[Asked], queue: &Queue, folder: &Folder) -> Result<bool, Error> {
         let mut jobs = Vec::new();
         for asked in batch {
             if self.known.contains_key(&asked.identity) {
@@ -310,7 +341,7 @@ impl<'a> Search<'a> {
             });
         }
         while !jobs.is_empty() {
-            if !self.train(&jobs, queue)? {
+            if !self.train(&jobs, queue, folder)? {
                 return Ok(false);
             }
             jobs = self.schedule.promotions();
@@ -319,21 +350,31 @@ impl<'a> Search<'a> {
     }
 
     /// Trains in order, as far as the epochs reach. Whether they reached for all.
-    fn train(&mut self, jobs: &[Job], queue: &Queue) -> Result<bool, Error> {
+    fn train(&mut self, jobs: &[Job], queue: &Queue, folder: &Folder) -> Result<bool, Error> {
         let mut ids = Vec::new();
         let mut trials = HashMap::new();
         let mut requests = Vec::new();
         for &job in jobs {
-            let Some(id) = self.next_id(job) else {
+            let refused = self.too_large(&self.architectures[job.architecture]);
+            let epochs = self.schedule.epochs(job.rung) as u64;
+            let Some(id) = self.next_id(if refused.is_some() { 0 } else { epochs }) else {
                 break;
             };
+            self.too_large = if refused.is_some() {
+                self.too_large + 1
+            } else {
+                0
+            };
             ids.push(id);
-            match self.earlier.remove(&id) {
-                Some(trial) => {
+            match (self.earlier.remove(&id), refused) {
+                (Some(trial), _) => {
                     self.check(&trial, job)?;
                     trials.insert(id, trial);
                 }
-                None => requests.push(self.request(id, job)),
+                (None, Some(reason)) => {
+                    trials.insert(id, self.refuse(&self.request(id, job), reason, folder)?);
+                }
+                (None, None) => requests.push(self.request(id, job)),
             }
         }
         let count = requests.len();
@@ -341,7 +382,9 @@ impl<'a> Search<'a> {
         let rows = queue.wait(Kind::Search, count)?;
         trials.extend(rows.into_iter().map(|row| (row.trial.id, row.trial)));
         for (&job, id) in jobs.iter().zip(&ids) {
-            let reward = trials.get(id).and_then(|it| self.objective.reward(it));
+            let reward = trials
+                .get(id)
+                .and_then(|it| self.config.objective.reward(it));
             self.schedule.record(job, reward);
         }
         Ok(ids.len() == jobs.len())
@@ -349,8 +392,7 @@ impl<'a> Search<'a> {
 
     /// The id of the next trial, whose epochs are spent; none where too few are left, which ends the
     /// search. A run that goes on with more trials has rows of its verdict between.
-    fn next_id(&mut self, job: Job) -> Option<u32> {
-        let epochs = self.schedule.epochs(job.rung) as u64;
+    fn next_id(&mut self, epochs: u64) -> Option<u32> {
         let Some(left) = self.left.checked_sub(epochs) else {
             self.left = 0;
             return None;
@@ -382,6 +424,30 @@ impl<'a> Search<'a> {
             return Err(Error::Diverged { id: trial.id });
         }
         Ok(())
+    }
+
+    /// Why an architecture is beyond a limit of what is counted; none where it is not, or cannot be built.
+    fn too_large(&self, choices: &Choices) -> Option<String> {
+        let limits = &self.config.objective.limits;
+        if limits.is_empty() {
+            return None;
+        }
+        let graph = build(self.space, choices, self.input, self.classes).ok()?;
+        let counted = Trial {
+            macs: graph.macs(),
+            params: graph.params(),
+            ..Trial::default()
+        };
+        beyond(limits, &counted)
+    }
+
+    /// The row of an architecture beyond a limit.
+    fn refuse(&self, request: &Request, reason: String, folder: &Folder) -> Result<Trial, Error> {
+        let (trial, _) = describe(request);
+        let mut trial = failed(trial, reason, Instant::now()).trial;
+        trial.reward = Some(FAILED);
+        folder.write_trial(&trial)?;
+        Ok(trial)
     }
 
     fn tell(&mut self, batch: Vec<Asked>, folder: &Folder) -> Result<(), Error> {

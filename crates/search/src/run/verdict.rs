@@ -99,15 +99,18 @@ fn finalists<'a>(config: &'a RunConfig, trials: &'a [Trial]) -> Result<Vec<Final
             strategy: "",
         })
     };
-    let best = best(trials, config.rerank.architectures as usize);
+    let best = best(
+        trials,
+        config.rerank.architectures as usize,
+        &config.objective,
+    );
     let baselines = config.baselines.iter().enumerate().map(baseline);
     best.into_iter().map(found).chain(baselines).collect()
 }
 
 /// The best trial of each of the `count` best distinct architectures: of the highest rung, there by
 /// reward; of equal ones the earlier.
-fn best(trials: &[Trial], count: usize) -> Vec<&Trial> {
-    let objective = Objective::default();
+fn best<'a>(trials: &'a [Trial], count: usize, objective: &Objective) -> Vec<&'a Trial> {
     let mut ranked: Vec<(&Trial, f64)> = trials
         .iter()
         .filter(|it| it.kind == Kind::Search)

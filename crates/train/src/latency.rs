@@ -1,0 +1,47 @@
+//! How long a network takes for one image.
+
+use std::time::{Duration, Instant};
+
+use cellwright_graph::Graph;
+use cellwright_net::Network;
+use cellwright_ops::Kernels;
+use dfdx::tensor::NoneTape;
+
+use crate::profile::{median, noise};
+use crate::{Error, trainer};
+
+/// Passes before the clock starts.
+const WARM_UP: usize = 3;
+/// Passes that are timed at least, and at most.
+const PASSES: (usize, usize) = (5, 100);
+/// The time after which no further pass begins, once there are enough.
+const BUDGET: Duration = Duration::from_millis(150);
+
+/// Milliseconds of inference for one image (a batch of 1): the median of 5 to 100 passes after 3 to warm up,
+/// for at most about 150 ms beyond the fifth. A pass begins with the image on the device and ends with the
+/// logits on the host. Weights are fresh: time does not depend on their values.
+///
+/// The number is of this device with the threads that are set, and of what else runs at the time: several
+/// workers on one machine slow each other.
+///
+/// # Errors
+/// What the network says.
+pub fn latency<D: Kernels>(graph: &Graph, device: &D) -> Result<f64, Error> {
+    let network = Network::build(graph, device, 0)?;
+    let pixels = noise(graph.input.len() as usize);
+    let mut times = Vec::with_capacity(PASSES.1);
+    let begin = Instant::now();
+    for pass in 0..WARM_UP + PASSES.1 {
+        if times.len() >= PASSES.0 && begin.elapsed() > BUDGET {
+            break;
+        }
+        let image = trainer::images(&network, pixels.clone(), 1)?;
+        let start = Instant::now();
+        // Reading the logits waits for a device that works beside the host.
+        network.evaluate(image, &mut NoneTape)?.as_vec();
+        if pass >= WARM_UP {
+            times.push(1e3 * start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(median(&times))
+}
