@@ -186,3 +186,41 @@ fn the_verdict_takes_the_best_of_the_highest_rung() {
     let again = rows.iter().find(|it| it.kind == Kind::Rerank).unwrap();
     assert_eq!((again.source_trial, again.epochs), (Some(best[0].id), 12));
 }
+
+#[test]
+fn what_is_beyond_a_limit_takes_no_epochs_and_is_not_promoted() {
+    for name in strategy::names() {
+        let mut config = config(name, 4);
+        let limit = "macs=1.1M".parse().unwrap();
+        config.objective.limits.push(limit);
+        let folder = tempfile::tempdir().unwrap();
+        let one = run(&config, &folder.path().join("one"), 1);
+        let many = run(&config, &folder.path().join("many"), 4);
+        let told = |rows: &[Trial]| -> Vec<(u32, String, u32, Status, Option<f64>)> {
+            let key = |it: &Trial| (it.id, it.choices.clone(), it.epochs, it.status, it.reward);
+            rows.iter().map(key).collect()
+        };
+        assert_eq!(told(&one), told(&many), "{name}: slots");
+        let search = one.iter().filter(|it| it.kind == Kind::Search);
+        let beyond = |it: &&Trial| it.macs as f64 > limit.at_most;
+        let (refused, tried): (Vec<&Trial>, Vec<&Trial>) = search.partition(beyond);
+        assert!(!refused.is_empty(), "{name}: the limit is within the space");
+        assert!(
+            refused
+                .iter()
+                .all(|it| it.status == Status::Failed && it.rung == Some(0))
+        );
+        let epochs: u32 = tried.iter().map(|it| it.epochs).sum();
+        assert!(
+            (28..=36).contains(&epochs),
+            "{name}: {epochs} of 4 x 9 epochs"
+        );
+        // A row of each kind is lost: going on gives the same.
+        for id in [refused[0].id, tried[1].id] {
+            std::fs::remove_file(folder.path().join(format!("many/trials/{id:05}.parquet")))
+                .unwrap();
+        }
+        let resumed = run(&config, &folder.path().join("many"), 3);
+        assert_eq!(told(&one), told(&resumed), "{name}: resumed");
+    }
+}
