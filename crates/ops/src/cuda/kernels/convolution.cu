@@ -4,6 +4,8 @@
 #define TILE 64
 #define DEPTH 16
 #define PITCH (TILE + 4)
+// A row that no tap brings into an image.
+#define OUTSIDE (-(1 << 29))
 
 // Where a thread of the block puts the r-th of its four numbers of a tile of TILE × DEPTH: consecutive threads take
 // consecutive terms (ALONG_K) or consecutive rows.
@@ -16,6 +18,17 @@ template <bool ALONG_K> struct Slot {
     }
 };
 
+// This thread's numbers of the tiles whose terms begin at k0; 0 beyond the end.
+template <class A, class B>
+__device__ __forceinline__ void fetch(const A& a, const B& b, int k0, int end, float (&av)[4], float (&bv)[4]) {
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+        const int ka = k0 + Slot<A::ALONG_K>(r).k, kb = k0 + Slot<B::ALONG_K>(r).k;
+        av[r] = ka < end ? a(r, ka) : 0.0f;
+        bv[r] = kb < end ? b(r, kb) : 0.0f;
+    }
+}
+
 // Sums of the thread's 4 × 4 numbers over the terms first..end. `A` gives a(r, k) for the r-th row of this thread, `B`
 // gives b(r, k) likewise; both give 0 outside.
 template <class A, class B>
@@ -27,15 +40,9 @@ __device__ __forceinline__ void product(const A& a, const B& b, int first, int e
     for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j) sums[i][j] = 0.0f;
+    float av[4], bv[4];
+    fetch(a, b, first, end, av, bv);
     for (int k0 = first; k0 < end; k0 += DEPTH) {
-        float av[4], bv[4];
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-            const Slot<A::ALONG_K> sa(r);
-            const Slot<B::ALONG_K> sb(r);
-            av[r] = k0 + sa.k < end ? a(r, k0 + sa.k) : 0.0f;
-            bv[r] = k0 + sb.k < end ? b(r, k0 + sb.k) : 0.0f;
-        }
         __syncthreads();
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
@@ -45,6 +52,8 @@ __device__ __forceinline__ void product(const A& a, const B& b, int first, int e
             bs[sb.k * PITCH + sb.m] = bv[r];
         }
         __syncthreads();
+        // The next numbers are on their way while these are multiplied.
+        fetch(a, b, k0 + DEPTH, end, av, bv);
 #pragma unroll
         for (int k = 0; k < DEPTH; ++k) {
             const Pack<4> x = load<4>(as + k * PITCH + down), y = load<4>(bs + k * PITCH + across);
@@ -81,19 +90,25 @@ struct Gathered {
     static const bool ALONG_K = true;
     const Window& g;
     const float *x, *factor, *offset;
-    int with_relu, group, depth, place[4];
+    int with_relu, depth, first, image[4], row[4], column[4];
     __device__ __forceinline__ Gathered(const Window& window, const float* from, const float* f, const float* o, int r,
-                                        int first)
-        : g(window), x(from), factor(f), offset(o), with_relu(r), group(blockIdx.z), depth(window.channels / window.groups) {
-        for (int q = 0; q < 4; ++q) place[q] = first + Slot<true>(q).m;
+                                        int m0)
+        : g(window), x(from), factor(f), offset(o), with_relu(r), depth(window.channels / window.groups),
+          first(blockIdx.z * depth) {
+#pragma unroll
+        for (int q = 0; q < 4; ++q) {
+            const Pixel at(m0 + Slot<true>(q).m, g.images, g.out_height, g.out_width);
+            image[q] = at.n * g.height;
+            row[q] = at.inside ? at.i * g.stride_y - g.top : OUTSIDE;
+            column[q] = at.j * g.stride_x - g.left;
+        }
     }
     __device__ __forceinline__ float operator()(int r, int k) const {
-        const Pixel at(place[r], g.images, g.out_height, g.out_width);
         const int tap = k / depth, a = tap / g.kernel_width, b = tap % g.kernel_width;
-        const int i = at.i * g.stride_y + a * g.dilation_y - g.top, j = at.j * g.stride_x + b * g.dilation_x - g.left;
-        if (!at.inside || i < 0 || i >= g.height || j < 0 || j >= g.width) return 0.0f;
-        const int c = group * depth + k % depth;
-        return read_one(x, (((size_t)at.n * g.height + i) * g.width + j) * g.channels + c, factor, offset, c, with_relu);
+        const int i = row[r] + a * g.dilation_y, j = column[r] + b * g.dilation_x;
+        if (i < 0 || i >= g.height || j < 0 || j >= g.width) return 0.0f;
+        const int c = first + k % depth;
+        return read_one(x, ((size_t)(image[r] + i) * g.width + j) * g.channels + c, factor, offset, c, with_relu);
     }
 };
 // Columns of the forward product: the group's filters.
@@ -110,7 +125,7 @@ struct Filters {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     convolution(const float* x, const float* factor, const float* offset, int with_relu, const float* w, const float* bias,
                 float* y, Window g) {
     __shared__ __align__(16) float room[2 * DEPTH * PITCH];
@@ -135,19 +150,24 @@ struct Scattered {
     static const bool ALONG_K = true;
     const Window& g;
     const float* dy;
-    int width, place[4];
-    __device__ __forceinline__ Scattered(const Window& window, const float* from, int first)
-        : g(window), dy(from), width(window.filters / window.groups) {
-        for (int q = 0; q < 4; ++q) place[q] = first + Slot<true>(q).m;
+    int width, first, image[4], row[4], column[4];
+    __device__ __forceinline__ Scattered(const Window& window, const float* from, int m0)
+        : g(window), dy(from), width(window.filters / window.groups), first(blockIdx.z * width) {
+#pragma unroll
+        for (int q = 0; q < 4; ++q) {
+            const Pixel at(m0 + Slot<true>(q).m, g.images, g.height, g.width);
+            image[q] = at.n * g.out_height;
+            row[q] = at.inside ? at.i + g.top : OUTSIDE;
+            column[q] = at.j + g.left;
+        }
     }
     __device__ __forceinline__ float operator()(int r, int k) const {
-        const Pixel at(place[r], g.images, g.height, g.width);
         const int tap = k / width, a = tap / g.kernel_width, b = tap % g.kernel_width;
-        const int down = at.i + g.top - a * g.dilation_y, right = at.j + g.left - b * g.dilation_x;
-        if (!at.inside || down < 0 || right < 0 || down % g.stride_y != 0 || right % g.stride_x != 0) return 0.0f;
+        const int down = row[r] - a * g.dilation_y, right = column[r] - b * g.dilation_x;
+        if (down < 0 || right < 0) return 0.0f;
         const int i = down / g.stride_y, j = right / g.stride_x;
-        if (i >= g.out_height || j >= g.out_width) return 0.0f;
-        return dy[(((size_t)at.n * g.out_height + i) * g.out_width + j) * g.filters + blockIdx.z * width + k % width];
+        if (i * g.stride_y != down || j * g.stride_x != right || i >= g.out_height || j >= g.out_width) return 0.0f;
+        return dy[((size_t)(image[r] + i) * g.out_width + j) * g.filters + first + k % width];
     }
 };
 // Columns of the input gradient's product: the group's channels.
@@ -165,7 +185,7 @@ struct Turned {
 };
 
 // With `x`, only what a ReLU after factor and offset let through.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     convolution_input(const float* dy, const float* w, const float* x, const float* factor, const float* offset, float* dx,
                       int add, Window g) {
     __shared__ __align__(16) float room[2 * DEPTH * PITCH];

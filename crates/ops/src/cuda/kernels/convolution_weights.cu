@@ -6,17 +6,23 @@ struct Patches {
     static const bool ALONG_K = false;
     const Window& g;
     const float *x, *factor, *offset;
-    int with_relu, group, depth, first;
+    int with_relu, channel[4], row[4], column[4];
     __device__ __forceinline__ Patches(const Window& window, const float* from, const float* f, const float* o, int r,
-                                       int which, int m0)
-        : g(window), x(from), factor(f), offset(o), with_relu(r), group(which), depth(window.channels / window.groups),
-          first(m0) {}
+                                       int group, int m0)
+        : g(window), x(from), factor(f), offset(o), with_relu(r) {
+        const int depth = g.channels / g.groups;
+#pragma unroll
+        for (int q = 0; q < 4; ++q) {
+            const int m = m0 + Slot<false>(q).m, tap = m / depth, a = tap / g.kernel_width, b = tap % g.kernel_width;
+            channel[q] = group * depth + m % depth;
+            row[q] = a < g.kernel_height ? a * g.dilation_y - g.top : OUTSIDE;
+            column[q] = b * g.dilation_x - g.left;
+        }
+    }
     __device__ __forceinline__ float operator()(int r, int k) const {
-        const int m = first + Slot<false>(r).m, tap = m / depth, a = tap / g.kernel_width, b = tap % g.kernel_width;
         const Pixel at(k, g.images, g.out_height, g.out_width);
-        const int i = at.i * g.stride_y + a * g.dilation_y - g.top, j = at.j * g.stride_x + b * g.dilation_x - g.left;
-        if (a >= g.kernel_height || i < 0 || i >= g.height || j < 0 || j >= g.width) return 0.0f;
-        const int c = group * depth + m % depth;
+        const int i = at.i * g.stride_y + row[r], j = at.j * g.stride_x + column[r], c = channel[r];
+        if (i < 0 || i >= g.height || j < 0 || j >= g.width) return 0.0f;
         return read_one(x, (((size_t)at.n * g.height + i) * g.width + j) * g.channels + c, factor, offset, c, with_relu);
     }
 };
@@ -34,7 +40,7 @@ struct Outputs {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     convolution_weights(const float* x, const float* factor, const float* offset, int with_relu, const float* dy,
                         int pixels_per_part, int count, float* parts, unsigned int* counters, float* dw, int add, Window g) {
     __shared__ __align__(16) float room[2 * DEPTH * PITCH];
