@@ -63,8 +63,10 @@ pub struct Settings {
 /// the neighbours of the best architectures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guidance {
-    /// How the predictor sees the rewards.
-    pub kernel: Kernel,
+    /// The predictor's kernel: see [`Kernel::decay`].
+    pub decay: f64,
+    /// Variances of the noise on the rewards; the likeliest is taken.
+    pub noise: &'static [f64],
     /// So many architectures are evaluated before it picks.
     pub warm_up: usize,
     /// Samples of the policy for each batch.
@@ -74,14 +76,31 @@ pub struct Guidance {
     /// Standard deviations that are added to what is expected (upper confidence bound; Srinivas et al.
     /// 2010, arXiv 0912.3995).
     pub optimism: f64,
+    /// The most architectures of a batch that are drawn at random instead: one for each batch in a row
+    /// that brought nothing better.
+    pub strays: usize,
+    /// Whether what is recommended is the best by what the predictor expects of it, not by its reward.
+    pub smooth: bool,
+}
+
+impl Guidance {
+    /// The kernels of which the likeliest is taken.
+    #[must_use]
+    pub fn kernels(&self) -> Vec<Kernel> {
+        let kernel = |noise: &f64| Kernel {
+            decay: self.decay,
+            noise: *noise,
+        };
+        self.noise.iter().map(kernel).collect()
+    }
 }
 
 impl Settings {
-    /// PPO for tens to hundreds of trials. More epochs an update make it settle on what its first batches
-    /// happened to favour.
+    /// PPO for tens to hundreds of trials, with a predictor that picks what is evaluated. More epochs an
+    /// update make the policy settle on what its first batches happened to favour.
     pub const DEFAULT: Settings = Settings {
-        units: 100,
-        width: 32,
+        units: 32,
+        width: 16,
         scale: 0.1,
         learning_rate: 0.02,
         batch: 5,
@@ -93,19 +112,21 @@ impl Settings {
         gradient_norm: 5.0,
         distinct: true,
         guidance: Some(Guidance {
-            kernel: Kernel {
-                decay: 3.6,
-                noise: 0.05,
-            },
+            decay: 3.6,
+            noise: &[0.03, 0.1, 0.3, 1.0],
             warm_up: 10,
-            samples: 200,
-            best: 3,
-            optimism: 0.7,
+            samples: 100,
+            best: 12,
+            optimism: 1.0,
+            strays: 2,
+            smooth: true,
         }),
     };
 
     /// REINFORCE with the same network, Adam 0.01 and a baseline of decay 0.9.
     pub const REINFORCE: Settings = Settings {
+        units: 100,
+        width: 32,
         learning_rate: 0.01,
         batch: 1,
         epochs: 1,
@@ -121,6 +142,7 @@ impl Settings {
     /// The settings of the NASNet paper: PPO, Adam 0.00035, batches of 20, entropy weight 0.00001,
     /// baseline decay 0.95, parameters uniform in ±0.1.
     pub const NASNET: Settings = Settings {
+        units: 100,
         width: 100,
         learning_rate: 0.00035,
         batch: 20,

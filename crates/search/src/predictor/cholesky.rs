@@ -21,6 +21,12 @@ impl Cholesky {
         (size > 0).then_some(Cholesky { rows })
     }
 
+    /// The sum of the logarithms of L's diagonal: half of the matrix's log determinant.
+    pub fn log_diagonal(&self) -> f64 {
+        let diagonal = self.rows.iter().filter_map(|row| row.last());
+        diagonal.map(|it| it.ln()).sum()
+    }
+
     /// Solves L·x = b in place.
     pub fn solve_lower(&self, b: &mut [f64]) {
         forward(&self.rows, b);

@@ -29,6 +29,7 @@ pub struct Predictor {
     factor: Cholesky,
     /// (K + noise)⁻¹ times the scores.
     weights: Vec<f64>,
+    likelihood: f64,
 }
 
 /// What is expected of an architecture, in standard deviations of the rewards around their mean.
@@ -59,14 +60,32 @@ impl Predictor {
             kernel.between(&known[row], &known[column]) + noise
         };
         let factor = Cholesky::new(known.len(), covariance)?;
-        let mut weights = scores;
+        let mut weights = scores.clone();
         factor.solve(&mut weights);
+        let likelihood = log_likelihood(&scores, &weights, &factor);
         Some(Predictor {
             kernel,
             known,
             factor,
             weights,
+            likelihood,
         })
+    }
+
+    /// Fits one with each kernel and keeps the one under which the rewards are likeliest.
+    #[must_use]
+    pub fn fit_best(told: &[(Choices, Option<f64>)], kernels: &[Kernel]) -> Option<Self> {
+        let fitted = kernels.iter().filter_map(|kernel| Self::fit(told, *kernel));
+        fitted.max_by(|a, b| a.likelihood.total_cmp(&b.likelihood))
+    }
+
+    /// Of the architectures that it was fitted to, the one of which most is expected.
+    #[must_use]
+    pub fn best(&self) -> Option<Choices> {
+        let expected = self.known.iter().map(|it| (it, self.mean(it)));
+        // Of equal ones the first.
+        let best = expected.reduce(|a, b| if b.1 > a.1 { b } else { a });
+        best.map(|(choices, _)| choices.clone())
     }
 
     /// What is expected of an architecture.
@@ -94,6 +113,14 @@ impl Predictor {
             .map(|(known, weight)| self.kernel.between(known, choices) * weight)
             .sum()
     }
+}
+
+/// The logarithm of the scores' marginal likelihood with their variance at its best, less a constant
+/// (Rasmussen & Williams 2006, eq. 2.30).
+fn log_likelihood(scores: &[f64], weights: &[f64], factor: &Cholesky) -> f64 {
+    let n = scores.len() as f64;
+    let variance = (dot(scores, weights) / n).max(f64::MIN_POSITIVE);
+    -0.5 * n * variance.ln() - factor.log_diagonal()
 }
 
 impl Kernel {

@@ -1,4 +1,10 @@
-//! The controller as a strategy: it samples a batch, is told the rewards, and learns.
+//! The controller as a strategy: it samples, a predictor picks what is evaluated, and both learn from
+//! the rewards.
+//!
+//! - Candidates: samples of the policy, and the neighbours of the best architectures.
+//! - No two of the same identity are evaluated.
+//! - After batches that brought nothing better, some of the next batch are drawn from the whole space.
+//! - Every evaluated architecture updates the policy, whoever proposed it.
 
 use std::collections::HashSet;
 
@@ -31,6 +37,8 @@ struct Search {
     told: Vec<(Choices, Option<f64>)>,
     best: Best,
     predictor: Option<Predictor>,
+    /// Batches in a row that brought nothing better.
+    stale: usize,
     updates: Vec<ControllerUpdate>,
 }
 
@@ -64,6 +72,7 @@ pub fn with(space: &Space, seed: u64, settings: Settings) -> Result<Box<dyn Stra
         told: Vec::new(),
         best: Best::default(),
         predictor: None,
+        stale: 0,
         updates: Vec::new(),
     }))
 }
@@ -133,6 +142,10 @@ impl Search {
         let mut candidates: Vec<_> = candidates.into_iter().map(bound).collect();
         candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut batch = Batch::default();
+        for _ in 0..self.stale.min(guidance.strays) {
+            let stray = self.space.sample(&mut self.rng);
+            self.add(&stray, &mut batch);
+        }
         for (choices, _) in &candidates {
             if batch.choices.len() < count {
                 self.add(choices, &mut batch);
@@ -190,7 +203,8 @@ impl Strategy for Search {
     }
 
     fn tell(&mut self, told: &[(Choices, Option<f64>)]) -> Result<(), Error> {
-        self.best.tell(told);
+        let better = self.best.tell(told);
+        self.stale = if better { 0 } else { self.stale + 1 };
         let distinct = self.controller.settings().distinct;
         let mut new = Vec::with_capacity(told.len());
         for (choices, reward) in told {
@@ -205,14 +219,18 @@ impl Strategy for Search {
         if let Some(guidance) = self.controller.settings().guidance {
             self.told.extend(new);
             if self.told.len() >= guidance.warm_up {
-                self.predictor = Predictor::fit(&self.told, guidance.kernel);
+                self.predictor = Predictor::fit_best(&self.told, &guidance.kernels());
             }
         }
         Ok(())
     }
 
     fn recommend(&self) -> Option<Choices> {
-        self.best.choices()
+        let guidance = self.controller.settings().guidance;
+        match &self.predictor {
+            Some(predictor) if guidance.is_some_and(|it| it.smooth) => predictor.best(),
+            _ => self.best.choices(),
+        }
     }
 
     fn updates(&mut self) -> Vec<ControllerUpdate> {

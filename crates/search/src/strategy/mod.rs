@@ -43,15 +43,18 @@ pub trait Strategy: Send {
 pub(crate) struct Best(Option<(Choices, f64)>);
 
 impl Best {
-    /// Takes rewards in; of equal ones the first stays.
-    pub fn tell(&mut self, told: &[(Choices, Option<f64>)]) {
+    /// Takes rewards in; of equal ones the first stays. Whether there was a better one.
+    pub fn tell(&mut self, told: &[(Choices, Option<f64>)]) -> bool {
+        let mut better = false;
         for (choices, reward) in told {
             if let Some(reward) = reward.filter(|it| !it.is_nan())
                 && self.0.as_ref().is_none_or(|(_, best)| reward > *best)
             {
                 self.0 = Some((choices.clone(), reward));
+                better = true;
             }
         }
+        better
     }
 
     /// The choices.
@@ -67,7 +70,7 @@ type Make = fn(&Space, u64) -> Result<Box<dyn Strategy>, Error>;
 const STRATEGIES: &[(&str, &str, Make)] = &[
     (
         "controller",
-        "an LSTM that makes one decision after the other, trained by PPO",
+        "an LSTM that makes one decision after the other, trained by PPO; a predictor picks among its samples",
         controller::make,
     ),
     (
