@@ -51,6 +51,23 @@ layers = [
 ]
 "#;
 
+/// A condition on all decisions together.
+const CONDITIONED: &str = r#"
+name = "conditioned"
+input = "3x8x8"
+classes = 2
+require = ["edges % 2 == 1"]
+[network]
+layers = [
+  { op = "relu", name = "a" },
+  { op = "relu", name = "b" },
+  { op = "relu", name = "c" },
+  { op = "add", from = { choose = "any", of = ["input", "a", "b", "c"], name = "edges" } },
+  { op = "global_avg_pool" },
+  { op = "linear", units = "classes" },
+]
+"#;
+
 fn parse(text: &str) -> Space {
     let vocabulary = cellwright_graph::vocabulary();
     Space::parse(text, Path::new("space.toml"), &[], vocabulary).unwrap()
@@ -63,7 +80,8 @@ fn spaces() -> Vec<Space> {
             .join(name)
     };
     let load = |name| Space::load(&path(name), &[], cellwright_graph::vocabulary()).unwrap();
-    let mut spaces: Vec<Space> = [TINY, FIXED, NESTED].into_iter().map(parse).collect();
+    let texts = [TINY, FIXED, NESTED, CONDITIONED];
+    let mut spaces: Vec<Space> = texts.into_iter().map(parse).collect();
     spaces.extend(["nasbench201.toml", "nasnet.toml"].map(load));
     spaces
 }

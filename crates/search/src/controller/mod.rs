@@ -139,6 +139,16 @@ impl Settings {
         ..Settings::DEFAULT
     };
 
+    /// REINFORCE with one softmax a decision, nearly uniform at first, Adam 0.01 and a baseline of decay
+    /// 0.9: the policy that NATS-Bench (Dong et al. 2021, arXiv 2009.00437) calls REINFORCE.
+    pub const SOFTMAX: Settings = Settings {
+        units: 0,
+        width: 0,
+        scale: 0.001,
+        gradient_norm: f32::INFINITY,
+        ..Settings::REINFORCE
+    };
+
     /// The settings of the NASNet paper: PPO, Adam 0.00035, batches of 20, entropy weight 0.00001,
     /// baseline decay 0.95, parameters uniform in ±0.1.
     pub const NASNET: Settings = Settings {

@@ -52,6 +52,11 @@ pub(super) fn reinforce(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, E
     with(space, seed, Settings::REINFORCE)
 }
 
+/// REINFORCE with a softmax for each decision in place of the network.
+pub(super) fn softmax(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+    with(space, seed, Settings::SOFTMAX)
+}
+
 /// The NASNet paper's settings.
 pub(super) fn nasnet(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
     with(space, seed, Settings::NASNET)

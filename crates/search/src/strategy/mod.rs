@@ -2,7 +2,9 @@
 //!
 //! A new strategy is one file and one line in the list below.
 
+mod bananas;
 mod controller;
+mod ensemble;
 mod evolution;
 mod local_search;
 mod random;
@@ -82,6 +84,16 @@ const STRATEGIES: &[(&str, &str, Make)] = &[
         "controller-nasnet",
         "the same network with the settings of the NASNet paper, meant for 20,000 trials",
         controller::nasnet,
+    ),
+    (
+        "reinforce",
+        "REINFORCE with one softmax a decision, which know nothing of each other",
+        controller::softmax,
+    ),
+    (
+        "bananas",
+        "BANANAS: an ensemble of networks predicts rewards, Thompson sampling picks among candidates",
+        bananas::make,
     ),
     (
         "evolution",
