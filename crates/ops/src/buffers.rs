@@ -95,6 +95,16 @@ pub fn take_gradient(gradient: &mut GradientBuffer) -> Vec<f32> {
     std::mem::take(&mut **gradient)
 }
 
+/// Brings back what [`take_gradient`] took, after sums were added to it.
+pub fn put_gradient(gradient: &mut GradientBuffer, values: Vec<f32>) {
+    if gradient.is_empty() {
+        **gradient = values;
+    } else {
+        // Another input of the operation is the same tensor, and its gradient came first.
+        gradient.iter_mut().zip(values).for_each(|(g, v)| *g += v);
+    }
+}
+
 /// Buffers below this many elements are left to the system's allocator.
 const SMALL: usize = 4096;
 /// A kept buffer that has not been asked for while this many others came back is freed.

@@ -6,8 +6,8 @@ use dfdx::tensor::{Cpu, CpuError, Gradients, Tape, Tensor};
 use super::{ChainKernel, Norm, Shapes, Unit, fold};
 use crate::batch_norm::cpu::{Statistics, adopt, input_gradient, widened};
 use crate::batch_norm::kernel::{affine, gradient_sums};
-use crate::buffers::{give, read, take, take_gradient, tensor};
-use crate::conv2d::backward::{self, Sink};
+use crate::buffers::{give, put_gradient, read, take, take_gradient, tensor};
+use crate::conv2d::backward::{self, Given, Sink};
 use crate::conv2d::forward;
 use crate::conv2d::product::Finish;
 use crate::conv2d::statistics::join;
@@ -198,20 +198,31 @@ fn backward(
             _ => backward::Plan::new(link.shapes.first, weights),
         };
         let mut between = before.map(|link| take(link.z.len()));
-        let sums = match (before, &mut between) {
-            (Some(before), Some(dx)) => plan.run(&before.z, &prologue, &incoming, Sink::Set(dx)),
+        let mut dw = take_gradient(gradients.get_or_alloc_mut(&link.weight)?);
+        let mut second = match &link.pointwise {
+            Some(pointwise) => take_gradient(gradients.get_or_alloc_mut(pointwise)?),
+            None => Vec::new(),
+        };
+        let (values, dx) = match (before, &mut between) {
+            (Some(before), Some(dx)) => (&before.z[..], Sink::Set(dx)),
             _ => {
                 let values = read(NAME, x).unwrap_or_default();
-                let dx = Sink::Add(gradients.get_or_alloc_mut(x)?);
-                plan.run(values, &prologue, &incoming, dx)
+                let dx = gradients.get_or_alloc_mut(x)?;
+                // Empty if `x` is a weight itself.
+                dx.resize(values.len(), 0.0);
+                (values, Sink::Add(dx))
             }
         };
-        let (first, second) = sums.split_at(weights.len());
-        add_to(gradients, &link.weight, first)?;
+        let given = Given {
+            x: values,
+            prologue: &prologue,
+            incoming: &incoming,
+        };
+        plan.run(&given, dx, [&mut dw, &mut second]);
+        put_gradient(gradients.get_or_alloc_mut(&link.weight)?, dw);
         if let Some(pointwise) = &link.pointwise {
-            add_to(gradients, pointwise, second)?;
+            put_gradient(gradients.get_or_alloc_mut(pointwise)?, second);
         }
-        give(sums);
         give(link.z);
         give(std::mem::replace(&mut dy, between.unwrap_or_default()));
         last = false;

@@ -51,6 +51,7 @@ fn one(
     let finish = Finish {
         shift: statistics.as_ref().map(|s| &s.offset[..]),
         relu: relu || unit.norm.as_ref().is_some_and(|n| n.relu),
+        add: false,
     };
     let weights = read(NAME, unit.weight)?;
     let mut out;

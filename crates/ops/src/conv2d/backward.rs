@@ -14,12 +14,14 @@ use crate::{buffers, scratch, threads};
 const LANES: usize = 16;
 /// Numbers of all tasks' own sums of large weights together.
 const SUMS: usize = 4 * 1024 * 1024;
+/// Numbers of weights from which on their gradient is summed over the whole batch at once.
+const LARGE: usize = 1024 * 1024;
 
 /// A convolution, perhaps followed by a 1×1 convolution of its output, prepared for its gradients.
 pub(crate) struct Plan<'w> {
-    again: Forward<'w>,
     first: Backward,
-    pointwise: Option<Backward>,
+    /// The first convolution once more, and the second's gradients.
+    pointwise: Option<(Forward<'w>, Backward)>,
 }
 
 /// Where the gradient of the input goes.
@@ -30,20 +32,18 @@ pub(crate) enum Sink<'a> {
     Set(&'a mut [f32]),
 }
 
-/// Where one tile's gradients go.
-struct Gradients<'a> {
-    x: &'a mut [f32],
-    replace: bool,
-    weights: &'a mut [f32],
-    pointwise: &'a mut [f32],
+/// What a batch's gradients are computed from.
+pub(crate) struct Given<'a> {
+    pub x: &'a [f32],
+    pub prologue: &'a Prologue,
+    pub incoming: &'a Incoming<'a>,
 }
 
 impl<'w> Plan<'w> {
     /// One convolution with the weights `kh × kw × C/groups × F`.
-    pub fn new(g: Geometry, weights: &'w [f32]) -> Self {
-        let (images, rows) = g.backward_tiles().largest();
+    pub fn new(g: Geometry, weights: &[f32]) -> Self {
+        let (images, _) = g.backward_tiles().largest();
         Self {
-            again: Forward::new(g, weights, images, rows),
             first: Backward::new(g, weights, images),
             pointwise: None,
         }
@@ -51,107 +51,167 @@ impl<'w> Plan<'w> {
 
     /// A convolution with a 1×1 convolution after it, whose weights are `F × filters`.
     pub fn separable(g: Geometry, weights: &'w [f32], after: Geometry, pointwise: &[f32]) -> Self {
-        let plan = Self::new(g, weights);
-        let (images, _) = g.backward_tiles().largest();
-        let mut pointwise = Backward::new(after, pointwise, images);
+        let (images, rows) = g.backward_tiles().largest();
+        let first = Backward::new(g, weights, images);
+        let mut second = Backward::new(after, pointwise, images);
         // Its input's gradient lands where the first convolution wants it.
-        pointwise.move_input(&tables::gradient_pixels(&g, &plan.first.border, images));
+        second.move_input(&tables::gradient_pixels(&g, &first.border, images));
+        let again = Forward::new(g, weights, images, rows);
         Self {
-            pointwise: Some(pointwise),
-            ..plan
+            first,
+            pointwise: Some((again, second)),
         }
     }
 
     /// Gradients of the batch: the input's goes into `dx`, those of the weights and of the 1×1
-    /// convolution's weights are the answer, one after the other in one buffer.
-    pub fn run(&self, x: &[f32], prologue: &Prologue, incoming: &Incoming, dx: Sink) -> Vec<f32> {
+    /// convolution's weights, if there is one, are added to `dw`.
+    pub fn run(&self, given: &Given, dx: Sink, dw: [&mut [f32]; 2]) {
         let g = &self.first.g;
+        let [weights, pointwise] = dw;
+        if self.pointwise.is_none() && g.conv.groups == 1 && g.weights() >= LARGE {
+            return self.batch(given, dx, weights);
+        }
         let tiles = g.backward_tiles();
-        let weights = g.weights();
-        let sums = weights + self.pointwise.as_ref().map_or(0, |p| p.g.weights());
+        let sums = g.weights() + self.pointwise.as_ref().map_or(0, |(_, p)| p.g.weights());
         let lanes = (SUMS / sums.max(1)).clamp(4, LANES).min(tiles.count());
-        let (dx, replace) = match dx {
-            Sink::Add(dx) => (dx, false),
-            Sink::Set(dx) => (dx, true),
-        };
-        let dx = Shared::new(dx);
+        let dx = Target::new(dx);
         let found = threads::map(lanes, |lane| {
             let mut sums = buffers::take_zeros(sums);
             for index in lane * tiles.count() / lanes..(lane + 1) * tiles.count() / lanes {
-                let tile = tiles.tile(index);
-                let image = g.height * g.width * g.channels;
-                // SAFETY: tiles are whole images, and each is in one lane.
-                let x_gradient =
-                    unsafe { dx.slice(tile.images.start * image..tile.images.end * image) };
-                let (weights, pointwise) = sums.split_at_mut(weights);
-                let to = Gradients {
-                    x: x_gradient,
-                    replace,
-                    weights,
-                    pointwise,
-                };
-                self.tile(x, prologue, incoming, &tile, to);
+                let (weights, pointwise) = sums.split_at_mut(g.weights());
+                self.tile(given, &tiles.tile(index), &dx, weights, pointwise);
             }
             sums
         });
-        sum_up(found)
+        add_lanes(&found, 0, weights);
+        add_lanes(&found, g.weights(), pointwise);
+        found.into_iter().for_each(buffers::give);
     }
 
     fn tile(
         &self,
-        x: &[f32],
-        prologue: &Prologue,
-        incoming: &Incoming,
+        given: &Given,
         tile: &Tile,
-        to: Gradients,
+        dx: &Target,
+        weights: &mut [f32],
+        after_weights: &mut [f32],
     ) {
         let g = &self.first.g;
         let images = tile.images.len();
-        let image = g.height * g.width * g.channels;
-        let middle = images * g.out_pixels() * g.filters;
         let (between, after) = match &self.pointwise {
-            Some(pointwise) => (middle, images * pointwise.border.len()),
+            Some((_, second)) => (
+                images * g.out_pixels() * g.filters,
+                images * second.border.len(),
+            ),
             None => (0, 0),
         };
         let lengths = [
             images * self.first.window.len(),
             images * self.first.border.len(),
-            images * image,
             between,
             after,
         ];
-        scratch::with(lengths, |[windows, gradients, dx, between, after]| {
-            let x_tile = &x[tile.images.start * image..tile.images.end * image];
-            let windows: &[f32] = if g.is_pointwise() && prologue.is_identity() {
-                x_tile
-            } else {
-                let size = self.first.window.len();
-                for (i, window) in windows.chunks_exact_mut(size).enumerate() {
-                    fill_window(&self.again, x_tile, prologue, i, 0, window);
-                }
-                windows
-            };
+        scratch::with(lengths, |[windows, gradients, between, after]| {
+            let windows = self.windows(given, tile, windows);
             match &self.pointwise {
-                None => fill_gradients(&self.first, incoming, tile, gradients),
-                Some(pointwise) => {
-                    self.again.run(windows, tile, Finish::default(), between);
-                    fill_gradients(pointwise, incoming, tile, after);
-                    pointwise.weights(between, after, images, to.pointwise);
+                None => fill_gradients(&self.first, given.incoming, tile, gradients),
+                Some((again, second)) => {
+                    again.run(windows, tile, Finish::default(), between);
+                    fill_gradients(second, given.incoming, tile, after);
+                    second.weights(between, after, images, after_weights);
                     gradients.fill(0.0);
-                    pointwise.input(after, images, gradients);
+                    second.input(after, images, gradients);
                 }
             }
-            self.first.weights(windows, gradients, images, to.weights);
-            self.first.input(gradients, images, dx);
-            let (row, to_replace) = (g.width * g.channels, to.replace);
-            for ((x, dx), to) in x_tile
+            self.first.weights(windows, gradients, images, weights);
+            self.input(given, tile, gradients, dx);
+        });
+    }
+
+    /// As [`Plan::run`], for large weights: windows and gradients of all images are kept.
+    fn batch(&self, given: &Given, dx: Sink, dw: &mut [f32]) {
+        let g = &self.first.g;
+        let tiles = g.backward_tiles();
+        let (window, border) = (self.first.window.len(), self.first.border.len());
+        let whole = g.is_pointwise() && given.prologue.is_identity();
+        let mut windows = buffers::take(if whole { 0 } else { g.images * window });
+        let mut gradients = buffers::take(g.images * border);
+        let dx = Target::new(dx);
+        let shared = [Shared::new(&mut windows), Shared::new(&mut gradients)];
+        threads::for_each(tiles.count(), |index| {
+            let tile = tiles.tile(index);
+            let part = |size: usize| tile.images.start * size..tile.images.end * size;
+            // SAFETY: tiles are whole images, each of its own.
+            let [windows, gradients] = unsafe {
+                [
+                    shared[0].slice(if whole { 0..0 } else { part(window) }),
+                    shared[1].slice(part(border)),
+                ]
+            };
+            self.windows(given, &tile, windows);
+            fill_gradients(&self.first, given.incoming, &tile, gradients);
+            self.input(given, &tile, gradients, &dx);
+        });
+        let from = if whole { given.x } else { &windows };
+        self.first.batch_weights(from, &gradients, dw);
+        buffers::give(windows);
+        buffers::give(gradients);
+    }
+
+    /// The windows of a tile, in `windows` unless the input itself will do.
+    fn windows<'a>(&self, given: &Given<'a>, tile: &Tile, windows: &'a mut [f32]) -> &'a [f32] {
+        let g = &self.first.g;
+        let image = g.height * g.width * g.channels;
+        if g.is_pointwise() && given.prologue.is_identity() {
+            return &given.x[tile.images.start * image..tile.images.end * image];
+        }
+        let border = &self.first.window;
+        for (image, window) in tile
+            .images
+            .clone()
+            .zip(windows.chunks_exact_mut(border.len()))
+        {
+            fill_window(g, border, given.x, given.prologue, image, 0, window);
+        }
+        windows
+    }
+
+    /// The gradient of a tile's input.
+    fn input(&self, given: &Given, tile: &Tile, gradients: &[f32], to: &Target) {
+        let g = &self.first.g;
+        let row = g.width * g.channels;
+        let part = tile.images.start * g.height * row..tile.images.end * g.height * row;
+        // SAFETY: tiles are whole images, and each is in one task.
+        let target = unsafe { to.numbers.slice(part.clone()) };
+        scratch::with([part.len()], |[dx]| {
+            self.first.input(gradients, tile.images.len(), dx);
+            for ((x, dx), target) in given.x[part]
                 .chunks_exact(row)
                 .zip(dx.chunks_exact(row))
-                .zip(to.x.chunks_exact_mut(row))
+                .zip(target.chunks_exact_mut(row))
             {
-                prologue.gradient(x, dx, to_replace, to);
+                given.prologue.gradient(x, dx, to.replace, target);
             }
         });
+    }
+}
+
+/// A [`Sink`] that several tasks write to.
+struct Target<'a> {
+    numbers: Shared<'a, f32>,
+    replace: bool,
+}
+
+impl<'a> Target<'a> {
+    fn new(sink: Sink<'a>) -> Self {
+        let (numbers, replace) = match sink {
+            Sink::Add(numbers) => (numbers, false),
+            Sink::Set(numbers) => (numbers, true),
+        };
+        Self {
+            numbers: Shared::new(numbers),
+            replace,
+        }
     }
 }
 
@@ -167,17 +227,12 @@ fn fill_gradients(layer: &Backward, incoming: &Incoming, tile: &Tile, out: &mut 
     }
 }
 
-/// The sum of all lanes' sums, in the order of the lanes.
-fn sum_up(lanes: Vec<Vec<f32>>) -> Vec<f32> {
-    let mut lanes = lanes.into_iter();
-    let mut all = lanes.next().unwrap_or_default();
-    let rest: Vec<Vec<f32>> = lanes.collect();
-    threads::for_each_part(&mut all, threads::PART, |i, out| {
-        for lane in &rest {
-            let start = i * threads::PART;
+/// Adds the numbers from `first` on of all lanes to `out`, in the order of the lanes.
+fn add_lanes(lanes: &[Vec<f32>], first: usize, out: &mut [f32]) {
+    threads::for_each_part(out, threads::PART, |i, out| {
+        let start = first + i * threads::PART;
+        for lane in lanes {
             add_row(&lane[start..start + out.len()], out);
         }
     });
-    rest.into_iter().for_each(buffers::give);
-    all
 }

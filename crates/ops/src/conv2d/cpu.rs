@@ -3,12 +3,12 @@
 use dfdx::shapes::HasShape;
 use dfdx::tensor::{Cpu, Tape};
 
-use super::backward::Sink;
+use super::backward::{Given, Sink};
 use super::geometry::Geometry;
 use super::product::Finish;
-use super::window::{Incoming, Prologue, add_row};
+use super::window::{Incoming, Prologue};
 use super::{Conv2d, Conv2dKernel, backward, forward};
-use crate::buffers::{give, read, take, take_gradient, tensor};
+use crate::buffers::{give, put_gradient, read, take, take_gradient, tensor};
 use crate::{Error, Feature, Vector, threads};
 
 const NAME: &str = "conv2d";
@@ -26,6 +26,7 @@ impl Conv2dKernel for Cpu {
         let finish = Finish {
             shift: bias.map(|b| read(NAME, b)).transpose()?,
             relu: false,
+            add: false,
         };
         let mut y = take(g.out_len());
         forward::Plan::new(g, weights).run(values, &Prologue::default(), finish, false, &mut y);
@@ -42,10 +43,17 @@ impl Conv2dKernel for Cpu {
                 let values = read(NAME, &x).unwrap_or_default();
                 let weights = read(NAME, &w).unwrap_or_default();
                 let plan = backward::Plan::new(g, weights);
-                let dx = Sink::Add(gradients.get_or_alloc_mut(&x)?);
-                let dw = plan.run(values, &Prologue::default(), &Incoming::Plain(&dy), dx);
-                add_row(&dw, gradients.get_or_alloc_mut(&w)?);
-                give(dw);
+                let given = Given {
+                    x: values,
+                    prologue: &Prologue::default(),
+                    incoming: &Incoming::Plain(&dy),
+                };
+                let mut dw = take_gradient(gradients.get_or_alloc_mut(&w)?);
+                let dx = gradients.get_or_alloc_mut(&x)?;
+                // Empty if `x` is the weight itself.
+                dx.resize(values.len(), 0.0);
+                plan.run(&given, Sink::Add(dx), [&mut dw, &mut []]);
+                put_gradient(gradients.get_or_alloc_mut(&w)?, dw);
                 give(dy);
                 Ok(())
             });

@@ -4,7 +4,7 @@ use super::geometry::{Geometry, Tile};
 use super::layer::Forward;
 use super::product::Finish;
 use super::statistics::{self, Part};
-use super::window::Prologue;
+use super::window::{Border, Prologue};
 use crate::parts::Shared;
 use crate::{scratch, threads};
 
@@ -92,7 +92,15 @@ impl<'w> Plan<'w> {
         };
         scratch::with([size * tile.images.len(), between], |[windows, middle]| {
             for (image, window) in tile.images.clone().zip(windows.chunks_exact_mut(size)) {
-                fill_window(&self.first, x, prologue, image, tile.rows.start, window);
+                fill_window(
+                    g,
+                    &self.first.window,
+                    x,
+                    prologue,
+                    image,
+                    tile.rows.start,
+                    window,
+                );
             }
             match &self.pointwise {
                 None => self.first.run(windows, tile, finish, out),
@@ -107,23 +115,18 @@ impl<'w> Plan<'w> {
 
 /// Copies what the output rows from `row` on of one image read, through the prologue.
 pub(crate) fn fill_window(
-    layer: &Forward,
+    g: &Geometry,
+    border: &Border,
     x: &[f32],
     prologue: &Prologue,
     image: usize,
     row: usize,
     window: &mut [f32],
 ) {
-    let g = &layer.g;
     let line = g.width * g.channels;
     let image = &x[image * g.height * line..(image + 1) * g.height * line];
-    layer.window.fill(
-        g.height,
-        g.width,
-        row * g.conv.stride[0],
-        window,
-        |r, out| {
-            prologue.apply(&image[r * line..r * line + out.len()], out);
-        },
-    );
+    let first = row * g.conv.stride[0];
+    border.fill(g.height, g.width, first, window, |r, out| {
+        prologue.apply(&image[r * line..r * line + out.len()], out);
+    });
 }

@@ -1,5 +1,6 @@
 //! The linear part of a convolution on one tile, forward and backward, for each way to compute it.
 
+use super::batch::Batch;
 use super::depthwise::{self, Lines};
 use super::geometry::{Geometry, Tile};
 use super::outer::{Outer, Pixel};
@@ -83,6 +84,7 @@ impl<'w> Forward<'w> {
                         rows: &self.rows[..images * rows * g.out_width],
                         taps: &self.taps,
                         depth,
+                        step: 1,
                         weights,
                         finish: Finish {
                             shift: finish.shift.map(|s| &s[group * columns..]),
@@ -214,6 +216,22 @@ impl Backward {
         }
     }
 
+    /// Adds the gradient of the weights to `out`, from the windows and gradients of the whole batch.
+    /// For one group.
+    pub fn batch_weights(&self, windows: &[f32], gradients: &[f32], out: &mut [f32]) {
+        let g = &self.g;
+        let rows = tables::rows(g, &self.window, g.images, g.out_height);
+        let places = tables::gradient_pixels(g, &self.border, g.images);
+        let batch = Batch {
+            from: windows,
+            gradient: gradients,
+            pixels: &tables::pixels(&rows, &places),
+            offsets: &self.offsets,
+            columns: g.filters,
+        };
+        batch.run(out);
+    }
+
     /// The gradient of the inputs of a tile with `images` images, `H × W × C` each, into `out`.
     pub fn input(&self, gradients: &[f32], images: usize, out: &mut [f32]) {
         let g = &self.g;
@@ -252,6 +270,7 @@ impl Backward {
                             rows: &rows[..images * phase.height * phase.width],
                             taps,
                             depth: columns,
+                            step: 1,
                             weights,
                             finish: Finish::default(),
                         };

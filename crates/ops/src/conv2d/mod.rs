@@ -5,9 +5,10 @@
 //! rows gathered from the window with packed weights (`product`), a depthwise one a sum over taps
 //! vectorised over channels (`depthwise`). The gradient of the input is again a convolution, one
 //! for each phase of the stride (`tables`); that of the weights a sum of outer products
-//! (`outer`).
+//! (`outer`), or, where they are large, one product over the whole batch (`batch`).
 
 pub(crate) mod backward;
+pub(crate) mod batch;
 pub(crate) mod cpu;
 pub(crate) mod depthwise;
 pub(crate) mod forward;

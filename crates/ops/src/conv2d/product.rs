@@ -1,6 +1,6 @@
 //! The product that convolutions are: rows gathered from a window of pixels, times packed weights.
 //!
-//! Output row r is `out[rows[r].to ..][..columns] = Σ_t Σ_d from[rows[r].from + taps[t] + d] ·
+//! Output row r is `out[rows[r].to ..][..columns] = Σ_t Σ_d from[rows[r].from + taps[t] + d·step] ·
 //! weights[t * depth + d][..]`. With tables for rows and taps this is a convolution of any stride,
 //! dilation and padding without a copy of its patches, and a plain matrix product with one tap.
 
@@ -24,6 +24,8 @@ pub(crate) struct Finish<'a> {
     pub shift: Option<&'a [f32]>,
     /// Then the larger of it and zero.
     pub relu: bool,
+    /// Then added to what is there, rather than to replace it.
+    pub add: bool,
 }
 
 /// One product; see the module. `from` and `out` must reach as far as the tables say, which is
@@ -33,6 +35,7 @@ pub(crate) struct Product<'a> {
     pub rows: &'a [Row],
     pub taps: &'a [usize],
     pub depth: usize,
+    pub step: usize,
     pub weights: &'a Panels,
     pub finish: Finish<'a>,
 }
@@ -48,7 +51,7 @@ impl Product<'_> {
         ) else {
             return;
         };
-        assert!(from + tap + self.depth <= self.from.len());
+        assert!(from + tap + self.depth.saturating_sub(1) * self.step < self.from.len());
         assert!(to + self.weights.columns <= out.len());
         assert!(
             self.finish
@@ -78,10 +81,12 @@ impl Kernel for Run<'_, '_> {
                 out: unsafe { out.as_mut_ptr().add(first) },
                 taps: product.taps,
                 depth: product.depth,
+                step: product.step,
                 panel: panel.as_ptr(),
                 columns,
                 shift: product.finish.shift.map(|s| s[first..].as_ptr()),
                 relu: product.finish.relu,
+                add: product.finish.add,
             };
             // SAFETY: the processor was chosen for `V`; the bounds were checked above.
             unsafe {
@@ -100,10 +105,12 @@ struct Block<'a> {
     out: *mut f32,
     taps: &'a [usize],
     depth: usize,
+    step: usize,
     panel: *const f32,
     columns: usize,
     shift: Option<*const f32>,
     relu: bool,
+    add: bool,
 }
 
 /// Cuts the rows into register tiles.
@@ -148,7 +155,8 @@ unsafe fn tile_of<V: Vector, const M: usize, const N: usize>(block: &Block, rows
         let mut sums = [[V::zero(); N]; M];
         let mut panel = block.panel;
         for &tap in block.taps {
-            for d in tap..tap + block.depth {
+            let mut d = tap;
+            for _ in 0..block.depth {
                 let weights: [V; N] = std::array::from_fn(|j| V::load(panel.add(j * V::LANES)));
                 panel = panel.add(N * V::LANES);
                 for i in 0..M {
@@ -157,6 +165,7 @@ unsafe fn tile_of<V: Vector, const M: usize, const N: usize>(block: &Block, rows
                         sums[i][j] = value.fma(weights[j], sums[i][j]);
                     }
                 }
+                d += block.step;
             }
         }
         for j in 0..N {
@@ -171,6 +180,9 @@ unsafe fn tile_of<V: Vector, const M: usize, const N: usize>(block: &Block, rows
                     sum = sum.max(V::zero());
                 }
                 let to = block.out.add(rows[i].to + j * V::LANES);
+                if block.add {
+                    sum = sum.add(V::load_first(to, columns));
+                }
                 if columns == V::LANES {
                     sum.store(to);
                 } else {

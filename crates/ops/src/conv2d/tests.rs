@@ -135,6 +135,10 @@ fn agrees_with_the_reference_on_shapes_of_networks() {
         ((33, 4, 4, 24), 3, 40, same(3, 1, 1)),
         ((5, 8, 8, 20), 1, 36, same(1, 2, 1)),
         ((2, 9, 9, 8), 7, 8, same(7, 1, 8)),
+        // Large weights: their gradient is summed over the batch at once.
+        ((5, 8, 8, 352), 3, 336, same(3, 1, 1)),
+        ((5, 4, 3, 343), 3, 341, same(3, 2, 1)),
+        ((3, 2, 2, 1031), 1, 1033, same(1, 1, 1)),
     ] {
         check(&Case {
             x,
@@ -214,20 +218,25 @@ fn an_input_may_occur_twice() {
 #[test]
 fn the_number_of_threads_leaves_every_bit() {
     let conv = Conv2d::default().same([3, 3]);
-    let (x, w) = (feature((9, 12, 12, 20), 1), feature((3, 3, 20, 24), 2));
-    let mut all = Vec::new();
-    for count in [1, 2, 3] {
-        threads::set_threads(count).unwrap();
-        let mut tape = OwnedTape::default();
-        let y = conv2d(&mut tape, &x, &w, None, conv).unwrap();
-        let gradients = backward(&y, tape);
-        all.push([
-            y.as_vec(),
-            gradients.get(&x).as_vec(),
-            gradients.get(&w).as_vec(),
-        ]);
+    for (x, w) in [
+        ((9, 12, 12, 20), (3, 3, 20, 24)),
+        ((9, 6, 6, 344), (3, 3, 344, 344)),
+    ] {
+        let (x, w) = (feature(x, 1), feature(w, 2));
+        let mut all = Vec::new();
+        for count in [1, 2, 3] {
+            threads::set_threads(count).unwrap();
+            let mut tape = OwnedTape::default();
+            let y = conv2d(&mut tape, &x, &w, None, conv).unwrap();
+            let gradients = backward(&y, tape);
+            all.push([
+                y.as_vec(),
+                gradients.get(&x).as_vec(),
+                gradients.get(&w).as_vec(),
+            ]);
+        }
+        assert!(all.iter().all(|bits| *bits == all[0]));
     }
-    assert!(all.iter().all(|bits| *bits == all[0]));
 }
 
 #[test]
