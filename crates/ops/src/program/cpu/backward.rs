@@ -6,7 +6,7 @@ use super::forward::{affine, plan};
 use crate::batch_norm::cpu::{Statistics, input_gradient};
 use crate::batch_norm::kernel as norm_kernel;
 use crate::buffers::{give, take};
-use crate::conv2d::backward::{Plan, Sink};
+use crate::conv2d::backward::{Given, Plan, Sink};
 use crate::conv2d::cpu::add_columns;
 use crate::conv2d::window::Incoming;
 use crate::elementwise::{combine, concat, gate, global_avg_pool, subsample};
@@ -29,7 +29,12 @@ impl Context<'_> {
             } => {
                 let prologue = self.prologue(prologue, geometry.width);
                 let plan = Plan::new(*geometry, self.get(*w));
-                let (x, dy) = (self.get(*x), Incoming::Plain(self.get(*dy)));
+                let x = self.get(*x);
+                let given = Given {
+                    x,
+                    prologue: &prologue,
+                    incoming: &Incoming::Plain(self.get(*dy)),
+                };
                 let mut unwanted = Vec::new();
                 let sink = match dx {
                     Some(dx) if dx.add => Sink::Add(self.put(dx.buffer)),
@@ -39,9 +44,9 @@ impl Context<'_> {
                         Sink::Set(&mut unwanted)
                     }
                 };
-                let found = plan.run(x, &prologue, &dy, sink);
-                self.put(*dw).copy_from_slice(&found);
-                give(found);
+                let dw = self.put(*dw);
+                dw.fill(0.0);
+                plan.run(&given, sink, [dw, &mut []]);
                 give(unwanted);
             }
             Call::BiasGradient { dy, dbias } => {

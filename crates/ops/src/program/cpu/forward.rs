@@ -30,6 +30,7 @@ impl Context<'_> {
                 let finish = Finish {
                     shift: self.maybe(*bias),
                     relu: false,
+                    add: false,
                 };
                 let plan = Plan::new(*geometry, self.get(*w));
                 plan.run(self.get(*x), &prologue, finish, false, self.put(*y));
