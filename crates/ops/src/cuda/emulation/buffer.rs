@@ -22,8 +22,21 @@ impl Plain for u64 {}
 
 /// A buffer of numbers.
 pub(super) struct Buffer {
-    lines: Vec<Line>,
+    start: *mut Line,
+    lines: usize,
     bytes: usize,
+    /// What frees the lines.
+    _owner: Owner,
+}
+
+enum Owner {
+    Host(#[allow(dead_code)] Vec<Line>),
+}
+
+/// Memory for `lines` lines.
+fn allocate(lines: usize) -> (*mut Line, Owner) {
+    let mut all = vec![Line([POISON; 16]); lines];
+    (all.as_mut_ptr(), Owner::Host(all))
 }
 
 impl Buffer {
@@ -41,15 +54,21 @@ impl Buffer {
     /// `length` numbers with all bits set.
     pub(super) fn poisoned<T: Plain>(length: usize) -> Self {
         let bytes = length * size_of::<T>();
+        let lines = 2 * GUARD + bytes.div_ceil(16);
+        let (start, owner) = allocate(lines);
+        // SAFETY: the memory has just been made that large.
+        unsafe { start.write_bytes(POISON, lines) };
         Self {
-            lines: vec![Line([POISON; 16]); 2 * GUARD + bytes.div_ceil(16)],
+            start,
+            lines,
             bytes,
+            _owner: owner,
         }
     }
 
     fn start(&mut self) -> *mut u8 {
         // SAFETY: the guard before is part of the lines.
-        unsafe { self.lines.as_mut_ptr().add(GUARD).cast() }
+        unsafe { self.start.add(GUARD).cast() }
     }
 
     /// The device's address of the first number.
@@ -61,9 +80,7 @@ impl Buffer {
     pub(super) fn read<T: Plain>(&mut self) -> Vec<T> {
         let bytes = self.bytes;
         // SAFETY: these are the bytes of the lines.
-        let all = unsafe {
-            std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), 16 * self.lines.len())
-        };
+        let all = unsafe { std::slice::from_raw_parts(self.start.cast::<u8>(), 16 * self.lines) };
         let guards = [&all[..16 * GUARD], &all[16 * GUARD + bytes..]].concat();
         assert!(guards.iter().all(|&b| b == POISON), "written out of bounds");
         let start = self.start().cast::<T>();

@@ -8,7 +8,18 @@ use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::convolution::{self as kernels, Convolution};
 use crate::testing::Random;
 
+/// Of fp32, or of TF32, whose errors are those of 10 bits of mantissa.
+const fn family(tf32: bool) -> Family {
+    Family {
+        tf32,
+        tolerance: if tf32 { 3e-3 } else { 1e-5 },
+        ..FAMILY
+    }
+}
+
 const FAMILY: Family = Family {
+    tf32: false,
+    tolerance: 1e-5,
     forward: |conv, x, prologue, weight, y| {
         kernels::forward(conv, x, prologue, weight, Pointer::NULL, y)
     },
@@ -45,7 +56,9 @@ fn agrees_with_the_cpu() {
                 groups * depth,
             );
             let w = (kernel[0], kernel[1], depth, groups * width);
-            one(device, &FAMILY, x, w, conv, &mut random);
+            for tf32 in [false, true] {
+                one(device, &family(tf32), x, w, conv, &mut random);
+            }
         }
         // A pointwise one, of more pixels than a part of the weight gradient takes.
         one(

@@ -1,7 +1,7 @@
 //! Depthwise convolution and its gradients.
 
 use super::columns::Memory;
-use super::{Buffer, Emulator, assert_close, check, on_top, target};
+use super::{Buffer, Emulator, assert_within, check, on_top, target};
 use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::columns::{Scratch, ScratchSize};
 use crate::cuda::kernels::convolution::{Convolution, Gate};
@@ -81,6 +81,9 @@ type Weights = fn(&Convolution, Pointer, Prologue, Pointer, Scratch, Pointer, bo
 
 /// The launches of one family of kernels.
 pub(super) struct Family {
+    pub tf32: bool,
+    /// Error allowed, relative to the largest number.
+    pub tolerance: f32,
     pub forward: Forward,
     pub input: Input,
     pub weights: Weights,
@@ -96,7 +99,7 @@ pub(super) fn one(
     conv: Conv2d,
     random: &mut Random,
 ) {
-    let sizes = Convolution::new(x, w, conv).unwrap();
+    let sizes = Convolution::new(x, w, conv).unwrap().with_tf32(family.tf32);
     let (normalised, relu) = (random.flip(), random.flip());
     let case = Case::new(x, w, conv, normalised, relu, random);
     let what = format!("{x:?} {w:?} {conv:?}");
@@ -112,7 +115,7 @@ pub(super) fn one(
     let mut y = Buffer::poisoned::<f32>(case.y.len());
     let launch = (family.forward)(&sizes, bx.pointer(), prologue, bw.pointer(), y.pointer());
     device.run(&[launch.unwrap()]);
-    assert_close(&format!("{what} y"), &y.read(), &case.y);
+    assert_within(family.tolerance, &format!("{what} y"), &y.read(), &case.y);
 
     let old = random.values(case.x.len());
     let old = random.flip().then_some(&old[..]);
@@ -128,7 +131,12 @@ pub(super) fn one(
     let gated: Vec<f32> = gated
         .map(|(d, read)| if relu && *read <= 0.0 { 0.0 } else { *d })
         .collect();
-    assert_close(&format!("{what} dx"), &dx.read(), &on_top(old, &gated));
+    assert_within(
+        family.tolerance,
+        &format!("{what} dx"),
+        &dx.read(),
+        &on_top(old, &gated),
+    );
 
     let mut memory = Memory::new((family.scratch)(&sizes));
     let old = random.values(case.w.len());
@@ -145,10 +153,17 @@ pub(super) fn one(
     );
     device.run(&[launch.unwrap()]);
     memory.check();
-    assert_close(&format!("{what} dw"), &dw.read(), &on_top(old, &case.dw));
+    assert_within(
+        family.tolerance,
+        &format!("{what} dw"),
+        &dw.read(),
+        &on_top(old, &case.dw),
+    );
 }
 
 const FAMILY: Family = Family {
+    tf32: false,
+    tolerance: 1e-5,
     forward: kernels::forward,
     input: kernels::input_gradient,
     weights: kernels::weight_gradient,

@@ -114,4 +114,32 @@ template <class T> inline T __shfl_sync(unsigned int, T value, int lane) {
     return exchanged(value, emulation::current / 32 * 32 + (size_t)lane);
 }
 
+// The tensor core's product of a warp, c += a · b of 16 × 8 and 8 × 8 numbers rounded to TF32, whose numbers lie in the lanes
+// as the PTX manual has it for mma.m16n8k8.
+namespace emulation {
+static float fragments[1024][6];
+inline float rounded(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits = (bits + 0x1000u) & ~0x1fffu;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+}  // namespace emulation
+inline void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+    using namespace emulation;
+    for (int i = 0; i < 6; ++i) fragments[current][i] = rounded(i < 4 ? a[i] : b[i - 4]);
+    __syncwarp();
+    const size_t warp = current / 32 * 32, lane = current % 32;
+    for (int i = 0; i < 4; ++i) {
+        const size_t row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + i % 2;
+        for (size_t k = 0; k < 8; ++k) {
+            const float* from = fragments[warp + row % 8 * 4 + k % 4];
+            c[i] += from[(row >= 8) + 2 * (k >= 4)] * fragments[warp + column * 4 + k % 4][4 + (k >= 4)];
+        }
+    }
+    __syncwarp();
+}
+#define EMULATED
+
 extern char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));

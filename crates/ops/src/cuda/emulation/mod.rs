@@ -48,14 +48,15 @@ const CHECKS: &[&str] = &[
 static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 static DONE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
-/// Runs `check` with the threads in order and reversed; does nothing, with a message, without a C++ compiler.
+/// Runs `check` on the host, with the threads in order and reversed; does nothing, with a message, without a C++ compiler.
 fn check(name: &'static str, check: impl Fn(&Emulator)) {
     assert!(CHECKS.contains(&name));
     let Some(library) = library::get() else {
         return;
     };
     for reversed in [false, true] {
-        check(&Emulator { library, reversed });
+        let place = Place::Host { reversed };
+        check(&Emulator { library, place });
     }
     let mut done = DONE.lock().unwrap();
     done.insert(name);
@@ -67,10 +68,16 @@ fn check(name: &'static str, check: impl Fn(&Emulator)) {
     }
 }
 
-/// Stands for the device.
+/// Where launches run.
+enum Place {
+    /// On the host, the threads perhaps from the last to the first.
+    Host { reversed: bool },
+}
+
+/// Stands for the device, or is one.
 struct Emulator {
     library: &'static Library,
-    reversed: bool,
+    place: Place,
 }
 
 impl Emulator {
@@ -93,20 +100,27 @@ impl Emulator {
                 _ => 0,
             });
             assert_eq!(structures.sum::<usize>(), size, "{}", launch.kernel);
-            self.library.launch(launch, self.reversed);
+            match &self.place {
+                Place::Host { reversed } => self.library.launch(launch, *reversed),
+            }
             LAUNCHED.lock().unwrap().insert(launch.kernel);
         }
     }
 }
 
-/// Fails unless all numbers are within 1e-5 of the expected ones, relative to the larger of 1 and the largest of them
-/// near by; sums of many numbers of mixed signs have errors of that size.
+/// Fails unless all numbers are within 1e-5 of the expected ones; see [`assert_within`].
 fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_within(1e-5, what, found, expected);
+}
+
+/// Fails unless all numbers are within a tolerance of the expected ones, relative to the larger of 1 and the largest of
+/// them: sums of many numbers of mixed signs have errors of that size.
+fn assert_within(tolerance: f32, what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}: lengths");
     let size = expected.iter().fold(1.0f32, |m, v| m.max(v.abs()));
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
         assert!(
-            (f - e).abs() <= 1e-5 * size,
+            (f - e).abs() <= tolerance * size,
             "{what}: number {i} of {} is {f}, expected {e}",
             found.len()
         );

@@ -1,9 +1,10 @@
 // Dense and grouped convolution as products of matrices that are gathered on the way (implicit GEMM), for where cuDNN is
-// not at hand. A block of 256 threads makes a tile of 64 × 64 of the product, 4 × 4 a thread, 16 terms at a time.
+// not at hand. A block of 256 threads makes a tile of 64 × 64 of the product, 16 numbers a thread, 16 terms at a time: in fp32, or
+// on the tensor cores with factors rounded to TF32 (compute capability 8.0 and later).
 
 #define TILE 64
 #define DEPTH 16
-#define PITCH (TILE + 4)
+#define PITCH (TILE + 8)
 // A row that no tap brings into an image.
 #define OUTSIDE (-(1 << 29))
 
@@ -29,13 +30,70 @@ __device__ __forceinline__ void fetch(const A& a, const B& b, int k0, int end, f
     }
 }
 
-// Sums of the thread's 4 × 4 numbers over the terms first..end. `A` gives a(r, k) for the r-th row of this thread, `B`
-// gives b(r, k) likewise; both give 0 outside.
-template <class A, class B>
+#ifndef EMULATED
+// c += a · b on the tensor cores: mma.m16n8k8 of the PTX manual, which says which lane holds which numbers.
+__device__ __forceinline__ void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+    unsigned int x[4], y[2];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(x[i]) : "f"(a[i]));
+#pragma unroll
+    for (int i = 0; i < 2; ++i) asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y[i]) : "f"(b[i]));
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));
+#else
+    __trap();
+#endif
+}
+#endif
+
+// Where the thread's number (i, j) of the tile lies.
+template <bool TF32> struct Cell {
+    int row, column;
+    __device__ __forceinline__ Cell(int i, int j) {
+        const int t = threadIdx.x, lane = t % WARP, warp = t / WARP;
+        // On the tensor cores a warp makes 16 rows and four times 8 columns.
+        row = TF32 ? warp % 4 * 16 + lane / 4 + (j >= 2 ? 8 : 0) : t / 16 * 4 + i;
+        column = TF32 ? warp / 4 * 32 + i * 8 + lane % 4 * 2 + j % 2 : t % 16 * 4 + j;
+    }
+};
+
+// The products of DEPTH terms, which lie in shared memory.
+template <bool TF32>
+__device__ __forceinline__ void multiply(const float* as, const float* bs, float (&sums)[4][4]) {
+    if (TF32) {
+        const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+        const float* const down = as + lane % 4 * PITCH + warp % 4 * 16 + lane / 4;
+        const float* const across = bs + lane % 4 * PITCH + warp / 4 * 32 + lane / 4;
+#pragma unroll
+        for (int k = 0; k < DEPTH; k += 8) {
+            const float a[4] = {down[k * PITCH], down[k * PITCH + 8], down[(k + 4) * PITCH], down[(k + 4) * PITCH + 8]};
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float b[2] = {across[k * PITCH + i * 8], across[(k + 4) * PITCH + i * 8]};
+                multiply_tf32(sums[i], a, b);
+            }
+        }
+    } else {
+        const int down = threadIdx.x / 16 * 4, across = threadIdx.x % 16 * 4;
+#pragma unroll
+        for (int k = 0; k < DEPTH; ++k) {
+            const Pack<4> x = load<4>(as + k * PITCH + down), y = load<4>(bs + k * PITCH + across);
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+#pragma unroll
+                for (int j = 0; j < 4; ++j) sums[i][j] = fmaf(x.v[i], y.v[j], sums[i][j]);
+        }
+    }
+}
+
+// The thread's 16 sums over the terms first..end; see `Cell`. `A` gives a(r, k) for the r-th row of this thread, `B` gives
+// b(r, k) likewise; both give 0 outside.
+template <bool TF32, class A, class B>
 __device__ __forceinline__ void product(const A& a, const B& b, int first, int end, float* room, float (&sums)[4][4]) {
     float* const as = room;
     float* const bs = room + DEPTH * PITCH;
-    const int across = threadIdx.x % 16 * 4, down = threadIdx.x / 16 * 4;
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -54,14 +112,7 @@ __device__ __forceinline__ void product(const A& a, const B& b, int first, int e
         __syncthreads();
         // The next numbers are on their way while these are multiplied.
         fetch(a, b, k0 + DEPTH, end, av, bv);
-#pragma unroll
-        for (int k = 0; k < DEPTH; ++k) {
-            const Pack<4> x = load<4>(as + k * PITCH + down), y = load<4>(bs + k * PITCH + across);
-#pragma unroll
-            for (int i = 0; i < 4; ++i)
-#pragma unroll
-                for (int j = 0; j < 4; ++j) sums[i][j] = fmaf(x.v[i], y.v[j], sums[i][j]);
-        }
+        multiply<TF32>(as, bs, sums);
     }
 }
 
@@ -125,21 +176,21 @@ struct Filters {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(256, 3)
-    convolution(const float* x, const float* factor, const float* offset, int with_relu, const float* w, const float* bias,
-                float* y, Window g) {
-    __shared__ __align__(16) float room[2 * DEPTH * PITCH];
+template <bool TF32>
+__device__ __forceinline__ void convolve(const float* x, const float* factor, const float* offset, int with_relu,
+                                         const float* w, const float* bias, float* y, const Window& g, float* room) {
     const int m0 = blockIdx.x * TILE, f0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
+    const int pixels = g.images * g.out_height * g.out_width;
     float sums[4][4];
-    product(Gathered(g, x, factor, offset, with_relu, m0), Filters(g, w, f0), 0,
-            g.kernel_height * g.kernel_width * depth, room, sums);
+    product<TF32>(Gathered(g, x, factor, offset, with_relu, m0), Filters(g, w, f0), 0,
+                  g.kernel_height * g.kernel_width * depth, room, sums);
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
-        const int m = m0 + threadIdx.x / 16 * 4 + i;
-        if (m >= g.images * g.out_height * g.out_width) break;
+#pragma unroll
         for (int j = 0; j < 4; ++j) {
-            const int f = f0 + threadIdx.x % 16 * 4 + j;
-            if (f >= width) break;
-            const int filter = blockIdx.z * width + f;
+            const Cell<TF32> cell(i, j);
+            const int m = m0 + cell.row, f = f0 + cell.column, filter = blockIdx.z * width + f;
+            if (m >= pixels || f >= width) continue;
             y[(size_t)m * g.filters + filter] = sums[i][j] + (bias ? bias[filter] : 0.0f);
         }
     }
@@ -185,25 +236,40 @@ struct Turned {
 };
 
 // With `x`, only what a ReLU after factor and offset let through.
-extern "C" __global__ void __launch_bounds__(256, 3)
-    convolution_input(const float* dy, const float* w, const float* x, const float* factor, const float* offset, float* dx,
-                      int add, Window g) {
-    __shared__ __align__(16) float room[2 * DEPTH * PITCH];
+template <bool TF32>
+__device__ __forceinline__ void convolve_back(const float* dy, const float* w, const float* x, const float* factor,
+                                              const float* offset, float* dx, int add, const Window& g, float* room) {
     const int m0 = blockIdx.x * TILE, c0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
+    const int pixels = g.images * g.height * g.width;
     float sums[4][4];
-    product(Scattered(g, dy, m0), Turned(g, w, c0), 0, g.kernel_height * g.kernel_width * width, room, sums);
+    product<TF32>(Scattered(g, dy, m0), Turned(g, w, c0), 0, g.kernel_height * g.kernel_width * width, room, sums);
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
-        const int m = m0 + threadIdx.x / 16 * 4 + i;
-        if (m >= g.images * g.height * g.width) break;
+#pragma unroll
         for (int j = 0; j < 4; ++j) {
-            const int local = c0 + threadIdx.x % 16 * 4 + j;
-            if (local >= depth) break;
-            const int c = blockIdx.z * depth + local;
+            const Cell<TF32> cell(i, j);
+            const int m = m0 + cell.row, local = c0 + cell.column, c = blockIdx.z * depth + local;
+            if (m >= pixels || local >= depth) continue;
             const size_t at = (size_t)m * g.channels + c;
-            Pack<1> value;
-            value.v[0] = sums[i][j];
+            Pack<1> value = splat<1>(sums[i][j]);
             if (x) value = Prologue<1>(factor, offset, c, 0).gate(load<1>(x + at), value);
             put<1>(dx + at, value, add);
         }
     }
 }
+
+#define CONVOLUTION(SUFFIX, TF32)                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
+        convolution##SUFFIX(const float* x, const float* factor, const float* offset, int with_relu, const float* w,    \
+                            const float* bias, float* y, Window g) {                                                     \
+        __shared__ __align__(16) float room[2 * DEPTH * PITCH];                                                          \
+        convolve<TF32>(x, factor, offset, with_relu, w, bias, y, g, room);                                               \
+    }                                                                                                                    \
+    extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
+        convolution_input##SUFFIX(const float* dy, const float* w, const float* x, const float* factor,                 \
+                                  const float* offset, float* dx, int add, Window g) {                                   \
+        __shared__ __align__(16) float room[2 * DEPTH * PITCH];                                                          \
+        convolve_back<TF32>(dy, w, x, factor, offset, dx, add, g, room);                                                 \
+    }
+CONVOLUTION(, false)
+CONVOLUTION(_tf32, true)

@@ -13,6 +13,7 @@ use super::{BLOCK, sizes_of};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Convolution {
     pub(super) geometry: Geometry,
+    tf32: bool,
 }
 
 impl Convolution {
@@ -26,12 +27,29 @@ impl Convolution {
         conv: Conv2d,
     ) -> Result<Self, Error> {
         let geometry = Geometry::new("conv2d", x, w, conv)?;
-        Ok(Self { geometry })
+        Ok(Self {
+            geometry,
+            tf32: false,
+        })
+    }
+
+    /// The same, but the dense kernels round the factors of their products to TF32, for the tensor cores: relative errors
+    /// of about 10⁻³. Needs compute capability 8.0. The depthwise kernels stay in fp32.
+    pub fn with_tf32(self, tf32: bool) -> Self {
+        Self { tf32, ..self }
+    }
+
+    /// The kernel for fp32 or the one for TF32.
+    fn either(&self, fp32: &'static str, tf32: &'static str) -> &'static str {
+        if self.tf32 { tf32 } else { fp32 }
     }
 
     /// Of sizes that have been checked.
     pub(crate) fn of(geometry: Geometry) -> Self {
-        Self { geometry }
+        Self {
+            geometry,
+            tf32: false,
+        }
     }
 
     /// The output's N×H×W×C.
@@ -87,7 +105,8 @@ pub fn forward(
     let g = &conv.geometry;
     let pixels = g.images * g.out_pixels();
     let filters = g.filters / g.conv.groups;
-    tiles("convolution", pixels, filters, g.conv.groups)
+    let kernel = conv.either("convolution", "convolution_tf32");
+    tiles(kernel, pixels, filters, g.conv.groups)
         .counted(pixels.max(g.weights()))
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
@@ -112,7 +131,8 @@ pub fn input_gradient(
     let pixels = g.images * g.height * g.width;
     let depth = g.channels / g.conv.groups;
     let (x, prologue) = gate.map_or_else(Default::default, |gate| (gate.x, gate.prologue));
-    tiles("convolution_input", pixels, depth, g.conv.groups)
+    let kernel = conv.either("convolution_input", "convolution_input_tf32");
+    tiles(kernel, pixels, depth, g.conv.groups)
         .counted(pixels.max(g.weights()))
         .pointers([dy, weight, x, prologue.factor, prologue.offset, dx])
         .flag(add)
@@ -169,7 +189,8 @@ pub fn weight_gradient(
     let g = &conv.geometry;
     let (tiles, parts, size) = weight_cut(conv);
     let grid = [tiles[0], tiles[1], parts * g.conv.groups];
-    Builder::new("convolution_weights", grid, [BLOCK as u32, 1, 1])
+    let kernel = conv.either("convolution_weights", "convolution_weights_tf32");
+    Builder::new(kernel, grid, [BLOCK as u32, 1, 1])
         .counted((g.images * g.out_pixels()).max(g.weights()))
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)

@@ -40,31 +40,50 @@ struct Outputs {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(256, 3)
-    convolution_weights(const float* x, const float* factor, const float* offset, int with_relu, const float* dy,
-                        int pixels_per_part, int count, float* parts, unsigned int* counters, float* dw, int add, Window g) {
-    __shared__ __align__(16) float room[2 * DEPTH * PITCH];
-    __shared__ unsigned int flag;
+template <bool TF32>
+__device__ __forceinline__ void convolve_weights(const float* x, const float* factor, const float* offset, int with_relu,
+                                                 const float* dy, int pixels_per_part, int count, float* parts,
+                                                 unsigned int* counters, float* dw, int add, const Window& g, float* room,
+                                                 unsigned int* flag) {
     const int group = blockIdx.z / count, part = blockIdx.z % count;
     const int m0 = blockIdx.x * TILE, f0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
     const int rows = g.kernel_height * g.kernel_width * depth, pixels = g.images * g.out_height * g.out_width;
     const int first = part * pixels_per_part;
     const int end = pixels - first < pixels_per_part ? pixels : first + pixels_per_part;
     float sums[4][4];
-    product(Patches(g, x, factor, offset, with_relu, group, m0), Outputs(g, dy, group, f0), first, end, room, sums);
+    product<TF32>(Patches(g, x, factor, offset, with_relu, group, m0), Outputs(g, dy, group, f0), first, end, room, sums);
     const size_t size = (size_t)rows * g.filters;
-    const int m = m0 + threadIdx.x / 16 * 4, f = f0 + threadIdx.x % 16 * 4;
-    for (int i = 0; i < 4 && m + i < rows; ++i)
-        for (int j = 0; j < 4 && f + j < width; ++j)
-            parts[part * size + (size_t)(m + i) * g.filters + group * width + f + j] = sums[i][j];
-    const int tile = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-    if (!last_block(counters + tile, count, &flag)) return;
-    for (int i = 0; i < 4 && m + i < rows; ++i) {
-        for (int j = 0; j < 4 && f + j < width; ++j) {
-            const size_t at = (size_t)(m + i) * g.filters + group * width + f + j;
-            Pack<1> total = splat<1>(0.0f);
-            for (int p = 0; p < count; ++p) total.v[0] += __ldcg(parts + p * size + at);
-            put<1>(dw + at, total, add);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const Cell<TF32> cell(i, j);
+            const int m = m0 + cell.row, f = f0 + cell.column;
+            if (m < rows && f < width) parts[part * size + (size_t)m * g.filters + group * width + f] = sums[i][j];
         }
     }
+    const int tile = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    if (!last_block(counters + tile, count, flag)) return;
+    for (int at = threadIdx.x; at < TILE * TILE; at += 256) {
+        const int m = m0 + at / TILE, f = f0 + at % TILE;
+        if (m >= rows || f >= width) continue;
+        const size_t place = (size_t)m * g.filters + group * width + f;
+        Pack<1> total = splat<1>(0.0f);
+#pragma unroll 8
+        for (int p = 0; p < count; ++p) total.v[0] += __ldcg(parts + p * size + place);
+        put<1>(dw + place, total, add);
+    }
 }
+
+#define CONVOLUTION_WEIGHTS(SUFFIX, TF32)                                                                                \
+    extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
+        convolution_weights##SUFFIX(const float* x, const float* factor, const float* offset, int with_relu,            \
+                                    const float* dy, int pixels_per_part, int count, float* parts,                       \
+                                    unsigned int* counters, float* dw, int add, Window g) {                              \
+        __shared__ __align__(16) float room[2 * DEPTH * PITCH];                                                          \
+        __shared__ unsigned int flag;                                                                                    \
+        convolve_weights<TF32>(x, factor, offset, with_relu, dy, pixels_per_part, count, parts, counters, dw, add, g,   \
+                               room, &flag);                                                                             \
+    }
+CONVOLUTION_WEIGHTS(, false)
+CONVOLUTION_WEIGHTS(_tf32, true)
