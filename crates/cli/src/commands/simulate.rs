@@ -42,6 +42,9 @@ pub struct Args {
     /// The seed of all runs
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Add normal noise of this standard deviation to every reward that a strategy is told
+    #[arg(long, value_name = "DEVIATION", default_value_t = 0.0, value_parser = deviation)]
+    noise: f64,
     /// Runs at a time (default: one a core)
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -75,13 +78,14 @@ pub fn run(args: Args) -> Result<()> {
     let mut lines = table(&head);
     for name in names(&args.strategy) {
         let simulation = Simulation {
-            strategy: name.clone(),
             budget: args.budget as usize,
             runs: args.runs as usize,
             seed: args.seed,
+            noise: args.noise,
             threads: args.threads.map_or(0, usize::from),
         };
-        let outcome = simulate(&space, &results, &simulation)?;
+        let make = |seed| strategy::create(&name, &space, seed);
+        let outcome = simulate(&make, &results, &simulation)?;
         if outcome.missing > 0 {
             warn(format!(
                 "{name}: {} of {} evaluations were of architectures that the table does not hold; told as failed",
@@ -108,6 +112,12 @@ pub fn run(args: Args) -> Result<()> {
         print(lines)?;
     }
     Ok(())
+}
+
+fn deviation(text: &str) -> Result<f64, String> {
+    let deviation = text.parse().ok();
+    let deviation = deviation.filter(|it: &f64| it.is_finite() && *it >= 0.0);
+    deviation.ok_or_else(|| "expected a number, zero or more".to_owned())
 }
 
 /// The strategies that are named, each once.
@@ -181,6 +191,7 @@ fn facts(args: &Args, name: &str, results: &KnownResults, outcome: &Outcome) -> 
         "table": args.table,
         "architectures": results.len(),
         "reward": args.reward,
+        "noise": args.noise,
         "report": report,
         "missing": outcome.missing,
         "curve": {"columns": ["evaluations", "mean", "std"], "points": curve},

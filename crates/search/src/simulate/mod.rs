@@ -5,25 +5,28 @@
 
 mod known;
 
-use cellwright_space::{Choices, Space};
+use cellwright_space::Choices;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::strategy::{self, Strategy};
+use crate::strategy::Strategy;
 
 pub use known::KnownResults;
 
-/// What is simulated.
-#[derive(Debug, Clone)]
+/// How a strategy is simulated.
+#[derive(Debug, Clone, Copy)]
 pub struct Simulation {
-    /// The strategy's name.
-    pub strategy: String,
     /// Evaluations of a run.
     pub budget: usize,
     /// Runs, each with a seed of its own.
     pub runs: usize,
     /// The seed of all of them.
     pub seed: u64,
+    /// Standard deviation of normal noise on every reward that is told, in the reward's unit.
+    pub noise: f64,
     /// Runs at a time; 0: one a core.
     pub threads: usize,
 }
@@ -60,14 +63,17 @@ pub struct Point {
 /// Which row a run's strategy recommended after each evaluation; none before the first it was told of.
 type Recommended = Vec<Option<usize>>;
 
+/// Makes the strategy of one run from its seed.
+pub type Make<'a> = dyn Fn(u64) -> Result<Box<dyn Strategy>, Error> + Sync + 'a;
+
 /// Runs a strategy against known results. The runs are parallel; the outcome does not depend on how many
 /// threads there are.
 ///
 /// # Errors
-/// [`Error::Strategy`] for an unknown name, [`Error::Controller`] when a strategy's model fails,
-/// [`Error::Threads`] when no threads can be started.
+/// Those of `make`; [`Error::Controller`] when a strategy's model fails; [`Error::Threads`] when no threads
+/// can be started.
 pub fn simulate(
-    space: &Space,
+    make: &Make<'_>,
     results: &KnownResults,
     simulation: &Simulation,
 ) -> Result<Outcome, Error> {
@@ -78,7 +84,7 @@ pub fn simulate(
     let runs: Vec<(Recommended, u64)> = pool.install(|| {
         (0..simulation.runs as u64)
             .into_par_iter()
-            .map(|run| one_run(space, results, simulation, run))
+            .map(|run| one_run(make, results, simulation, run))
             .collect::<Result<_, _>>()
     })?;
     let columns = results.reports().map(|(column, values)| Curve {
@@ -93,7 +99,7 @@ pub fn simulate(
 
 /// One run: the rows that the strategy recommended, and how many architectures were not in the table.
 fn one_run(
-    space: &Space,
+    make: &Make<'_>,
     results: &KnownResults,
     simulation: &Simulation,
     run: u64,
@@ -101,7 +107,10 @@ fn one_run(
     let seed = simulation
         .seed
         .wrapping_add(run.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let mut strategy = strategy::create(&simulation.strategy, space, seed)?;
+    let mut strategy = make(seed)?;
+    // Far from the strategy's own numbers, which are of the same seed.
+    let mut noise = ChaCha8Rng::seed_from_u64(!seed);
+    let normal = StandardNormal;
     let mut recommended = Vec::with_capacity(simulation.budget);
     let mut missing = 0;
     while recommended.len() < simulation.budget {
@@ -109,11 +118,13 @@ fn one_run(
         batch.truncate(simulation.budget - recommended.len());
         let now = told_row(&*strategy, results);
         recommended.resize(recommended.len() + batch.len() - 1, now);
-        let reward = |choices: Choices| {
-            let reward = results.row(&choices).map(|row| results.reward(row));
+        let mut reward = |choices: Choices| {
+            let error: f64 = normal.sample(&mut noise);
+            let noisy = |row| results.reward(row) + simulation.noise * error;
+            let reward = results.row(&choices).map(noisy);
             (choices, reward)
         };
-        let told: Vec<_> = batch.into_iter().map(reward).collect();
+        let told: Vec<_> = batch.into_iter().map(&mut reward).collect();
         missing += told.iter().filter(|it| it.1.is_none()).count() as u64;
         strategy.tell(&told)?;
         recommended.push(told_row(&*strategy, results));
