@@ -3,6 +3,8 @@
 //! [`kernels`] holds the CUDA C++ and, for each operation, the [`Launch`] that its sizes ask for. Both are plain data
 //! without CUDA types, so the tests run the very launches on the host (`emulation`).
 
+#[cfg(feature = "cuda")]
+pub mod device;
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod emulation;
 pub mod kernels;

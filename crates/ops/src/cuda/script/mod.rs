@@ -176,14 +176,42 @@ impl Script {
     }
 
     /// Where the numbers of an optimiser's state go.
-    pub fn state_words<'s>(&self, state: &'s State) -> Vec<(usize, &'s [f32])> {
-        let moments = state.moments.iter().enumerate();
-        moments
-            .flat_map(|(kind, moment)| {
-                let words = self.moment(kind).map(|(word, _)| word);
-                words.zip(moment).map(|(word, it)| (word, &it[..]))
-            })
-            .collect()
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it is another network's or another rule's.
+    pub fn state_words<'s>(&self, state: &'s State) -> Result<Vec<(usize, &'s [f32])>, Error> {
+        let wrong = || {
+            Error::shape(
+                "optimiser",
+                "the state is another network's or rule's".to_owned(),
+            )
+        };
+        if state.moments.len() != self.moments() && !state.moments.is_empty() {
+            return Err(wrong());
+        }
+        let mut found = Vec::new();
+        for (kind, moment) in state.moments.iter().enumerate() {
+            let lens = self.moment(kind).map(|(_, len)| len);
+            if !moment.iter().map(Vec::len).eq(lens) {
+                return Err(wrong());
+            }
+            let words = self.moment(kind).map(|(word, _)| word);
+            found.extend(words.zip(moment).map(|(word, it)| (word, &it[..])));
+        }
+        Ok(found)
+    }
+
+    /// Refuses labels that are no classes, or more than the batch has images.
+    pub(super) fn check_labels(&self, labels: &[u32]) -> Result<(), Error> {
+        let batch = self.program.batch();
+        let classes = self.program.span(self.program.ports().logits).len / batch.max(1);
+        let wrong = labels.iter().any(|&label| label as usize >= classes);
+        if labels.len() > batch || wrong {
+            let count = labels.len();
+            let detail = format!("{count} labels for {batch} images of {classes} classes");
+            return Err(Error::shape("program", detail));
+        }
+        Ok(())
     }
 
     /// What is put into memory once, each with its word.

@@ -1,0 +1,329 @@
+//! Runs a script on a device: piece by piece, or captured once as a CUDA graph and replayed.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cudarc::cublas::{result as blas, sys as blas_sys};
+use cudarc::driver::{CudaFunction, CudaGraph, result, sys};
+
+use super::memory::Memory;
+use super::{Device, Error};
+use crate::cuda::kernels::loss::Totals;
+use crate::cuda::script::{Product, Script, Work};
+use crate::cuda::{Launch, Pointer};
+use crate::optimiser::{Settings, State};
+use crate::program::{Buffer, Control, Program, Weights};
+
+/// How a step's work is handed to the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Launch by launch.
+    Eager,
+    /// As one CUDA graph, captured at the second step.
+    Captured,
+}
+
+/// A program with its memory on a device.
+pub struct DeviceExecutor {
+    device: Arc<Device>,
+    script: Script,
+    memory: Memory,
+    work: Vec<Work>,
+    functions: HashMap<&'static str, CudaFunction>,
+    replay: Replay,
+    graph: Option<CudaGraph>,
+    /// Whether products may round their factors to TF32.
+    tf32: bool,
+    /// Whether a step has run: libraries do at their first call what cannot be captured.
+    warm: bool,
+    steps: u64,
+}
+
+// SAFETY: the graph is used by the owner alone, one call at a time; the driver ties nothing to a thread
+// but the current context, which every call sets.
+unsafe impl Send for DeviceExecutor {}
+
+impl DeviceExecutor {
+    /// Memory for a program, which an optimiser's settings make one of training. `tf32` lets matrix
+    /// products round their factors to 10 bits of mantissa, for the tensor cores.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is too little, [`Error::Driver`] if the device fails; so for all
+    /// functions here.
+    pub fn new(
+        device: &Arc<Device>,
+        program: Arc<Program>,
+        optimiser: Option<Settings>,
+        replay: Replay,
+        tf32: bool,
+    ) -> Result<Self, Error> {
+        let script = Script::new(program, optimiser);
+        let mut memory = Memory::new(device, script.words())?;
+        let base = memory.base();
+        for (word, table) in script.tables(base)? {
+            let halves = table.iter().flat_map(|it| [*it as u32, (*it >> 32) as u32]);
+            let halves: Vec<u32> = halves.collect();
+            if !halves.is_empty() {
+                memory.put(word, &halves)?;
+            }
+        }
+        let work = script.work(base)?;
+        let mut functions = HashMap::new();
+        for piece in &work {
+            if let Work::Launch(launch) = piece
+                && !functions.contains_key(launch.kernel)
+            {
+                let function = device.module.load_function(launch.kernel);
+                let function = function.map_err(Error::driver("finding a kernel"))?;
+                functions.insert(launch.kernel, function);
+            }
+        }
+        Ok(Self {
+            device: Arc::clone(device),
+            script,
+            memory,
+            work,
+            functions,
+            replay,
+            graph: None,
+            tf32,
+            warm: false,
+            steps: 0,
+        })
+    }
+
+    /// Bytes of its memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        4 * self.script.words()
+    }
+
+    fn put_buffer(&mut self, buffer: Buffer, numbers: &[f32]) -> Result<(), Error> {
+        let span = self.script.program().span(buffer);
+        if numbers.len() > span.len {
+            let detail = format!("{} numbers for a buffer of {}", numbers.len(), span.len);
+            return Err(crate::Error::shape("program", detail).into());
+        }
+        self.memory.put_numbers(span.start, numbers)
+    }
+
+    /// Puts what a network has learned into memory.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`]; [`Error::Program`] if they are another network's.
+    pub fn load(&mut self, weights: &Weights) -> Result<(), Error> {
+        let program = Arc::clone(self.script.program());
+        program.check(weights)?;
+        let values = weights.parameters.iter().chain(&weights.running);
+        for (buffer, values) in program.learned().zip(values) {
+            self.put_buffer(buffer, values)?;
+        }
+        Ok(())
+    }
+
+    /// What has been learned.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`].
+    pub fn weights(&self) -> Result<Weights, Error> {
+        let program = self.script.program();
+        let mut all = Vec::new();
+        for buffer in program.learned() {
+            let span = program.span(buffer);
+            all.push(self.memory.numbers(span.start, span.len)?);
+        }
+        let running = all.split_off(program.ports().parameters.len());
+        Ok(Weights {
+            parameters: all,
+            running,
+        })
+    }
+
+    /// The optimiser's state.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`].
+    pub fn state(&self) -> Result<State, Error> {
+        let memory = &self.memory;
+        self.script
+            .state(self.steps, |word, len| memory.numbers(word, len))
+    }
+
+    /// Goes on from an optimiser's state.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`]; [`Error::Program`] if it is another network's or rule's.
+    pub fn set_state(&mut self, state: &State) -> Result<(), Error> {
+        for (word, moment) in self.script.state_words(state)? {
+            self.memory.put_numbers(word, moment)?;
+        }
+        self.steps = state.steps;
+        Ok(())
+    }
+
+    /// Runs the program on a batch; nothing waits for the GPU. Of a smaller batch than the program's the
+    /// first images and labels are replaced.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`].
+    pub fn run(&mut self, control: &Control, pixels: &[f32], labels: &[u32]) -> Result<(), Error> {
+        let images = self.script.program().ports().images;
+        self.put_buffer(images, pixels)?;
+        self.script.check_labels(labels)?;
+        self.memory.put(self.script.labels(), labels)?;
+        self.steps += 1;
+        let words = self.script.control(control, self.steps);
+        self.memory.put(self.script.control_word(), &words)?;
+        match (&self.graph, self.replay) {
+            (Some(graph), _) => graph.launch().map_err(Error::driver("replaying a step"))?,
+            (None, Replay::Captured) if self.warm => self.capture()?,
+            _ => self.eager()?,
+        }
+        self.warm = true;
+        Ok(())
+    }
+
+    /// Captures the step and runs it.
+    fn capture(&mut self) -> Result<(), Error> {
+        let stream = Arc::clone(&self.device.stream);
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        let begun = stream.begin_capture(mode);
+        begun.map_err(Error::driver("beginning a capture"))?;
+        let written = self.eager();
+        // Ended in any case, or the stream stays of no use.
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        written?;
+        let graph = graph.map_err(Error::driver("capturing a step"))?;
+        let Some(graph) = graph else {
+            return self.eager();
+        };
+        graph.launch().map_err(Error::driver("replaying a step"))?;
+        self.graph = Some(graph);
+        Ok(())
+    }
+
+    fn eager(&self) -> Result<(), Error> {
+        let bound = self.device.context.bind_to_thread();
+        bound.map_err(Error::driver("choosing the GPU"))?;
+        for piece in &self.work {
+            match piece {
+                Work::Launch(launch) => self.launch(launch)?,
+                Work::Product(product) => self.product(product)?,
+                Work::Clear(pointer, words) => self.clear(*pointer, *words)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<(), Error> {
+        let Some(function) = self.functions.get(launch.kernel) else {
+            return Err(Error::driver("finding a kernel")(launch.kernel));
+        };
+        let arguments = launch.arguments.iter();
+        let mut arguments: Vec<*mut c_void> = arguments.map(|a| a.address().cast_mut()).collect();
+        let ([x, y, z], [bx, by, bz]) = (launch.grid, launch.block);
+        let stream = self.device.stream.cu_stream();
+        // SAFETY: the arguments are of the kernel's types, which the emulation checks, and point into
+        // this executor's memory, which lives until the stream is done with it.
+        let launched = unsafe {
+            let function = function.cu_function();
+            result::launch_kernel(function, (x, y, z), (bx, by, bz), 0, stream, &mut arguments)
+        };
+        launched.map_err(|error| Error::Driver {
+            doing: launch.kernel,
+            reason: format!("{error:?}"),
+        })
+    }
+
+    fn clear(&self, pointer: Pointer, words: usize) -> Result<(), Error> {
+        let stream = self.device.stream.cu_stream();
+        // SAFETY: the words lie in this executor's memory.
+        let cleared = unsafe { sys::cuMemsetD32Async(pointer.0, 0, words, stream) };
+        cleared.result().map_err(Error::driver("setting to zero"))
+    }
+
+    /// cuBLAS has columns where this has rows: cᵀ = bᵀ · aᵀ.
+    fn product(&self, product: &Product) -> Result<(), Error> {
+        use blas_sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
+        let size = product.size.map(i32::try_from);
+        let [Ok(m), Ok(n), Ok(k)] = size else {
+            let detail = format!("{:?} is larger than cuBLAS takes", product.size);
+            return Err(crate::Error::shape("product", detail).into());
+        };
+        let operation = |transposed| if transposed { CUBLAS_OP_T } else { CUBLAS_OP_N };
+        let [a_transposed, b_transposed] = product.transposed;
+        let (one, beta) = (1.0f32, if product.add { 1.0f32 } else { 0.0 });
+        let compute = if self.tf32 {
+            blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32
+        } else {
+            blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
+        };
+        let float = blas_sys::cudaDataType::CUDA_R_32F;
+        // SAFETY: the factors and the product lie in this executor's memory, with these sizes; the two
+        // numbers are read before the call returns.
+        let done = unsafe {
+            blas::gemm_ex(
+                *self.device.blas.handle(),
+                operation(b_transposed),
+                operation(a_transposed),
+                n,
+                m,
+                k,
+                (&raw const one).cast(),
+                product.b.0 as *const c_void,
+                float,
+                if b_transposed { k } else { n },
+                product.a.0 as *const c_void,
+                float,
+                if a_transposed { m } else { k },
+                (&raw const beta).cast(),
+                product.c.0 as *mut c_void,
+                float,
+                n,
+                compute,
+                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        };
+        done.map_err(Error::driver("a matrix product"))
+    }
+
+    /// The mean loss of the last step; waits for the GPU.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`].
+    pub fn loss(&self) -> Result<f32, Error> {
+        let found = self.memory.numbers(self.script.mean(), 1)?;
+        Ok(found[0])
+    }
+
+    /// What was counted since the last time, which begins a new count; waits for the GPU.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`].
+    pub fn take_totals(&mut self) -> Result<Totals, Error> {
+        let at = self.script.totals();
+        let words = self.memory.get(at, Script::TOTALS)?;
+        self.memory.put(at, &[0; Script::TOTALS])?;
+        let wide = |index: usize| u64::from(words[index]) | (u64::from(words[index + 1]) << 32);
+        Ok(Totals {
+            loss: f64::from_bits(wide(0)),
+            images: wide(2),
+            correct: [wide(4), wide(6)],
+        })
+    }
+
+    /// Losses and ranks of the last batch's images; waits for the GPU.
+    ///
+    /// # Errors
+    /// As [`DeviceExecutor::new`].
+    pub fn each(&self) -> Result<(Vec<f32>, Vec<u32>), Error> {
+        let program = self.script.program();
+        let (losses, ranks) = (program.ports().losses, program.ports().ranks);
+        let (losses, ranks) = (program.span(losses), program.span(ranks));
+        Ok((
+            self.memory.numbers(losses.start, losses.len)?,
+            self.memory.get(ranks.start, ranks.len)?,
+        ))
+    }
+}

@@ -1,0 +1,144 @@
+//! A CUDA device: its libraries, the compiled kernels, and programs that run there.
+
+mod compiler;
+mod executor;
+pub mod libraries;
+mod memory;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use cudarc::cublas::CudaBlas;
+use cudarc::driver::{CudaContext, CudaModule, CudaStream};
+use cudarc::nvrtc::Ptx;
+
+pub use executor::{DeviceExecutor, Replay};
+
+/// Why a device does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A library is missing.
+    #[error("{file} ({what}) was not found in {}", listed(searched))]
+    Library {
+        /// Its file name.
+        file: &'static str,
+        /// What it is for.
+        what: &'static str,
+        /// The folders that were searched beside the system's own.
+        searched: Vec<PathBuf>,
+    },
+    /// NVRTC does not compile the kernels.
+    #[error("the kernels do not compile: {0}")]
+    Compiler(String),
+    /// The driver refuses something.
+    #[error("{doing}: {reason}")]
+    Driver {
+        /// What was being done.
+        doing: &'static str,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A program needs more memory than is free.
+    #[error("out of memory: a step needs {needed} MiB on the GPU, {free} MiB are free")]
+    Memory {
+        /// What it needs, in MiB.
+        needed: usize,
+        /// What is free, in MiB.
+        free: usize,
+    },
+    /// A program does not fit the device.
+    #[error(transparent)]
+    Program(#[from] crate::Error),
+}
+
+fn listed(folders: &[PathBuf]) -> String {
+    if folders.is_empty() {
+        return "any known folder".to_owned();
+    }
+    let names = folders.iter().map(|it| it.display().to_string());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+impl Error {
+    /// For `map_err`.
+    fn driver<E: std::fmt::Debug>(doing: &'static str) -> impl Fn(E) -> Self {
+        move |reason| Self::Driver {
+            doing,
+            reason: format!("{reason:?}"),
+        }
+    }
+}
+
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Program(error) => error,
+            other => crate::Error::device(other),
+        }
+    }
+}
+
+/// One GPU with the compiled kernels, a stream of our own, and cuBLAS on it.
+pub struct Device {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    module: Arc<CudaModule>,
+    blas: CudaBlas,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device")
+            .field("ordinal", &self.context.ordinal())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Device {
+    /// The device of a number; libraries are loaded and kernels compiled when it is first asked for.
+    ///
+    /// # Errors
+    /// [`Error::Library`], [`Error::Compiler`], [`Error::Driver`].
+    pub fn get(ordinal: usize) -> Result<Arc<Self>, Error> {
+        static DEVICES: OnceLock<Mutex<Vec<(usize, Arc<Device>)>>> = OnceLock::new();
+        let devices = DEVICES.get_or_init(Mutex::default);
+        let mut devices = devices
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((_, device)) = devices.iter().find(|(it, _)| *it == ordinal) {
+            return Ok(Arc::clone(device));
+        }
+        let device = Arc::new(Self::open(ordinal)?);
+        devices.push((ordinal, Arc::clone(&device)));
+        Ok(device)
+    }
+
+    fn open(ordinal: usize) -> Result<Self, Error> {
+        libraries::load()?;
+        let context = CudaContext::new(ordinal).map_err(Error::driver("opening the GPU"))?;
+        // One stream does all work in order, so buffers need no events.
+        // SAFETY: no buffer of this context is used on two streams.
+        unsafe { context.disable_event_tracking() };
+        let capability = context.compute_capability();
+        let (major, minor) = capability.map_err(Error::driver("asking for the GPU's kind"))?;
+        let cubin = compiler::cubin([major, minor])?;
+        let module = context.load_module(Ptx::from_binary(cubin));
+        let stream = context.new_stream();
+        let stream = stream.map_err(Error::driver("making a stream"))?;
+        Ok(Self {
+            module: module.map_err(Error::driver("loading the kernels"))?,
+            blas: CudaBlas::new(Arc::clone(&stream)).map_err(Error::driver("starting cuBLAS"))?,
+            context,
+            stream,
+        })
+    }
+
+    /// Free and total memory in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn memory(&self) -> Result<(usize, usize), Error> {
+        let found = self.context.mem_get_info();
+        found.map_err(Error::driver("asking for free memory"))
+    }
+}
