@@ -34,6 +34,7 @@ pub trait Kernels:
     + crate::linear::LinearKernel
     + crate::optimiser::OptimiserKernel
     + crate::pool2d::Pool2dKernel
+    + crate::program::ProgramKernel
     + crate::softmax_cross_entropy::SoftmaxCrossEntropyKernel
 {
 }

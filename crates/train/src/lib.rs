@@ -11,6 +11,7 @@ mod latency;
 mod memory;
 mod outcome;
 mod profile;
+mod programmed;
 mod schedule;
 mod settings;
 mod step;

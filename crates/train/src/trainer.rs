@@ -1,15 +1,20 @@
 //! The training loop.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cellwright_data::{Dataset, Loader, Part, split, subset};
+use cellwright_data::{Batch, Dataset, Loader, Part, split, subset};
 use cellwright_graph::Graph;
 use cellwright_net::{Mode, Network};
+use cellwright_ops::program::Control;
 use cellwright_ops::{Feature, Kernels, Optimiser};
 
 use crate::checkpoint::{self, Place};
+use crate::programmed::Programmed;
 use crate::step::{Stepper, decays};
 use crate::{
     Accuracy, EpochRecord, Error, Observer, Outcome, Progress, Settings, Status, evaluate,
@@ -82,6 +87,8 @@ struct Training<'t, D: Kernels> {
     identity: String,
     network: Network<D>,
     stepper: Stepper,
+    /// Where the device runs whole steps.
+    programmed: Option<Programmed>,
     train: Vec<u32>,
     valid: Vec<u32>,
     steps_per_epoch: u64,
@@ -126,6 +133,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             identity: graph.identity(),
             network,
             stepper,
+            programmed: None,
             steps_per_epoch: (train.len() / settings.batch).max(1) as u64,
             train,
             valid: parts.valid,
@@ -145,6 +153,14 @@ impl<'t, D: Kernels> Training<'t, D> {
             training.curve = place.curve;
             training.train_seconds = place.train_seconds;
         }
+        let stepper = &training.stepper;
+        training.programmed = Programmed::new(
+            &training.network,
+            settings,
+            &stepper.optimiser,
+            &stepper.decays,
+            settings.batch.min(training.train.len()).max(1),
+        )?;
         Ok(training)
     }
 
@@ -166,7 +182,7 @@ impl<'t, D: Kernels> Training<'t, D> {
         let test = match status {
             Status::Finished if self.settings.test => {
                 let all = (0..self.dataset.test.len() as u32).collect();
-                evaluate(&self.network, self.dataset, Part::Test, all)?
+                self.evaluate(Part::Test, all)?
             }
             _ => None,
         };
@@ -182,8 +198,57 @@ impl<'t, D: Kernels> Training<'t, D> {
         Ok(self.outcome(status, valid, test))
     }
 
-    fn validate(&self) -> Result<Option<Accuracy>, Error> {
-        evaluate(&self.network, self.dataset, Part::Train, self.valid.clone())
+    fn validate(&mut self) -> Result<Option<Accuracy>, Error> {
+        self.evaluate(Part::Train, self.valid.clone())
+    }
+
+    fn evaluate(&mut self, part: Part, indices: Vec<u32>) -> Result<Option<Accuracy>, Error> {
+        match &mut self.programmed {
+            Some(programmed) => {
+                programmed.evaluate(&self.network.weights(), self.dataset, part, indices)
+            }
+            None => evaluate(&self.network, self.dataset, part, indices),
+        }
+    }
+
+    /// One step on a batch; its loss, if it is known yet, and on the tape the sums it adds to.
+    fn batch(&mut self, batch: Batch, rate: f64, sums: &mut Sums) -> Result<Option<f64>, Error> {
+        let seed = self.settings.seed ^ (self.step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let progress = self.step as f64 / self.steps() as f64;
+        let last = (self.step + 1).is_multiple_of(self.steps_per_epoch);
+        if let Some(programmed) = &mut self.programmed {
+            let control = Control {
+                seed,
+                progress,
+                learning_rate: rate,
+            };
+            return programmed.step(&control, &batch.pixels, &batch.labels, last);
+        }
+        let count = batch.labels.len();
+        let images = images(&self.network, batch.pixels, count)?;
+        let mode = Mode::Train { seed, progress };
+        let stepped = self
+            .stepper
+            .step(&mut self.network, images, &batch.labels, mode, rate)?;
+        sums.loss += stepped.loss * count as f64;
+        sums.correct += stepped.correct;
+        sums.images += count;
+        Ok(Some(stepped.loss))
+    }
+
+    /// Brings what a device's program has learned into the network.
+    fn collect(&mut self, sums: &mut Sums) -> Result<(), Error> {
+        let Some(programmed) = &mut self.programmed else {
+            return Ok(());
+        };
+        let totals = programmed.totals()?;
+        sums.loss = totals.loss;
+        sums.correct = totals.correct[0] as usize;
+        sums.images = totals.images as usize;
+        let (weights, state) = programmed.learned()?;
+        self.network.set_weights(&weights)?;
+        self.stepper.optimiser.set_state(state)?;
+        Ok(())
     }
 
     /// One pass over the training images.
@@ -204,30 +269,19 @@ impl<'t, D: Kernels> Training<'t, D> {
         for batch in loader {
             let begin = Instant::now();
             rate = learning_rate(settings, self.step, self.steps(), self.steps_per_epoch);
-            let mode = Mode::Train {
-                seed: settings.seed ^ (self.step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-                progress: self.step as f64 / self.steps() as f64,
-            };
-            let count = batch.labels.len();
-            let images = images(&self.network, batch.pixels, count)?;
-            let stepped =
-                self.stepper
-                    .step(&mut self.network, images, &batch.labels, mode, rate)?;
+            let loss = self.batch(batch, rate, &mut sums)?;
             self.step += 1;
             self.train_seconds += begin.elapsed().as_secs_f64();
-            if !stepped.loss.is_finite() {
+            if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
                 return Ok(Status::Diverged(format!(
-                    "the loss was {} in step {} of {} (epoch {}); a smaller learning rate may help",
-                    stepped.loss,
+                    "the loss was {loss} in step {} of {} (epoch {}); a smaller learning rate may help",
                     self.step,
                     self.steps(),
                     epoch + 1
                 )));
             }
-            sums.loss += stepped.loss * count as f64;
-            sums.correct += stepped.correct;
-            sums.images += count;
-            let loss = smooth.map_or(stepped.loss, |smooth| 0.95 * smooth + 0.05 * stepped.loss);
+            let known = loss.or(smooth).unwrap_or(f64::NAN);
+            let loss = smooth.map_or(known, |smooth| 0.95 * smooth + 0.05 * known);
             smooth = Some(loss);
             observer.step(Progress {
                 step: self.step,
@@ -246,6 +300,7 @@ impl<'t, D: Kernels> Training<'t, D> {
                 )));
             }
         }
+        self.collect(&mut sums)?;
         self.finish_epoch(epoch, &sums, rate, observer)?;
         Ok(Status::Finished)
     }

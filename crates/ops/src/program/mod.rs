@@ -13,12 +13,14 @@ mod cpu;
 mod gradients;
 mod layout;
 mod operations;
+mod runner;
 
 use crate::Error;
 pub use access::Accesses;
 pub use builder::{Builder, Input, Normalised, Value};
 pub use call::{Call, Dims, DropPath, Norm, Prologue, Share, Subsample, Target};
 pub use cpu::Executor;
+pub use runner::{ProgramKernel, Runner, Totals};
 
 /// A buffer of a program, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

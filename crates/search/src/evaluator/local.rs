@@ -122,13 +122,17 @@ fn with_device<W: OnDevice>(spec: DeviceSpec, work: W) -> Result<W::Output, Erro
     }
 }
 
-/// Whether the first CUDA device can be used, or why not.
+/// Whether the first CUDA device can be used, or why not: a library is missing, no device answers, or
+/// the kernels do not compile for it.
 #[cfg(feature = "cuda")]
 pub(crate) fn cuda_available() -> Result<(), String> {
-    match dfdx::tensor::Cuda::try_build(0, 0) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("no CUDA device answers: {error:?}")),
+    use cellwright_ops::cuda::device::{Device, libraries};
+    libraries::load().map_err(|error| error.to_string())?;
+    if let Err(error) = dfdx::tensor::Cuda::try_build(0, 0) {
+        return Err(format!("no CUDA device answers: {error:?}"));
     }
+    let opened = Device::get(0).map(drop);
+    opened.map_err(|error| format!("the CUDA device cannot be used: {error}"))
 }
 
 /// Times a training step of a network on a device.

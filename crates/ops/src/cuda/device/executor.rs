@@ -9,11 +9,10 @@ use cudarc::driver::{CudaFunction, CudaGraph, result, sys};
 
 use super::memory::Memory;
 use super::{Device, Error};
-use crate::cuda::kernels::loss::Totals;
 use crate::cuda::script::{Product, Script, Work};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
-use crate::program::{Buffer, Control, Program, Weights};
+use crate::program::{Buffer, Control, Program, Runner, Totals, Weights};
 
 /// How a step's work is handed to the GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,82 +105,6 @@ impl DeviceExecutor {
             return Err(crate::Error::shape("program", detail).into());
         }
         self.memory.put_numbers(span.start, numbers)
-    }
-
-    /// Puts what a network has learned into memory.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`]; [`Error::Program`] if they are another network's.
-    pub fn load(&mut self, weights: &Weights) -> Result<(), Error> {
-        let program = Arc::clone(self.script.program());
-        program.check(weights)?;
-        let values = weights.parameters.iter().chain(&weights.running);
-        for (buffer, values) in program.learned().zip(values) {
-            self.put_buffer(buffer, values)?;
-        }
-        Ok(())
-    }
-
-    /// What has been learned.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`].
-    pub fn weights(&self) -> Result<Weights, Error> {
-        let program = self.script.program();
-        let mut all = Vec::new();
-        for buffer in program.learned() {
-            let span = program.span(buffer);
-            all.push(self.memory.numbers(span.start, span.len)?);
-        }
-        let running = all.split_off(program.ports().parameters.len());
-        Ok(Weights {
-            parameters: all,
-            running,
-        })
-    }
-
-    /// The optimiser's state.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`].
-    pub fn state(&self) -> Result<State, Error> {
-        let memory = &self.memory;
-        self.script
-            .state(self.steps, |word, len| memory.numbers(word, len))
-    }
-
-    /// Goes on from an optimiser's state.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`]; [`Error::Program`] if it is another network's or rule's.
-    pub fn set_state(&mut self, state: &State) -> Result<(), Error> {
-        for (word, moment) in self.script.state_words(state)? {
-            self.memory.put_numbers(word, moment)?;
-        }
-        self.steps = state.steps;
-        Ok(())
-    }
-
-    /// Runs the program on a batch; nothing waits for the GPU. Of a smaller batch than the program's the
-    /// first images and labels are replaced.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`].
-    pub fn run(&mut self, control: &Control, pixels: &[f32], labels: &[u32]) -> Result<(), Error> {
-        let images = self.script.program().ports().images;
-        self.put_buffer(images, pixels)?;
-        self.script.check_labels(labels)?;
-        self.memory.put(self.script.labels(), labels)?;
-        self.steps += 1;
-        let words = self.script.control(control, self.steps);
-        self.memory.put(self.script.control_word(), &words)?;
-        match (&self.graph, self.replay) {
-            (Some(graph), _) => graph.launch().map_err(Error::driver("replaying a step"))?,
-            (None, Replay::Captured) if self.warm => self.capture()?,
-            _ => self.eager()?,
-        }
-        self.warm = true;
-        Ok(())
     }
 
     /// Captures the step and runs it.
@@ -287,21 +210,77 @@ impl DeviceExecutor {
         };
         done.map_err(Error::driver("a matrix product"))
     }
+}
 
-    /// The mean loss of the last step; waits for the GPU.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`].
-    pub fn loss(&self) -> Result<f32, Error> {
+impl Runner for DeviceExecutor {
+    fn load(&mut self, weights: &Weights) -> Result<(), crate::Error> {
+        let program = Arc::clone(self.script.program());
+        program.check(weights)?;
+        let values = weights.parameters.iter().chain(&weights.running);
+        for (buffer, values) in program.learned().zip(values) {
+            self.put_buffer(buffer, values)?;
+        }
+        Ok(())
+    }
+
+    fn weights(&self) -> Result<Weights, crate::Error> {
+        let program = self.script.program();
+        let mut all = Vec::new();
+        for buffer in program.learned() {
+            let span = program.span(buffer);
+            all.push(self.memory.numbers(span.start, span.len)?);
+        }
+        let running = all.split_off(program.ports().parameters.len());
+        Ok(Weights {
+            parameters: all,
+            running,
+        })
+    }
+
+    fn state(&self) -> Result<State, crate::Error> {
+        let memory = &self.memory;
+        let read = |word, len| memory.numbers(word, len);
+        Ok(self.script.state(self.steps, read)?)
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<(), crate::Error> {
+        for (word, moment) in self.script.state_words(state)? {
+            self.memory.put_numbers(word, moment)?;
+        }
+        self.steps = state.steps;
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        control: &Control,
+        pixels: &[f32],
+        labels: &[u32],
+    ) -> Result<(), crate::Error> {
+        let device = Arc::clone(&self.device);
+        let _turn = device.turn.lock().unwrap_or_else(|it| it.into_inner());
+        let images = self.script.program().ports().images;
+        self.put_buffer(images, pixels)?;
+        self.script.check_labels(labels)?;
+        self.memory.put(self.script.labels(), labels)?;
+        self.steps += 1;
+        let words = self.script.control(control, self.steps);
+        self.memory.put(self.script.control_word(), &words)?;
+        match (&self.graph, self.replay) {
+            (Some(graph), _) => graph.launch().map_err(Error::driver("replaying a step"))?,
+            (None, Replay::Captured) if self.warm => self.capture()?,
+            _ => self.eager()?,
+        }
+        self.warm = true;
+        Ok(())
+    }
+
+    fn loss(&self) -> Result<f32, crate::Error> {
         let found = self.memory.numbers(self.script.mean(), 1)?;
         Ok(found[0])
     }
 
-    /// What was counted since the last time, which begins a new count; waits for the GPU.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`].
-    pub fn take_totals(&mut self) -> Result<Totals, Error> {
+    fn take_totals(&mut self) -> Result<Totals, crate::Error> {
         let at = self.script.totals();
         let words = self.memory.get(at, Script::TOTALS)?;
         self.memory.put(at, &[0; Script::TOTALS])?;
@@ -313,11 +292,7 @@ impl DeviceExecutor {
         })
     }
 
-    /// Losses and ranks of the last batch's images; waits for the GPU.
-    ///
-    /// # Errors
-    /// As [`DeviceExecutor::new`].
-    pub fn each(&self) -> Result<(Vec<f32>, Vec<u32>), Error> {
+    fn each(&self) -> Result<(Vec<f32>, Vec<u32>), crate::Error> {
         let program = self.script.program();
         let (losses, ranks) = (program.ports().losses, program.ports().ranks);
         let (losses, ranks) = (program.span(losses), program.span(ranks));

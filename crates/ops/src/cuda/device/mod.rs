@@ -5,11 +5,12 @@ mod executor;
 pub mod libraries;
 mod memory;
 
+use std::ffi::c_void;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use cudarc::cublas::CudaBlas;
-use cudarc::driver::{CudaContext, CudaModule, CudaStream};
+use cudarc::cublas::{CudaBlas, sys as blas_sys};
+use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr};
 use cudarc::nvrtc::Ptx;
 
 pub use executor::{DeviceExecutor, Replay};
@@ -84,7 +85,14 @@ pub struct Device {
     stream: Arc<CudaStream>,
     module: Arc<CudaModule>,
     blas: CudaBlas,
+    /// What cuBLAS computes in, so that it allocates nothing in a captured step.
+    _workspace: CudaSlice<u8>,
+    /// The stream is captured or run by one executor at a time.
+    turn: Mutex<()>,
 }
+
+/// Bytes of cuBLAS's workspace: what NVIDIA recommends for Hopper.
+const WORKSPACE: usize = 32 << 20;
 
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -125,9 +133,21 @@ impl Device {
         let module = context.load_module(Ptx::from_binary(cubin));
         let stream = context.new_stream();
         let stream = stream.map_err(Error::driver("making a stream"))?;
+        let blas = CudaBlas::new(Arc::clone(&stream)).map_err(Error::driver("starting cuBLAS"))?;
+        let workspace = stream.alloc_zeros::<u8>(WORKSPACE);
+        let workspace = workspace.map_err(Error::driver("memory for cuBLAS"))?;
+        let (address, guard) = workspace.device_ptr(&stream);
+        // SAFETY: the workspace lives as long as the handle, and no longer-lived handle knows it.
+        let set = unsafe {
+            blas_sys::cublasSetWorkspace_v2(*blas.handle(), address as *mut c_void, WORKSPACE)
+        };
+        set.result().map_err(Error::driver("memory for cuBLAS"))?;
+        drop(guard);
         Ok(Self {
             module: module.map_err(Error::driver("loading the kernels"))?,
-            blas: CudaBlas::new(Arc::clone(&stream)).map_err(Error::driver("starting cuBLAS"))?,
+            blas,
+            _workspace: workspace,
+            turn: Mutex::default(),
             context,
             stream,
         })

@@ -1,0 +1,138 @@
+//! Training on a device that runs whole steps as programs.
+//!
+//! The network on dfdx's device holds what has been learned before and after; in between it is in the
+//! programs' memory.
+
+use std::sync::Arc;
+
+use cellwright_data::{Dataset, Loader, Part};
+use cellwright_net::{Network, Purpose};
+use cellwright_ops::optimiser::{Settings, State};
+use cellwright_ops::program::{Control, Runner, Totals, Weights};
+use cellwright_ops::{Kernels, Optimiser};
+
+use crate::evaluate::{self, Accuracy};
+use crate::{Error, Settings as Training};
+
+/// What a program's settings for evaluation are: nothing is drawn, nothing moves.
+const STILL: Control = Control {
+    seed: 0,
+    progress: 1.0,
+    learning_rate: 0.0,
+};
+
+/// Steps between two looks at the loss, each of which waits for the device.
+const LOOK: u64 = 16;
+
+/// The programs of a training.
+pub(crate) struct Programmed {
+    train: Box<dyn Runner>,
+    evaluate: Box<dyn Runner>,
+    steps: u64,
+}
+
+impl Programmed {
+    /// The programs for batches of `batch` images, if the network's device has any.
+    pub fn new<D: Kernels>(
+        network: &Network<D>,
+        settings: &Training,
+        optimiser: &Optimiser,
+        decays: &[bool],
+        batch: usize,
+    ) -> Result<Option<Self>, Error> {
+        let purpose = Purpose::Train {
+            decays: decays.to_vec(),
+            label_smoothing: settings.label_smoothing,
+        };
+        let Some(train) = runner(network, batch, &purpose, Some(*optimiser.settings()))? else {
+            return Ok(None);
+        };
+        let size = evaluate::BATCH;
+        let Some(evaluate) = runner(network, size, &Purpose::Evaluate, None)? else {
+            return Ok(None);
+        };
+        let programs = Self::of(train, evaluate, &network.weights(), optimiser.state())?;
+        Ok(Some(programs))
+    }
+
+    /// Programs of training and evaluation, from where a network and its optimiser are.
+    pub fn of(
+        mut train: Box<dyn Runner>,
+        evaluate: Box<dyn Runner>,
+        weights: &Weights,
+        state: &State,
+    ) -> Result<Self, Error> {
+        train.load(weights)?;
+        train.set_state(state)?;
+        Ok(Self {
+            train,
+            evaluate,
+            steps: 0,
+        })
+    }
+
+    /// Makes one step; every few steps, and in the `last` of an epoch, the loss is the answer.
+    pub fn step(
+        &mut self,
+        control: &Control,
+        pixels: &[f32],
+        labels: &[u32],
+        last: bool,
+    ) -> Result<Option<f64>, Error> {
+        self.train.run(control, pixels, labels)?;
+        self.steps += 1;
+        let looks = last || self.steps == 1 || self.steps.is_multiple_of(LOOK);
+        Ok(looks.then(|| self.train.loss()).transpose()?.map(f64::from))
+    }
+
+    /// What the steps since the last call counted.
+    pub fn totals(&mut self) -> Result<Totals, Error> {
+        Ok(self.train.take_totals()?)
+    }
+
+    /// What has been learned, and the optimiser's state.
+    pub fn learned(&self) -> Result<(Weights, State), Error> {
+        Ok((self.train.weights()?, self.train.state()?))
+    }
+
+    /// As [`evaluate::evaluate`], of weights.
+    pub fn evaluate(
+        &mut self,
+        weights: &Weights,
+        dataset: &Arc<Dataset>,
+        part: Part,
+        indices: Vec<u32>,
+    ) -> Result<Option<Accuracy>, Error> {
+        let count = indices.len();
+        if count == 0 {
+            return Ok(None);
+        }
+        self.evaluate.load(weights)?;
+        let (mut right, mut loss) = ([0usize; 2], 0.0);
+        for batch in Loader::evaluate(Arc::clone(dataset), part, indices, evaluate::BATCH)? {
+            self.evaluate.run(&STILL, &batch.pixels, &batch.labels)?;
+            let (losses, ranks) = self.evaluate.each()?;
+            for (each, rank) in losses.iter().zip(ranks).take(batch.labels.len()) {
+                loss += f64::from(*each);
+                right[0] += usize::from(rank < 1);
+                right[1] += usize::from(rank < 5);
+            }
+        }
+        let count = count as f64;
+        Ok(Some(Accuracy {
+            top1: right[0] as f64 / count,
+            top5: right[1] as f64 / count,
+            loss: loss / count,
+        }))
+    }
+}
+
+fn runner<D: Kernels>(
+    network: &Network<D>,
+    batch: usize,
+    purpose: &Purpose,
+    optimiser: Option<Settings>,
+) -> Result<Option<Box<dyn Runner>>, Error> {
+    let program = Arc::new(network.program(batch, purpose)?);
+    Ok(network.device().runner(&program, optimiser)?)
+}

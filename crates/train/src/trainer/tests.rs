@@ -1,0 +1,158 @@
+//! A training by programs is the training on the tape, seen through a runner on the CPU.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cellwright_graph::{Graph, Shape, vocabulary};
+use cellwright_net::Purpose;
+use cellwright_ops::Optimiser;
+use cellwright_ops::optimiser::State;
+use cellwright_ops::program::{Control, Executor, Program, Runner, Totals, Weights};
+use cellwright_space::{Choices, Space};
+use dfdx::tensor::Cpu;
+
+use super::{Files, Programmed, Training};
+use crate::{Outcome, Settings, Silent};
+
+type Result<T> = std::result::Result<T, cellwright_ops::Error>;
+
+/// Stands for a device.
+struct OnCpu {
+    program: Arc<Program>,
+    executor: Executor,
+    optimiser: Option<Optimiser>,
+    totals: Totals,
+}
+
+impl Runner for OnCpu {
+    fn load(&mut self, weights: &Weights) -> Result<()> {
+        self.executor.load(weights)
+    }
+
+    fn weights(&self) -> Result<Weights> {
+        Ok(self.executor.weights())
+    }
+
+    fn state(&self) -> Result<State> {
+        Ok(self.optimiser.as_ref().unwrap().state().clone())
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        self.optimiser.as_mut().unwrap().set_state(state.clone())
+    }
+
+    fn run(&mut self, control: &Control, pixels: &[f32], labels: &[u32]) -> Result<()> {
+        let images = self.executor.write(self.program.ports().images);
+        images[..pixels.len()].copy_from_slice(pixels);
+        self.executor.set_labels(labels)?;
+        self.executor.run(control, self.optimiser.as_mut())?;
+        let (losses, ranks) = self.each()?;
+        for (loss, rank) in losses.iter().zip(ranks) {
+            self.totals.loss += f64::from(*loss);
+            self.totals.images += 1;
+            self.totals.correct[0] += u64::from(rank < 1);
+            self.totals.correct[1] += u64::from(rank < 5);
+        }
+        Ok(())
+    }
+
+    fn loss(&self) -> Result<f32> {
+        let losses = self.executor.read(self.program.ports().losses);
+        Ok(losses.iter().sum::<f32>() / losses.len() as f32)
+    }
+
+    fn take_totals(&mut self) -> Result<Totals> {
+        Ok(std::mem::take(&mut self.totals))
+    }
+
+    fn each(&self) -> Result<(Vec<f32>, Vec<u32>)> {
+        let ports = self.program.ports();
+        let ranks = self.executor.read(ports.ranks).iter().map(|it| *it as u32);
+        Ok((self.executor.read(ports.losses).to_vec(), ranks.collect()))
+    }
+}
+
+const SPACE: &str = r#"
+name = "small"
+[network]
+layers = [
+  { op = "conv", kernel = 3, filters = 16 },
+  { op = "batch_norm" },
+  { name = "a", op = "relu" },
+  { op = "depthwise", kernel = 3 },
+  { op = "conv", filters = 16 },
+  { op = "batch_norm" },
+  { op = "drop_path", rate = 0.3 },
+  { op = "add", from = ["a", -1] },
+  { op = "global_avg_pool" },
+  { op = "dropout", rate = 0.1 },
+  { op = "linear", units = "classes" },
+]
+"#;
+
+/// A training, up to what `change` makes of it.
+fn outcome(change: impl FnOnce(&mut Training<'_, Cpu>), files: &Files) -> Outcome {
+    let input = Shape {
+        height: 8,
+        width: 8,
+        channels: 1,
+    };
+    let space = Space::parse(SPACE, Path::new("small.toml"), &[], vocabulary()).unwrap();
+    let graph = Graph::build(&space, &Choices::default(), input, 10).unwrap();
+    let dataset = Arc::new(cellwright_data::load("digits", Path::new("nowhere")).unwrap());
+    let settings = Settings {
+        epochs: 2,
+        batch: 32,
+        learning_rate: 0.02,
+        seed: 11,
+        ..Settings::default()
+    };
+    let device = Cpu::default();
+    let mut training = Training::new(&graph, &dataset, &settings, &device, files).unwrap();
+    change(&mut training);
+    training.run(&mut Silent).unwrap()
+}
+
+fn programmed(training: &mut Training<'_, Cpu>) {
+    let decays = training.stepper.decays.clone();
+    let train = Purpose::Train {
+        decays,
+        label_smoothing: 0.0,
+    };
+    let optimiser = training.stepper.optimiser.clone();
+    let runner = |batch: usize, purpose: &Purpose, optimiser: Option<Optimiser>| {
+        let program = Arc::new(training.network.program(batch, purpose).unwrap());
+        Box::new(OnCpu {
+            executor: Executor::new(Arc::clone(&program)),
+            program,
+            optimiser,
+            totals: Totals::default(),
+        })
+    };
+    let weights = training.network.weights();
+    let train = runner(32, &train, Some(optimiser.clone()));
+    let evaluate = runner(crate::evaluate::BATCH, &Purpose::Evaluate, None);
+    let programs = Programmed::of(train, evaluate, &weights, optimiser.state());
+    training.programmed = Some(programs.unwrap());
+}
+
+#[test]
+fn programs_train_as_the_tape_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = |name: &str| Files {
+        checkpoint: None,
+        weights: Some(folder.path().join(name)),
+    };
+    let taped = outcome(|_| (), &files("taped"));
+    let by_program = outcome(programmed, &files("programmed"));
+    assert_eq!(taped.curve.len(), by_program.curve.len());
+    for (a, b) in taped.curve.iter().zip(&by_program.curve) {
+        assert!((a.train_loss - b.train_loss).abs() < 1e-2 * a.train_loss);
+        assert!((a.train_top1 - b.train_top1).abs() < 1e-2);
+        let (a, b) = (a.valid_loss.unwrap(), b.valid_loss.unwrap());
+        assert!((a - b).abs() < 2e-2 * a, "{a} and {b}");
+    }
+    let (a, b) = (taped.test_loss.unwrap(), by_program.test_loss.unwrap());
+    assert!((a - b).abs() < 2e-2 * a, "{a} and {b}");
+    assert_eq!(taped.steps, by_program.steps);
+}
