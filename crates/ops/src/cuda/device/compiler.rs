@@ -85,7 +85,7 @@ fn compile(source: &str, options: &[String]) -> Result<Vec<u8>, Error> {
     let program = result::create_program(&source, Some(c"cellwright.cu"))
         .map_err(|error| wrong("program", error))?;
     // SAFETY: the program was just made, and is destroyed once, at the end.
-    let compiled = unsafe {
+    unsafe {
         let compiled = match result::compile_program(program, options) {
             Ok(()) => code(program),
             Err(error) => Err(wrong(&log(program), error)),
@@ -93,8 +93,7 @@ fn compile(source: &str, options: &[String]) -> Result<Vec<u8>, Error> {
         // Nothing is lost if it cannot be destroyed.
         let _ = result::destroy_program(program);
         compiled
-    };
-    compiled
+    }
 }
 
 /// # Safety

@@ -7,7 +7,7 @@ mod memory;
 
 use std::ffi::c_void;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use cudarc::cublas::{CudaBlas, sys as blas_sys};
 use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr};
@@ -108,9 +108,8 @@ impl Device {
     /// # Errors
     /// [`Error::Library`], [`Error::Compiler`], [`Error::Driver`].
     pub fn get(ordinal: usize) -> Result<Arc<Self>, Error> {
-        static DEVICES: OnceLock<Mutex<Vec<(usize, Arc<Device>)>>> = OnceLock::new();
-        let devices = DEVICES.get_or_init(Mutex::default);
-        let mut devices = devices
+        static DEVICES: Mutex<Vec<(usize, Arc<Device>)>> = Mutex::new(Vec::new());
+        let mut devices = DEVICES
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some((_, device)) = devices.iter().find(|(it, _)| *it == ordinal) {
