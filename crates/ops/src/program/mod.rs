@@ -184,6 +184,18 @@ impl Program {
         parameters.chain(self.ports.running.iter().copied())
     }
 
+    /// Refuses labels that are no classes, or more than the batch has images.
+    pub(crate) fn check_labels(&self, labels: &[u32]) -> Result<(), Error> {
+        let classes = self.span(self.ports.logits).len / self.batch.max(1);
+        let wrong = labels.iter().any(|&label| label as usize >= classes);
+        if labels.len() > self.batch || wrong {
+            let (count, batch) = (labels.len(), self.batch);
+            let detail = format!("{count} labels for {batch} images of {classes} classes");
+            return Err(Error::shape("program", detail));
+        }
+        Ok(())
+    }
+
     /// Refuses weights of another network.
     pub(crate) fn check(&self, weights: &Weights) -> Result<(), Error> {
         let found = weights.parameters.iter().chain(&weights.running);

@@ -261,7 +261,7 @@ impl Runner for DeviceExecutor {
         let _turn = device.turn.lock().unwrap_or_else(|it| it.into_inner());
         let images = self.script.program().ports().images;
         self.put_buffer(images, pixels)?;
-        self.script.check_labels(labels)?;
+        self.script.program().check_labels(labels)?;
         self.memory.put(self.script.labels(), labels)?;
         self.steps += 1;
         let words = self.script.control(control, self.steps);

@@ -201,19 +201,6 @@ impl Script {
         Ok(found)
     }
 
-    /// Refuses labels that are no classes, or more than the batch has images.
-    pub(super) fn check_labels(&self, labels: &[u32]) -> Result<(), Error> {
-        let batch = self.program.batch();
-        let classes = self.program.span(self.program.ports().logits).len / batch.max(1);
-        let wrong = labels.iter().any(|&label| label as usize >= classes);
-        if labels.len() > batch || wrong {
-            let count = labels.len();
-            let detail = format!("{count} labels for {batch} images of {classes} classes");
-            return Err(Error::shape("program", detail));
-        }
-        Ok(())
-    }
-
     /// What is put into memory once, each with its word.
     ///
     /// # Errors

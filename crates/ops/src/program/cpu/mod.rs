@@ -72,14 +72,7 @@ impl Executor {
     /// [`Error::Shape`] if there are more than the batch has images, or one is not a class. Where
     /// there are fewer, the other images keep theirs.
     pub fn set_labels(&mut self, labels: &[u32]) -> Result<(), Error> {
-        let batch = self.labels.len();
-        let classes = self.program.span(self.program.ports().logits).len / batch.max(1);
-        let wrong = labels.iter().any(|&label| label as usize >= classes);
-        if labels.len() > batch || wrong {
-            let count = labels.len();
-            let detail = format!("{count} labels for {batch} images of {classes} classes");
-            return Err(Error::shape("program", detail));
-        }
+        self.program.check_labels(labels)?;
         self.labels[..labels.len()].copy_from_slice(labels);
         Ok(())
     }
