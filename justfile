@@ -8,8 +8,9 @@ default:
     @just --list --unsorted
 
 # Search for architectures; with no flags: NASNet cells on the images at hand, in minutes
-search *flags: build
-    @{{ cellwright }} search {{ flags }}
+search *flags:
+    @. crates/ops/cuda/environment.sh && cargo build --release --locked --package cellwright-cli $CUDA_FEATURES \
+        && cargo run --release --quiet --package cellwright-cli --bin cellwright $CUDA_FEATURES -- search {{ flags }}
 
 # Draw the charts and the report of runs again, from their tables alone (default: the newest run)
 plots *runs: build
