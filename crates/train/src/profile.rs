@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use cellwright_graph::Graph;
-use cellwright_net::{Mode, Network};
+use cellwright_net::{Mode, Network, Purpose};
+use cellwright_ops::program::{Control, Runner};
 use cellwright_ops::{Kernels, Optimiser};
 use dfdx::tensor::NoneTape;
 use serde::{Deserialize, Serialize};
 
+use crate::programmed::runner;
 use crate::step::{Stepper, decays};
 use crate::{Error, Settings, memory};
 
@@ -22,12 +24,12 @@ pub struct Profile {
     pub step_ms: f64,
     /// Each step's time.
     pub step_ms_all: Vec<f64>,
-    /// Forward and loss.
-    pub forward_ms: f64,
+    /// Forward and loss. This and the next two are known where a step is not one piece of work.
+    pub forward_ms: Option<f64>,
     /// Backward.
-    pub backward_ms: f64,
+    pub backward_ms: Option<f64>,
     /// The optimiser.
-    pub update_ms: f64,
+    pub update_ms: Option<f64>,
     /// Images a second of training, by the median.
     pub images_per_second: f64,
     /// An inference step of the same batch.
@@ -35,7 +37,7 @@ pub struct Profile {
     /// Images a second of inference.
     pub evaluate_images_per_second: f64,
     /// The most memory that the training steps held beyond what the process had before the network was
-    /// built, where the system tells.
+    /// built, where the system tells; on a GPU the memory of the step there.
     pub peak_bytes: Option<u64>,
 }
 
@@ -64,14 +66,15 @@ pub fn profile<D: Kernels>(
     memory::reset();
     let mut network = Network::build(graph, device, 0)?;
     let settings = Settings::default();
+    if let Some(profile) = programmed(&network, &settings, batch, steps)? {
+        return Ok(profile);
+    }
     let mut stepper = Stepper {
         optimiser: Optimiser::new(settings.optimiser())?,
         decays: decays(&network, false),
         label_smoothing: 0.0,
     };
-    let labels: Vec<u32> = (0..batch)
-        .map(|image| (image % graph.classes) as u32)
-        .collect();
+    let labels = labels(graph, batch);
     let pixels = noise(batch * graph.input.len() as usize);
     let mut times: Vec<[f64; 3]> = Vec::with_capacity(steps);
     for step in 0..WARM_UP + steps {
@@ -95,24 +98,98 @@ pub fn profile<D: Kernels>(
             inference.push(1e3 * begin.elapsed().as_secs_f64());
         }
     }
-    let all: Vec<f64> = times.iter().map(|parts| parts.iter().sum()).collect();
-    let step_ms = median(&all);
-    let evaluate_ms = median(&inference);
+    let part = |index: usize| {
+        Some(median(
+            &times.iter().map(|it| it[index]).collect::<Vec<_>>(),
+        ))
+    };
+    let whole = times.iter().map(|parts| parts.iter().sum()).collect();
+    let bytes = peak
+        .zip(before)
+        .map(|(peak, before)| peak.saturating_sub(before));
     Ok(Profile {
-        batch,
-        steps,
-        step_ms,
-        forward_ms: median(&times.iter().map(|it| it[0]).collect::<Vec<_>>()),
-        backward_ms: median(&times.iter().map(|it| it[1]).collect::<Vec<_>>()),
-        update_ms: median(&times.iter().map(|it| it[2]).collect::<Vec<_>>()),
-        step_ms_all: all,
-        images_per_second: 1e3 * batch as f64 / step_ms,
-        evaluate_ms,
-        evaluate_images_per_second: 1e3 * batch as f64 / evaluate_ms,
-        peak_bytes: peak
-            .zip(before)
-            .map(|(peak, before)| peak.saturating_sub(before)),
+        forward_ms: part(0),
+        backward_ms: part(1),
+        update_ms: part(2),
+        ..Profile::new(batch, whole, &inference, bytes)
     })
+}
+
+impl Profile {
+    /// Of the milliseconds of training and inference steps.
+    fn new(batch: usize, step_ms_all: Vec<f64>, inference: &[f64], bytes: Option<u64>) -> Self {
+        let (step_ms, evaluate_ms) = (median(&step_ms_all), median(inference));
+        Self {
+            batch,
+            steps: step_ms_all.len(),
+            step_ms,
+            step_ms_all,
+            forward_ms: None,
+            backward_ms: None,
+            update_ms: None,
+            images_per_second: 1e3 * batch as f64 / step_ms,
+            evaluate_ms,
+            evaluate_images_per_second: 1e3 * batch as f64 / evaluate_ms,
+            peak_bytes: bytes,
+        }
+    }
+}
+
+/// The profile of a network whose device runs programs. A step goes from the batch on the host to its
+/// loss there.
+fn programmed<D: Kernels>(
+    network: &Network<D>,
+    settings: &Settings,
+    batch: usize,
+    steps: usize,
+) -> Result<Option<Profile>, Error> {
+    let train = Purpose::Train {
+        decays: decays(network, false),
+        label_smoothing: 0.0,
+    };
+    let optimiser = Some(settings.optimiser());
+    let Some(mut train) = runner(network, batch, &train, optimiser)? else {
+        return Ok(None);
+    };
+    let Some(mut evaluate) = runner(network, batch, &Purpose::Evaluate, None)? else {
+        return Ok(None);
+    };
+    let graph = network.graph();
+    let (pixels, labels) = (
+        noise(batch * graph.input.len() as usize),
+        labels(graph, batch),
+    );
+    let times = |runner: &mut dyn Runner| -> Result<Vec<f64>, Error> {
+        runner.load(&network.weights())?;
+        let mut times = Vec::with_capacity(steps);
+        for step in 0..WARM_UP + steps {
+            let control = Control {
+                seed: step as u64,
+                progress: 0.5,
+                learning_rate: 1e-4,
+            };
+            let begin = Instant::now();
+            runner.run(&control, &pixels, &labels)?;
+            runner.loss()?;
+            if step >= WARM_UP {
+                times.push(1e3 * begin.elapsed().as_secs_f64());
+            }
+        }
+        Ok(times)
+    };
+    let (training, inference) = (times(&mut *train)?, times(&mut *evaluate)?);
+    Ok(Some(Profile::new(
+        batch,
+        training,
+        &inference,
+        Some(train.bytes()),
+    )))
+}
+
+/// A label for each image, all classes in turn.
+fn labels(graph: &Graph, batch: usize) -> Vec<u32> {
+    let labels = (0..batch).map(|image| (image % graph.classes) as u32);
+    labels.collect()
 }
 
 /// Numbers in -1..1 without a pattern.

@@ -14,7 +14,7 @@ use cellwright_ops::{Kernels, Optimiser};
 use crate::evaluate::{self, Accuracy};
 use crate::{Error, Settings as Training};
 
-/// What a program's settings for evaluation are: nothing is drawn, nothing moves.
+/// In evaluation nothing is drawn and nothing moves.
 const STILL: Control = Control {
     seed: 0,
     progress: 1.0,
@@ -127,7 +127,8 @@ impl Programmed {
     }
 }
 
-fn runner<D: Kernels>(
+/// The program of a purpose on the network's device, if that runs programs.
+pub(crate) fn runner<D: Kernels>(
     network: &Network<D>,
     batch: usize,
     purpose: &Purpose,

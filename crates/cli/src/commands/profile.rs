@@ -68,9 +68,16 @@ pub fn run(args: Args) -> Result<()> {
 
 fn show(report: &Report) -> Result<()> {
     let profile = &report.profile;
+    let parts = profile
+        .forward_ms
+        .zip(profile.backward_ms)
+        .zip(profile.update_ms);
+    let parts = parts.map_or(String::new(), |((forward, backward), update)| {
+        format!(" (forward {forward:.1}, backward {backward:.1}, update {update:.1})")
+    });
     print(format!(
         "{} on {} with {} threads, batch {}, medians of {} steps\n  parameters  {}\n  MACs        {} an image\n  step        \
-         {:.1} ms (forward {:.1}, backward {:.1}, update {:.1}), {:.0} images/s\n  inference   {:.1} ms, {:.0} images/s",
+         {:.1} ms{parts}, {:.0} images/s\n  inference   {:.1} ms, {:.0} images/s",
         report.name,
         report.device,
         report.threads,
@@ -79,9 +86,6 @@ fn show(report: &Report) -> Result<()> {
         thousands(report.params),
         short(report.macs),
         profile.step_ms,
-        profile.forward_ms,
-        profile.backward_ms,
-        profile.update_ms,
         profile.images_per_second,
         profile.evaluate_ms,
         profile.evaluate_images_per_second,

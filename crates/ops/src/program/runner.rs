@@ -65,6 +65,9 @@ pub trait Runner: Send {
     /// As [`Runner::load`].
     fn take_totals(&mut self) -> Result<Totals, Error>;
 
+    /// Bytes of the program's memory on the device.
+    fn bytes(&self) -> u64;
+
     /// Losses and ranks of the last batch's images.
     ///
     /// # Errors

@@ -65,6 +65,10 @@ impl Runner for OnCpu {
         Ok(std::mem::take(&mut self.totals))
     }
 
+    fn bytes(&self) -> u64 {
+        4 * self.program.memory() as u64
+    }
+
     fn each(&self) -> Result<(Vec<f32>, Vec<u32>)> {
         let ports = self.program.ports();
         let ranks = self.executor.read(ports.ranks).iter().map(|it| *it as u32);

@@ -92,12 +92,6 @@ impl DeviceExecutor {
         })
     }
 
-    /// Bytes of its memory.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        4 * self.script.words()
-    }
-
     fn put_buffer(&mut self, buffer: Buffer, numbers: &[f32]) -> Result<(), Error> {
         let span = self.script.program().span(buffer);
         if numbers.len() > span.len {
@@ -213,6 +207,10 @@ impl DeviceExecutor {
 }
 
 impl Runner for DeviceExecutor {
+    fn bytes(&self) -> u64 {
+        4 * self.script.words() as u64
+    }
+
     fn load(&mut self, weights: &Weights) -> Result<(), crate::Error> {
         let program = Arc::clone(self.script.program());
         program.check(weights)?;
