@@ -44,8 +44,8 @@ pub struct DeviceExecutor {
 unsafe impl Send for DeviceExecutor {}
 
 impl DeviceExecutor {
-    /// Memory for a program, which an optimiser's settings make one of training. `tf32` lets matrix
-    /// products round their factors to 10 bits of mantissa, for the tensor cores.
+    /// Memory for a program, which an optimiser's settings make one of training. `tf32` lets products
+    /// and dense convolutions round their factors to 10 bits of mantissa, where there are tensor cores.
     ///
     /// # Errors
     /// [`Error::Memory`] if there is too little, [`Error::Driver`] if the device fails; so for all
@@ -57,6 +57,7 @@ impl DeviceExecutor {
         replay: Replay,
         tf32: bool,
     ) -> Result<Self, Error> {
+        let tf32 = tf32 && device.tensor_cores;
         let script = Script::new(program, optimiser);
         let mut memory = Memory::new(device, script.words())?;
         let base = memory.base();
@@ -67,7 +68,7 @@ impl DeviceExecutor {
                 memory.put(word, &halves)?;
             }
         }
-        let work = script.work(base)?;
+        let work = script.work(base, tf32)?;
         let mut functions = HashMap::new();
         for piece in &work {
             if let Work::Launch(launch) = piece

@@ -87,6 +87,8 @@ pub struct Device {
     blas: CudaBlas,
     /// What cuBLAS computes in, so that it allocates nothing in a captured step.
     _workspace: CudaSlice<u8>,
+    /// Whether products of TF32 factors are to be had: compute capability 8.0.
+    tensor_cores: bool,
     /// The stream is captured or run by one executor at a time.
     turn: Mutex<()>,
 }
@@ -146,6 +148,7 @@ impl Device {
             module: module.map_err(Error::driver("loading the kernels"))?,
             blas,
             _workspace: workspace,
+            tensor_cores: major >= 8,
             turn: Mutex::default(),
             context,
             stream,

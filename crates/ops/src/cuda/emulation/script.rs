@@ -255,7 +255,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
         device.put_numbers(program.span(buffer).start, values);
     }
     device.put(script.labels(), &LABELS);
-    let work = script.work(base).unwrap();
+    let work = script.work(base, false).unwrap();
     for step in 0..2 {
         let control = Control {
             seed: 11 + step,

@@ -122,7 +122,7 @@ impl Writer<'_> {
             self.matrix_gradient(size, [*x, *w, *dy], *dx, *dw);
             return Ok(());
         }
-        let conv = Convolution::of(*geometry);
+        let conv = Convolution::of(*geometry).with_tf32(self.tf32);
         let gated = prologue.relu;
         let prologue = self.prologue(prologue);
         let [x, w, dy, dw] = [*x, *w, *dy, *dw].map(|it| self.at(it));

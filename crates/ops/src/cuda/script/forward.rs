@@ -153,7 +153,7 @@ impl Writer<'_> {
             let size = [rows, geometry.filters, geometry.channels];
             return self.matrix(size, [*x, *w, *y], *bias);
         }
-        let conv = Convolution::of(*geometry);
+        let conv = Convolution::of(*geometry).with_tf32(self.tf32);
         let prologue = self.prologue(prologue);
         let (x, w, y) = (self.at(*x), self.at(*w), self.at(*y));
         if geometry.is_depthwise() && bias.is_none() {

@@ -235,14 +235,16 @@ impl Script {
         at(base, self.program.span(buffer).start)
     }
 
-    /// The work of one step, in order, in a memory that begins at `base`.
+    /// The work of one step, in order, in a memory that begins at `base`. With `tf32` the dense
+    /// convolutions' kernels round their factors to TF32, for tensor cores.
     ///
     /// # Errors
     /// See [`Script::tables`].
-    pub fn work(&self, base: Pointer) -> Result<Vec<Work>, Error> {
+    pub fn work(&self, base: Pointer, tf32: bool) -> Result<Vec<Work>, Error> {
         let mut writer = Writer {
             script: self,
             base,
+            tf32,
             work: Vec::new(),
         };
         writer.clear_gradients();
@@ -261,6 +263,7 @@ impl Script {
 struct Writer<'s> {
     script: &'s Script,
     base: Pointer,
+    tf32: bool,
     work: Vec<Work>,
 }
 
