@@ -118,7 +118,7 @@ impl Settings {
             samples: 100,
             best: 12,
             optimism: 1.0,
-            strays: 2,
+            strays: 3,
             smooth: true,
         }),
     };
