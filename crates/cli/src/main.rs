@@ -5,6 +5,7 @@ mod objective;
 mod options;
 mod output;
 mod progress;
+mod simulations;
 mod standings;
 
 use std::process::ExitCode;

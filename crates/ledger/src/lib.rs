@@ -5,8 +5,10 @@
 //! time, and a kill loses at most the file under way. All files of one folder read as one table, here and in
 //! any other program (`polars.read_parquet("RUN/trials/*.parquet")`).
 //!
-//! What the columns are is said once, in [`schema`]: a field of [`Trial`], [`CurvePoint`] or
-//! [`ControllerUpdate`] is a column of the same name. The same structs cross process boundaries as JSON.
+//! [`Simulations`] are kept the same way: the curves of a strategy on a table of known results ([`Table`]) are one file.
+//!
+//! What the columns are is said once, in [`schema`]: a field of [`Trial`], [`CurvePoint`],
+//! [`ControllerUpdate`] or [`SimulationPoint`] is a column of the same name. The same structs cross process boundaries as JSON.
 //!
 //! ```
 //! use cellwright_ledger::{Run, Status, Trial};
@@ -28,10 +30,12 @@
 
 mod durable;
 mod error;
+mod files;
 mod parquet;
 mod record;
 mod run;
 pub mod schema;
+mod simulations;
 mod table;
 mod time;
 mod value;
@@ -39,7 +43,8 @@ mod value;
 pub use error::Error;
 pub use record::{ColumnSpec, Record, Rows, Skipped};
 pub use run::Run;
-pub use schema::{ControllerUpdate, CurvePoint, Kind, Status, Trial};
+pub use schema::{ControllerUpdate, CurvePoint, Kind, SimulationPoint, Status, Trial};
+pub use simulations::Simulations;
 pub use table::Table;
 pub use time::timestamp;
 

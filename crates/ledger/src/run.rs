@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::durable::{self, Existing, read_error, write_error};
 use crate::error::nearest;
-use crate::record::{Record, Rows, Skipped};
+use crate::record::{Record, Rows};
 use crate::schema::{ControllerUpdate, CurvePoint, Trial};
-use crate::{Error, parquet};
+use crate::{Error, files};
 
 /// The file with all that is needed to repeat the run.
 const SETTINGS: &str = "run.toml";
@@ -35,7 +35,7 @@ impl Run {
         for table in [Trial::FOLDER, CurvePoint::FOLDER, ControllerUpdate::FOLDER] {
             let path = run.folder.join(table);
             fs::create_dir_all(&path).map_err(write_error(&path))?;
-            if !parquet_files(&path)?.is_empty() {
+            if !files::list(&path)?.is_empty() {
                 return Err(Error::RunExists { folder: run.folder });
             }
         }
@@ -207,7 +207,7 @@ impl Run {
     pub fn next_trial_id(&self) -> Result<u32, Error> {
         let mut next = 0;
         for table in [Trial::FOLDER, CurvePoint::FOLDER] {
-            for path in parquet_files(&self.folder.join(table))? {
+            for path in files::list(&self.folder.join(table))? {
                 let number = path
                     .file_stem()
                     .and_then(|stem| stem.to_string_lossy().parse::<u32>().ok());
@@ -235,43 +235,16 @@ impl Run {
         existing: Existing,
     ) -> Result<PathBuf, Error> {
         let path = self.path::<R>(number);
-        let mut frame = R::to_frame(rows).map_err(|reason| Error::Schema {
-            path: path.clone(),
-            reason,
-        })?;
-        let bytes = parquet::encode(&path, &mut frame)?;
-        durable::write(&path, &bytes, existing)?;
+        files::write(&path, rows, existing)?;
         Ok(path)
     }
 
     /// The rows of all files of a table; `refuse` may give a reason to leave a file out.
     fn read<R: Record>(
         &self,
-        mut refuse: impl FnMut(&[R]) -> Option<String>,
+        refuse: impl FnMut(&[R]) -> Option<String>,
     ) -> Result<Rows<R>, Error> {
-        let mut found = Rows {
-            rows: Vec::new(),
-            skipped: Vec::new(),
-        };
-        for path in parquet_files(&self.folder.join(R::FOLDER))? {
-            let rows = parquet::read(&path, None)
-                .map_err(reason)
-                .and_then(|frame| R::from_frame(&frame));
-            match rows.and_then(|rows| refuse(&rows).map_or(Ok(rows), Err)) {
-                Ok(mut rows) => found.rows.append(&mut rows),
-                Err(reason) => found.skipped.push(Skipped { path, reason }),
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// What is wrong with a file, without its path, which stands beside it in [`Skipped`].
-fn reason(error: Error) -> String {
-    match error {
-        Error::Parquet { reason, .. } => format!("not a readable Parquet file: {reason}"),
-        Error::Read { source, .. } => format!("cannot be read: {source}"),
-        other => other.to_string(),
+        files::read(&self.folder.join(R::FOLDER), refuse)
     }
 }
 
@@ -280,29 +253,6 @@ fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Error> {
         path: path.to_owned(),
         reason: error.to_string(),
     })
-}
-
-/// The Parquet files of a folder by name; a folder that is not there has none.
-fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(read_error(folder))? {
-        let path = entry.map_err(read_error(folder))?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden
-            && path
-                .extension()
-                .is_some_and(|extension| extension == "parquet")
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// Runs beside `folder` whose names resemble its own.

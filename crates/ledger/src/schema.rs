@@ -191,3 +191,33 @@ record! {
         pub seconds: Option<f64>,
     }
 }
+
+record! {
+    /// What a strategy's runs on a table of known results had come to after so many evaluations: a row of `simulations/`.
+    pub struct SimulationPoint in "simulations" {
+        /// Name of the strategy.
+        pub strategy: String,
+        /// The column of the table that `mean`, `std` and `best` are of.
+        pub column: String,
+        /// Evaluations of a run so far, repeats of an architecture too.
+        pub evaluations: u32,
+        /// Mean over the runs of the column's value at the architecture that the strategy recommends.
+        pub mean: f64,
+        /// Standard deviation over the runs (n - 1); 0 for one run.
+        pub std: f64,
+        /// The largest value of the column in the table.
+        pub best: f64,
+        /// The column that the strategy was told.
+        pub reward: String,
+        /// Name of the space.
+        pub space: String,
+        /// The table's file.
+        pub table: String,
+        /// Architectures that the table knows.
+        pub architectures: u64,
+        /// Number of runs.
+        pub runs: u32,
+        /// Seed of all runs.
+        pub seed: u64,
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cellwright_ledger::{
-    ControllerUpdate, CurvePoint, Error, Kind, Record, Run, Status, Trial, schema,
+    ControllerUpdate, CurvePoint, Error, Kind, Record, Run, SimulationPoint, Status, Trial, schema,
 };
 use proptest::prelude::*;
 
@@ -250,6 +250,7 @@ fn every_column_is_documented_once() {
     check::<Trial>();
     check::<CurvePoint>();
     check::<ControllerUpdate>();
+    check::<SimulationPoint>();
 }
 
 /// A change of a column's name or type breaks every stored run: then raise the version, and this list.

@@ -16,6 +16,12 @@ pub enum Error {
         /// The first of the runs.
         run: PathBuf,
     },
+    /// There are no simulations.
+    #[error("{} holds no simulations to draw", folder.display())]
+    NoSimulation {
+        /// The folder in question.
+        folder: PathBuf,
+    },
     /// No run was given.
     #[error("no run was given; name at least one run folder, such as results/NAME")]
     NoRun,

@@ -2,6 +2,7 @@
 //!
 //! [`write()`] reads one run or several to lay over each other, and draws every chart as SVG and PNG, and
 //! `index.html`, which holds everything: it needs no network and no other file.
+//! [`write_simulations()`] does the same for strategies on a table of known results.
 //! Text in the images is set in Roboto, which is part of the binary (see `assets/README.md`).
 
 mod canvas;
@@ -12,6 +13,7 @@ mod error;
 mod numbers;
 mod page;
 pub mod pareto;
+mod simulations;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use canvas::Svg;
 use charts::{CHARTS, Chart, Figure};
 use data::Data;
 pub use error::Error;
+pub use simulations::write_simulations;
 
 /// What was drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]

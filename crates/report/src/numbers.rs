@@ -53,6 +53,15 @@ pub(crate) fn tick(value: f64) -> String {
     format!("{}", rounded + 0.0)
 }
 
+/// A count at a tick; nothing at a tick between two.
+pub(crate) fn whole(value: f64) -> String {
+    if value.fract().abs() < 1e-9 {
+        format!("{value:.0}")
+    } else {
+        String::new()
+    }
+}
+
 /// Seconds, or minutes and hours where there are many.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {

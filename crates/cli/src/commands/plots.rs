@@ -3,25 +3,32 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cellwright_ledger::Run;
+use cellwright_ledger::{Run, Simulations};
 
 use crate::output::print;
+use crate::simulations;
 
 /// Flags of `plots`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folders of runs (default: the newest in results)
+    /// Folders of runs, to lay over each other (default: the newest in results), or one of simulations
     #[arg(value_name = "RUN")]
     runs: Vec<PathBuf>,
 }
 
-/// Draws the report of the runs into the first one's folder.
+/// Draws the report of the runs into the first one's folder, or that of simulations into theirs.
 pub fn run(args: Args) -> Result<()> {
     let folders = if args.runs.is_empty() {
         vec![newest(Path::new("results"))?]
     } else {
         args.runs
     };
+    if let [folder] = folders.as_slice()
+        && Simulations::are_in(folder)
+    {
+        let page = simulations::draw(&Simulations::at(folder)?)?;
+        return print(format!("report: {}", page.display()));
+    }
     let runs = folders
         .iter()
         .map(Run::open)

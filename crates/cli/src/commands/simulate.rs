@@ -10,7 +10,8 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 
 use crate::options::SpaceFlags;
-use crate::output::{print, print_json, right, table, warn};
+use crate::output::{note, print, print_json, right, table, warn};
+use crate::simulations::{Setting, draw};
 
 /// Flags of `simulate`.
 #[derive(clap::Args)]
@@ -48,6 +49,9 @@ pub struct Args {
     /// Runs at a time (default: one a core)
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Keep the curves as tables in this folder, and draw charts of regret there; a strategy that it holds is replaced
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// One JSON object a strategy, a line each
     #[arg(long)]
     json: bool,
@@ -71,6 +75,16 @@ pub fn run(args: Args) -> Result<()> {
             space.name()
         ));
     }
+    let setting = Setting {
+        space: space.name().to_owned(),
+        table: args.table.clone(),
+        architectures: results.len(),
+        reward: args.reward.clone(),
+        runs: args.runs,
+        seed: args.seed,
+    };
+    let out = args.out.as_deref().map(|it| setting.folder(it));
+    let out = out.transpose()?;
     let head: Vec<&str> = ["strategy", "evaluations"]
         .into_iter()
         .chain(reports.iter().map(String::as_str))
@@ -93,6 +107,9 @@ pub fn run(args: Args) -> Result<()> {
                 u64::from(args.budget) * u64::from(args.runs)
             ));
         }
+        if let Some(out) = &out {
+            out.write(&name, &setting.points(&name, &outcome))?;
+        }
         if args.json {
             print_json(&facts(&args, &name, &results, &outcome))?;
         } else {
@@ -110,6 +127,9 @@ pub fn run(args: Args) -> Result<()> {
             args.runs
         ))?;
         print(lines)?;
+    }
+    if let Some(out) = &out {
+        note(format!("charts: {}", draw(out)?.display()));
     }
     Ok(())
 }

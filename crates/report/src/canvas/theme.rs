@@ -19,7 +19,7 @@ pub(crate) const BASELINE: RGBColor = RGBColor(0xdd, 0x6b, 0x20);
 pub(crate) const FAILED: RGBColor = RGBColor(0xc5, 0x30, 0x30);
 
 /// One colour a run or a curve; distinguishable in all common kinds of colour blindness, readable on light and dark.
-const SERIES: [RGBColor; 7] = [
+const SERIES: [RGBColor; 8] = [
     RGBColor(0x2b, 0x7f, 0xc9),
     RGBColor(0x1f, 0x9e, 0x77),
     RGBColor(0x8b, 0x5f, 0xc4),
@@ -27,9 +27,10 @@ const SERIES: [RGBColor; 7] = [
     RGBColor(0xa6, 0x8a, 0x12),
     RGBColor(0x3b, 0xa6, 0xb4),
     RGBColor(0x8a, 0x5a, 0x44),
+    RGBColor(0x52, 0x5f, 0x7f),
 ];
 
-/// The colour of the `index`-th series; they repeat after seven.
+/// The colour of the `index`-th series; they repeat after eight.
 pub(crate) fn series(index: usize) -> RGBColor {
     SERIES[index % SERIES.len()]
 }

@@ -6,6 +6,7 @@ mod controller;
 mod learning_curves;
 mod pareto;
 mod progress;
+pub(crate) mod regret;
 
 use crate::canvas::Svg;
 use crate::data::Data;

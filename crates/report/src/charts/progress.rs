@@ -8,7 +8,7 @@ use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Canvas, Rect, theme};
 use crate::data::{Data, RunData, label};
-use crate::numbers::{mean, percent_tick, tick};
+use crate::numbers::{mean, percent_tick, tick, whole};
 
 pub(crate) const CHART: Chart = Chart {
     file: "progress",
@@ -80,14 +80,6 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         keys(canvas, data, &baselines, &searches);
     })
     .map(Figure::only)
-}
-
-fn whole(value: f64) -> String {
-    if value.fract().abs() < 1e-9 {
-        format!("{value:.0}")
-    } else {
-        String::new()
-    }
 }
 
 fn searched(run: &RunData) -> Vec<&Trial> {

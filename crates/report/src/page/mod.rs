@@ -1,6 +1,7 @@
 //! The HTML page: one file with everything in it, for light and dark mode, sortable without foreign scripts.
 
 mod headline;
+pub(crate) mod simulations;
 mod table;
 
 use base64::Engine;
@@ -17,21 +18,29 @@ const SCRIPT: &str = include_str!("sort.js");
 /// The page's text.
 pub(crate) fn html(data: &Data, drawn: &[Drawn]) -> String {
     let names: Vec<&str> = data.runs.iter().map(|run| run.name.as_str()).collect();
-    let title = escape(&names.join(", "));
     let charts: String = drawn.iter().map(section).collect();
     let repeat: String = data.runs.iter().map(repeat).collect();
+    let body = format!(
+        "{headline}{warnings}{charts}{table}\
+         <section>\n<h2>How to repeat it</h2>\n{repeat}</section>\n",
+        headline = headline::html(data),
+        warnings = warnings(&data.warnings),
+        table = table::html(data),
+    );
+    document(&names.join(", "), &body)
+}
+
+/// A whole page around its body: style, typeface and script are in it.
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title} – cellwright</title>\n<style>\n{faces}{colors}{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         {headline}{warnings}{charts}{table}\
-         <section>\n<h2>How to repeat it</h2>\n{repeat}</section>\n</main>\n<script>\n{SCRIPT}</script>\n\
+         {body}</main>\n<script>\n{SCRIPT}</script>\n\
          </body>\n</html>\n",
         faces = faces(),
         colors = colors(),
-        headline = headline::html(data),
-        warnings = warnings(data),
-        table = table::html(data),
+        title = escape(title),
     )
 }
 
@@ -62,12 +71,11 @@ fn colors() -> String {
     )
 }
 
-fn warnings(data: &Data) -> String {
-    if data.warnings.is_empty() {
+fn warnings(warnings: &[String]) -> String {
+    if warnings.is_empty() {
         return String::new();
     }
-    let items: String = data
-        .warnings
+    let items: String = warnings
         .iter()
         .map(|text| format!("<li>{}</li>\n", escape(text)))
         .collect();

@@ -95,6 +95,15 @@ impl KnownResults {
         reports.map(|(name, values)| (name.as_str(), values.as_slice()))
     }
 
+    /// The largest of a column's values (one for each row of the table) among the architectures of the space; none
+    /// where no value is a number.
+    pub(super) fn largest(&self, values: &[f64]) -> Option<f64> {
+        let known = self.rows.values().map(|row| values[*row]);
+        known
+            .filter(|value| value.is_finite())
+            .max_by(f64::total_cmp)
+    }
+
     /// How many architectures the table knows.
     #[must_use]
     pub fn len(&self) -> usize {

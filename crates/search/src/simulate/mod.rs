@@ -45,6 +45,8 @@ pub struct Outcome {
 pub struct Curve {
     /// The column.
     pub column: String,
+    /// The largest value of the column in the table, over the architectures of the space.
+    pub best: f64,
     /// From the first evaluation after which every run recommends something, to the budget.
     pub points: Vec<Point>,
 }
@@ -89,6 +91,7 @@ pub fn simulate(
     })?;
     let columns = results.reports().map(|(column, values)| Curve {
         column: column.to_owned(),
+        best: results.largest(values).unwrap_or(f64::NAN),
         points: points(&runs, values),
     });
     Ok(Outcome {

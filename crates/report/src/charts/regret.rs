@@ -1,0 +1,217 @@
+//! Strategies on a table of known results: how far from the best what they recommend is, over the evaluations.
+
+use cellwright_ledger::SimulationPoint;
+use plotters::style::RGBColor;
+
+use crate::canvas::axes::{Axis, Panel, headline};
+use crate::canvas::scale::Scale;
+use crate::canvas::{Anchor, Canvas, Point, Rect, Svg, Text, font, theme};
+use crate::numbers::{tick, whole};
+use crate::simulations::{Column, Curve};
+
+/// Its headline.
+pub(crate) const TITLE: &str = "Regret of the strategies";
+/// How to read it.
+pub(crate) const ABOUT: &str = "Regret is the best value in the table minus the value of the architecture that a \
+     strategy recommends after so many evaluations: the line is its mean over the runs, the band 95 % confidence of \
+     that mean (± 1.96 standard errors). Lower is better; the axis is logarithmic.";
+
+/// Standard errors on both sides of a mean: 95 % of a normal distribution.
+const CONFIDENCE: f64 = 1.96;
+const SIZE: (f64, f64) = (1060.0, 580.0);
+const PLOT: Rect = Rect {
+    left: 76.0,
+    top: 96.0,
+    right: 760.0,
+    bottom: 516.0,
+};
+/// Size and distance of the names beside the plot.
+const NAME: f64 = 12.5;
+const LINE: f64 = 20.0;
+
+/// Regret after some evaluations, with half the width of its band.
+#[derive(Clone, Copy)]
+struct Regret {
+    evaluations: f64,
+    mean: f64,
+    half: f64,
+}
+
+/// A strategy's line.
+struct Line<'a> {
+    strategy: &'a str,
+    color: RGBColor,
+    regrets: Vec<Regret>,
+}
+
+/// The chart of one reported column.
+pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
+    let lines = (0..).zip(&column.curves).map(line);
+    let lines: Vec<Line<'_>> = lines.filter(|line| !line.regrets.is_empty()).collect();
+    let all = || lines.iter().flat_map(|line| &line.regrets);
+    let longest = all().map(|it| it.evaluations).fold(1.0, f64::max);
+    Canvas::draw(SIZE.0, SIZE.1, |canvas| {
+        headline(canvas, TITLE, &column.setting());
+        let x = Axis {
+            scale: Scale::linear([1.0, longest], 0.0).within(0.0, f64::INFINITY),
+            name: "Evaluations of a run",
+            ticks: 10,
+            format: &whole,
+        };
+        let y = Axis {
+            scale: scale(&lines),
+            name: &format!(
+                "Regret in {}{}: best of the table ({}) − mean",
+                column.name,
+                if column.is_percentage() {
+                    ", percentage points"
+                } else {
+                    ""
+                },
+                number(column.best())
+            ),
+            ticks: 9,
+            format: &tick,
+        };
+        let panel = Panel::new(canvas, PLOT, &x, &y);
+        for line in &lines {
+            band(canvas, &panel, line);
+        }
+        for line in &lines {
+            let at = |it: &Regret| inside(panel.at(it.evaluations, it.mean));
+            let points: Vec<Point> = line.regrets.iter().map(at).collect();
+            canvas.line(&points, line.color, 1.0, 2.2);
+            tips(canvas, &panel, line);
+        }
+        names(canvas, &panel, &lines);
+    })
+}
+
+/// A strategy's regrets; the strategies keep their colours from column to column.
+fn line<'a>((index, curve): (usize, &Curve<'a>)) -> Line<'a> {
+    let regret = |point: &&SimulationPoint| Regret {
+        evaluations: f64::from(point.evaluations),
+        mean: (point.best - point.mean).max(0.0),
+        half: CONFIDENCE * point.std / f64::from(point.runs.max(1)).sqrt(),
+    };
+    Line {
+        strategy: curve.strategy,
+        color: theme::series(index),
+        regrets: curve.points.iter().map(regret).collect(),
+    }
+}
+
+/// From the smallest to the largest regret; a band that goes far below the lines, down to zero, is cut.
+fn scale(lines: &[Line<'_>]) -> Scale {
+    let all = || lines.iter().flat_map(|line| &line.regrets);
+    let positive = || all().map(|it| it.mean).filter(|mean| *mean > 1e-9);
+    let least = positive().fold(f64::INFINITY, f64::min);
+    let lows = all().map(|it| (it.mean - it.half).max(least / 2.0));
+    let highs = all().map(|it| it.mean + it.half);
+    Scale::logarithmic(lows.chain(highs).filter(|it| it.is_finite()), 0.03)
+}
+
+/// A place within the plot: what is too small for the logarithmic axis lies at its foot.
+fn inside((x, y): Point) -> Point {
+    (x, y.clamp(PLOT.top, PLOT.bottom))
+}
+
+fn band(canvas: &mut Canvas<'_>, panel: &Panel, line: &Line<'_>) {
+    let edge = |it: &Regret, side: f64| {
+        inside(panel.at(it.evaluations, (it.mean + side * it.half).max(0.0)))
+    };
+    let upper = line.regrets.iter().map(|it| edge(it, 1.0));
+    let lower = line.regrets.iter().rev().map(|it| edge(it, -1.0));
+    let outline: Vec<Point> = upper.chain(lower).collect();
+    canvas.polygon(&outline, line.color, 0.18);
+}
+
+fn tips(canvas: &mut Canvas<'_>, panel: &Panel, line: &Line<'_>) {
+    let every = (line.regrets.len() / 30).max(1);
+    for it in line.regrets.iter().rev().step_by(every) {
+        let text = format!(
+            "{}, {} evaluations: {}",
+            line.strategy,
+            it.evaluations,
+            spread(it)
+        );
+        canvas.tip(inside(panel.at(it.evaluations, it.mean)), 6.0, text);
+    }
+}
+
+/// The strategies beside the ends of their lines, each with its last regret, as near as they fit.
+fn names(canvas: &mut Canvas<'_>, panel: &Panel, lines: &[Line<'_>]) {
+    let mut ends: Vec<(&Line<'_>, Regret, Point)> = lines
+        .iter()
+        .filter_map(|line| {
+            let last = *line.regrets.last()?;
+            Some((line, last, inside(panel.at(last.evaluations, last.mean))))
+        })
+        .collect();
+    ends.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
+    let wishes: Vec<f64> = ends.iter().map(|end| end.2.1).collect();
+    let heights = spaced(&wishes, LINE, PLOT.top + LINE, PLOT.bottom);
+    let (left, right) = (PLOT.right + 40.0, SIZE.0 - 20.0);
+    for ((line, last, end), height) in ends.iter().zip(&heights) {
+        let bend = [*end, (left - 14.0, *height), (left - 6.0, *height)];
+        canvas.line(&bend, line.color, 0.55, 1.0);
+        canvas.disc(*end, 2.8, line.color, 1.0);
+        let value = spread(last);
+        let room = right - left - font::width(&value, NAME, false) - 12.0;
+        let name = font::shorten(line.strategy, NAME, room * 0.94);
+        canvas.text(&name, (left, *height), Text::new(NAME, line.color).bold());
+        let look = Text::new(NAME, theme::INK).anchor(Anchor::Right);
+        canvas.text(&value, (right, *height), look);
+    }
+    if let Some(top) = heights.first() {
+        let look = Text::new(11.5, theme::MUTED);
+        let above = top - LINE - 2.0;
+        canvas.text("at the end of a run", (left, above), look);
+        canvas.text("± 95 %", (right, above), look.anchor(Anchor::Right));
+    }
+}
+
+/// Heights at least `gap` apart and near those wished for, which are in ascending order; from `top` to `bottom`
+/// where there is room.
+fn spaced(wishes: &[f64], gap: f64, top: f64, bottom: f64) -> Vec<f64> {
+    let mut heights = wishes.to_vec();
+    for index in 0..heights.len() {
+        let least = if index == 0 {
+            top
+        } else {
+            heights[index - 1] + gap
+        };
+        heights[index] = heights[index].max(least);
+    }
+    let mut most = bottom;
+    for height in heights.iter_mut().rev() {
+        *height = height.min(most);
+        most = *height - gap;
+    }
+    heights
+}
+
+fn spread(regret: &Regret) -> String {
+    format!("{} ± {}", number(regret.mean), number(regret.half))
+}
+
+/// Three digits after the point where the number is small.
+fn number(value: f64) -> String {
+    if value < 1e4 {
+        format!("{value:.3}")
+    } else {
+        tick(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_distance_and_stay_inside() {
+        let heights = spaced(&[10.0, 12.0, 90.0, 99.0, 100.0], 8.0, 5.0, 100.0);
+        assert_eq!(heights, [10.0, 18.0, 84.0, 92.0, 100.0]);
+        assert_eq!(spaced(&[50.0], 8.0, 5.0, 100.0), [50.0]);
+    }
+}

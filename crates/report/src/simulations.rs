@@ -1,0 +1,142 @@
+//! The report of simulations: strategies on a table of known results, laid over each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cellwright_ledger::{SimulationPoint, Simulations};
+
+use crate::charts::regret;
+use crate::{Error, Written, draw_error, page, save, write_images};
+
+/// The simulations of one reported column.
+pub(crate) struct Column<'a> {
+    pub(crate) name: &'a str,
+    /// A curve a strategy, in the order of their names.
+    pub(crate) curves: Vec<Curve<'a>>,
+}
+
+/// One strategy's points of a column, in the order of the evaluations.
+pub(crate) struct Curve<'a> {
+    pub(crate) strategy: &'a str,
+    pub(crate) points: Vec<&'a SimulationPoint>,
+}
+
+impl<'a> Column<'a> {
+    fn of(name: &'a str, strategies: &BTreeSet<&'a str>, points: &'a [SimulationPoint]) -> Self {
+        let curve = |strategy: &&'a str| {
+            let fits = |it: &&SimulationPoint| {
+                let finite = (it.best - it.mean).is_finite() && it.std.is_finite();
+                it.column == name && it.strategy == *strategy && finite
+            };
+            let mut points: Vec<&SimulationPoint> = points.iter().filter(fits).collect();
+            points.sort_by_key(|point| point.evaluations);
+            Curve { strategy, points }
+        };
+        Self {
+            name,
+            curves: strategies.iter().map(curve).collect(),
+        }
+    }
+
+    /// All points of all strategies.
+    pub(crate) fn points(&self) -> impl Iterator<Item = &'a SimulationPoint> {
+        self.curves
+            .iter()
+            .flat_map(|curve| curve.points.iter().copied())
+    }
+
+    /// The largest value of the table.
+    pub(crate) fn best(&self) -> f64 {
+        self.points()
+            .map(|point| point.best)
+            .fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Whether the values look like percentages: the best is 50 to 100, and no mean is negative.
+    pub(crate) fn is_percentage(&self) -> bool {
+        (50.0..=100.0).contains(&self.best()) && self.points().all(|point| point.mean >= 0.0)
+    }
+
+    /// What was simulated: space, table, reward, runs.
+    pub(crate) fn setting(&self) -> String {
+        let all = |text: fn(&SimulationPoint) -> String| {
+            let texts: BTreeSet<String> = self.points().map(text).collect();
+            texts.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        let runs: BTreeSet<u32> = self.points().map(|point| point.runs).collect();
+        let runs: Vec<String> = runs.iter().map(u32::to_string).collect();
+        format!(
+            "{}, {} architectures of {}; reward {}; {} {} a strategy",
+            all(|it| it.space.clone()),
+            all(|it| it.architectures.to_string()),
+            all(|it| {
+                let name = Path::new(&it.table).file_name();
+                name.map_or(it.table.clone(), |name| name.to_string_lossy().into_owned())
+            }),
+            all(|it| it.reward.clone()),
+            runs.join(" or "),
+            if runs == ["1"] { "run" } else { "runs" }
+        )
+    }
+}
+
+/// Draws the report of simulations into `folder`, which is made if it is not there: a figure for each reported
+/// column as SVG and PNG, and the page. Files of an earlier report are replaced.
+///
+/// # Errors
+/// [`Error::NoSimulation`] where there is no point to draw, [`Error::Ledger`] where the folder cannot be read,
+/// [`Error::Write`], [`Error::Draw`].
+pub fn write_simulations(simulations: &Simulations, folder: &Path) -> Result<Written, Error> {
+    let found = simulations.points()?;
+    let points = &found.rows;
+    if points.is_empty() {
+        return Err(Error::NoSimulation {
+            folder: simulations.folder().to_owned(),
+        });
+    }
+    fs::create_dir_all(folder).map_err(|source| Error::Write {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let strategies: BTreeSet<&str> = points.iter().map(|point| point.strategy.as_str()).collect();
+    let names: BTreeSet<&str> = points.iter().map(|point| point.column.as_str()).collect();
+    let mut files: Vec<PathBuf> = vec![folder.join("index.html")];
+    let mut figures = Vec::new();
+    let mut setting = String::new();
+    for (index, name) in names.iter().enumerate() {
+        let column = Column::of(name, &strategies, points);
+        let stem = stem(name, index, &names);
+        let svg = regret::draw(&column).map_err(draw_error(&stem))?;
+        files.extend(write_images(folder, &stem, &svg)?);
+        setting = column.setting();
+        figures.push((column.name.to_owned(), svg));
+    }
+    let warnings: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
+    let html = page::simulations::html(simulations.folder(), &setting, &warnings, &figures);
+    save(&files[0], html.as_bytes())?;
+    Ok(Written {
+        page: files[0].clone(),
+        files,
+        warnings,
+    })
+}
+
+/// The name of a column's files: `regret` and what of its name may stand in a file's, numbered where two are alike.
+fn stem(column: &str, index: usize, columns: &BTreeSet<&str>) -> String {
+    let plain = |name: &str| -> String {
+        let keep = |c: char| {
+            if c.is_alphanumeric() || c == '_' {
+                c
+            } else {
+                '-'
+            }
+        };
+        name.chars().map(keep).collect()
+    };
+    let alike = columns.iter().filter(|other| plain(other) == plain(column));
+    match alike.count() {
+        1 => format!("regret-{}", plain(column)),
+        _ => format!("regret-{}-{index}", plain(column)),
+    }
+}

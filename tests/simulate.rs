@@ -1,0 +1,218 @@
+//! `simulate` on a table of a small space: what it tells, keeps and draws.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use polars::prelude::*;
+use serde_json::Value;
+
+const OPERATIONS: [&str; 3] = ["identity", "relu", "swish"];
+
+/// A folder with a space of 3^4 architectures, and a table of those that `keep` keeps.
+struct Small {
+    folder: tempfile::TempDir,
+}
+
+impl Small {
+    fn new(keep: impl Fn(usize) -> bool) -> Self {
+        let small = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let layers = "  { op = { choose = [\"identity\", \"relu\", \"swish\"] } },\n".repeat(4);
+        let space = format!(
+            "name = \"small\"\ninput = \"1x8x8\"\nclasses = 10\nnotation = \"{{0}}/{{1}}/{{2}}/{{3}}\"\n\n\
+             [network]\nlayers = [\n{layers}  {{ op = \"global_avg_pool\" }},\n  {{ op = \"linear\", units = \"classes\" }},\n]\n"
+        );
+        std::fs::write(small.path("small.toml"), space).unwrap();
+        let (mut names, mut rewards, mut truths) = (Vec::new(), Vec::new(), Vec::new());
+        for index in (0..81).filter(|index| keep(*index)) {
+            let digits = [index / 27, index / 9 % 3, index / 3 % 3, index % 3];
+            names.push(digits.map(|digit| OPERATIONS[digit]).join("/"));
+            rewards.push(80.0 + digits.iter().sum::<usize>() as f64);
+            truths.push(82.5 + digits.iter().sum::<usize>() as f64 - digits[3] as f64 / 4.0);
+        }
+        let columns = vec![
+            Column::new("about".into(), vec!["a row"; names.len()]),
+            Column::new("architecture".into(), names),
+            Column::new("accuracy".into(), rewards),
+            Column::new("truth".into(), truths),
+        ];
+        let mut frame = DataFrame::new(columns[0].len(), columns).unwrap();
+        let file = File::create(small.path("known.parquet")).unwrap();
+        ParquetWriter::new(file).finish(&mut frame).unwrap();
+        small
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `simulate` of this space and table, 20 evaluations, 12 runs.
+    fn simulate(&self, reward: &str) -> Command {
+        let mut command = cellwright();
+        command.arg("simulate").arg(self.path("small.toml"));
+        command.arg("--table").arg(self.path("known.parquet"));
+        command.args(["--reward", reward, "--budget", "20", "--runs", "12"]);
+        command
+    }
+}
+
+fn cellwright() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cellwright"));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    command
+}
+
+/// What a command that succeeds says on stdout and on stderr.
+fn told(command: &mut Command) -> (String, String) {
+    let assert = command.assert().success();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let output = assert.get_output();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn refused(command: &mut Command, words: &[&str]) {
+    let assert = command.assert().code(1);
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    for word in words {
+        assert!(errors.contains(word), "no '{word}' in:\n{errors}");
+    }
+}
+
+#[test]
+fn json_is_the_same_for_any_number_of_threads() {
+    let small = Small::new(|_| true);
+    let with = |threads: &str| {
+        let mut command = small.simulate("accuracy");
+        command.args([
+            "--report",
+            "truth,accuracy",
+            "--strategy",
+            "evolution,random",
+        ]);
+        command.args(["--seed", "3", "--json", "--threads", threads]);
+        told(&mut command).0
+    };
+    let text = with("1");
+    assert_eq!(text, with("2"));
+    let facts: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let strategies: Vec<_> = facts
+        .iter()
+        .map(|it| it["strategy"].as_str().unwrap())
+        .collect();
+    assert_eq!(strategies, ["evolution", "random"]);
+    for it in &facts {
+        assert_eq!(
+            (&it["budget"], &it["runs"], &it["seed"]),
+            (&20.into(), &12.into(), &3.into())
+        );
+        assert_eq!(it["missing"], 0);
+        for column in ["truth", "accuracy"] {
+            let curve = it["curve"]["points"][column].as_array().unwrap();
+            assert_eq!(curve.len(), 20);
+            let report = &it["report"][column];
+            assert_eq!(curve[19][1], report["mean"]);
+            let std = report["std"].as_f64().unwrap();
+            let error = report["standard_error"].as_f64().unwrap();
+            assert!((error - std / 12f64.sqrt()).abs() < 1e-12);
+        }
+        // The best reward so far never falls, and 20 of 81 architectures are not enough to be sure of the best.
+        let curve = it["curve"]["points"]["accuracy"].as_array().unwrap();
+        let means: Vec<f64> = curve
+            .iter()
+            .map(|point| point[1].as_f64().unwrap())
+            .collect();
+        assert!(
+            means.is_sorted() && means[0] < means[19] && means[19] <= 88.0,
+            "{means:?}"
+        );
+    }
+}
+
+#[test]
+fn charts_and_tables_are_kept_and_drawn_again() {
+    let small = Small::new(|_| true);
+    let out = small.path("out");
+    let mut first = small.simulate("accuracy");
+    first.args([
+        "--report",
+        "truth,accuracy",
+        "--strategy",
+        "evolution,random",
+        "--out",
+    ]);
+    let (_, errors) = told(first.arg(&out));
+    assert!(errors.contains("index.html"), "{errors}");
+    let report = |name: &str| out.join("report").join(name);
+    let files = [
+        "regret-truth.svg",
+        "regret-truth.png",
+        "regret-accuracy.svg",
+        "index.html",
+    ];
+    for file in files {
+        std::fs::remove_file(report(file)).unwrap();
+    }
+    told(cellwright().arg("plots").arg(&out));
+    for file in files {
+        assert!(report(file).is_file(), "{file}");
+    }
+    let drawn = std::fs::read_to_string(report("regret-truth.svg")).unwrap();
+    for word in [
+        "evolution",
+        "random",
+        "small, 81 architectures of known.parquet",
+        "12 runs",
+    ] {
+        assert!(drawn.contains(word), "no '{word}'");
+    }
+    // Another reward does not compare.
+    let other = &mut small.simulate("truth");
+    refused(
+        other.arg("--out").arg(&out),
+        &["holds simulations", "accuracy"],
+    );
+}
+
+#[test]
+fn architectures_that_the_table_lacks_are_told() {
+    let small = Small::new(|index| index % 3 > 0);
+    let mut command = small.simulate("accuracy");
+    let (text, errors) = told(command.args(["--strategy", "random", "--json"]));
+    let facts: Value = serde_json::from_str(&text).unwrap();
+    let missing = facts["missing"].as_u64().unwrap();
+    assert!(missing > 0 && missing < 240);
+    assert!(
+        errors.contains(&format!("{missing} of 240 evaluations")),
+        "{errors}"
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let small = Small::new(|_| true);
+    refused(
+        &mut small.simulate("acuracy"),
+        &["acuracy", "did you mean `accuracy`"],
+    );
+    let mut other = cellwright();
+    other.args([
+        "simulate",
+        "search-spaces/nasbench201.toml",
+        "--reward",
+        "accuracy",
+        "--table",
+    ]);
+    refused(
+        other.arg(small.path("known.parquet")),
+        &["known.parquet", "NAS-Bench-201", "~0|"],
+    );
+    refused(
+        cellwright().arg("plots").arg(small.folder.path()),
+        &["is not a run"],
+    );
+}
