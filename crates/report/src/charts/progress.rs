@@ -1,12 +1,13 @@
 //! The search's progress: every reward, the best so far, and a running mean.
 
 use cellwright_ledger::{Kind, Status, Trial};
+use plotters::style::RGBColor;
 
 use super::{Chart, Figure};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
-use crate::canvas::{Canvas, Rect, theme};
+use crate::canvas::{Canvas, Point, Rect, theme};
 use crate::data::{Data, RunData, label};
 use crate::numbers::{mean, percent_tick, tick, whole};
 
@@ -167,6 +168,30 @@ fn running_mean(trials: &[&Trial]) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// With more runs than this, the legend names each in one line, and the marks once.
+const MANY: usize = 3;
+
+/// What the marks of a run mean; gives the height below.
+fn marks(
+    canvas: &mut Canvas<'_>,
+    color: RGBColor,
+    trials: &[&Trial],
+    (x, mut y): Point,
+    limit: f64,
+) -> f64 {
+    let mut entry = |mark, text: &str| {
+        y = legend::entry(canvas, mark, color, text, (x, y), limit);
+    };
+    entry(Mark::Line, "best so far");
+    entry(Mark::Disc, "reward of a trial");
+    if trials.iter().any(|trial| trial.is_promoted()) {
+        entry(Mark::Ring, "trained again for longer");
+    }
+    let mean = format!("mean of the last {}", window(trials.len()));
+    entry(Mark::Thin, &mean);
+    y
+}
+
 fn keys(
     canvas: &mut Canvas<'_>,
     data: &Data,
@@ -175,41 +200,27 @@ fn keys(
 ) {
     let (x, limit) = (PLOT.right + 28.0, SIZE.0 - PLOT.right - 36.0);
     let mut y = PLOT.top + 6.0;
+    let many = data.runs.len() > MANY;
     for (index, run) in data.runs.iter().enumerate() {
-        if searches[index].is_empty() {
+        let Some(first) = searches[index].first() else {
             continue;
-        }
-        let strategy = searches[index]
-            .first()
-            .map_or("", |trial| trial.strategy.as_str());
-        let title = if data.runs.len() > 1 {
-            run.name.as_str()
-        } else {
-            strategy
         };
         let color = theme::series(index);
-        y = legend::heading(canvas, title, (x, y));
-        y = legend::entry(canvas, Mark::Line, color, "best so far", (x, y), limit);
-        y = legend::entry(
-            canvas,
-            Mark::Disc,
-            color,
-            "reward of a trial",
-            (x, y),
-            limit,
-        );
-        if searches[index].iter().any(|trial| trial.is_promoted()) {
-            y = legend::entry(
-                canvas,
-                Mark::Ring,
-                color,
-                "trained again for longer",
-                (x, y),
-                limit,
-            );
+        if many {
+            y = legend::entry(canvas, Mark::Line, color, &run.name, (x, y), limit);
+            continue;
         }
-        let text = format!("mean of the last {}", window(searches[index].len()));
-        y = legend::entry(canvas, Mark::Thin, color, &text, (x, y), limit) + 10.0;
+        let title = if data.runs.len() > 1 {
+            &run.name
+        } else {
+            &first.strategy
+        };
+        y = legend::heading(canvas, title, (x, y));
+        y = marks(canvas, color, &searches[index], (x, y), limit) + 10.0;
+    }
+    if many && let Some(longest) = searches.iter().max_by_key(|it| it.len()) {
+        y = legend::heading(canvas, "In a run's colour", (x, y + 10.0));
+        y = marks(canvas, theme::MUTED, longest, (x, y), limit) + 10.0;
     }
     if searches
         .iter()
