@@ -1,7 +1,7 @@
 //! A network's program computes what the network does on dfdx's tape.
 //!
-//! The tape runs layer by layer: a chain fused into one operation rounds otherwise, and in a deep
-//! network of few images that turns ReLUs over, so that gradients differ by far more than rounding.
+//! The tape runs layer by layer: a chain fused into one operation rounds otherwise, which turns over a
+//! ReLU whose input is next to zero, so that gradients differ by far more than rounding (`fusion.rs`).
 
 use std::path::Path;
 use std::sync::Arc;
