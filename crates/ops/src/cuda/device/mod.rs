@@ -1,5 +1,7 @@
 //! A CUDA device: its libraries, the compiled kernels, and programs that run there.
 
+#[cfg(test)]
+mod checks;
 mod compiler;
 mod executor;
 pub mod libraries;
@@ -13,6 +15,8 @@ use cudarc::cublas::{CudaBlas, sys as blas_sys};
 use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr};
 use cudarc::nvrtc::Ptx;
 
+#[cfg(test)]
+pub(crate) use checks::Shared;
 pub use executor::{DeviceExecutor, Replay};
 
 /// Why a device does not do what it should.

@@ -20,7 +20,7 @@ impl Plain for u8 {}
 impl Plain for u32 {}
 impl Plain for u64 {}
 
-/// A buffer of numbers.
+/// A buffer of numbers. Where a GPU runs the checks too, host and device see it at one address.
 pub(super) struct Buffer {
     start: *mut Line,
     lines: usize,
@@ -31,10 +31,17 @@ pub(super) struct Buffer {
 
 enum Owner {
     Host(#[allow(dead_code)] Vec<Line>),
+    #[cfg(feature = "cuda")]
+    Shared(#[allow(dead_code)] crate::cuda::device::Shared),
 }
 
 /// Memory for `lines` lines.
 fn allocate(lines: usize) -> (*mut Line, Owner) {
+    #[cfg(feature = "cuda")]
+    if let Some(device) = super::gpu() {
+        let shared = device.share(lines * size_of::<Line>()).unwrap();
+        return (shared.start().cast(), Owner::Shared(shared));
+    }
     let mut all = vec![Line([POISON; 16]); lines];
     (all.as_mut_ptr(), Owner::Host(all))
 }

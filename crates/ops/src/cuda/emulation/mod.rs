@@ -1,6 +1,7 @@
 //! The CUDA kernels run on the host: their source compiled as C++ with a header that stands for CUDA, and the launches
 //! of [`super::kernels`] run thread by thread. What it finds are wrong indices, arguments, grids and missing barriers;
-//! what it cannot find is what depends on the GPU's memory model or its speed.
+//! what it cannot find is what depends on the GPU's memory model or its speed. With the feature `cuda` and a GPU, the same
+//! checks run there as well.
 
 mod affine;
 mod batch;
@@ -48,7 +49,8 @@ const CHECKS: &[&str] = &[
 static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 static DONE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
-/// Runs `check` on the host, with the threads in order and reversed; does nothing, with a message, without a C++ compiler.
+/// Runs `check` on the host, with the threads in order and reversed, and on a GPU if there is one; does nothing, with a
+/// message, without a C++ compiler.
 fn check(name: &'static str, check: impl Fn(&Emulator)) {
     assert!(CHECKS.contains(&name));
     let Some(library) = library::get() else {
@@ -56,6 +58,11 @@ fn check(name: &'static str, check: impl Fn(&Emulator)) {
     };
     for reversed in [false, true] {
         let place = Place::Host { reversed };
+        check(&Emulator { library, place });
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(device) = gpu() {
+        let place = Place::Gpu(device);
         check(&Emulator { library, place });
     }
     let mut done = DONE.lock().unwrap();
@@ -68,10 +75,28 @@ fn check(name: &'static str, check: impl Fn(&Emulator)) {
     }
 }
 
+/// The first GPU; none, with a message, where there is none or its libraries are not found.
+#[cfg(feature = "cuda")]
+fn gpu() -> Option<&'static super::device::Device> {
+    use std::sync::{Arc, OnceLock};
+    static GPU: OnceLock<Option<Arc<super::device::Device>>> = OnceLock::new();
+    let found = GPU.get_or_init(|| match super::device::Device::get(0) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            eprintln!("the kernels are checked on the host alone: {error}");
+            None
+        }
+    });
+    found.as_deref()
+}
+
 /// Where launches run.
 enum Place {
     /// On the host, the threads perhaps from the last to the first.
     Host { reversed: bool },
+    /// On a GPU.
+    #[cfg(feature = "cuda")]
+    Gpu(&'static super::device::Device),
 }
 
 /// Stands for the device, or is one.
@@ -102,6 +127,8 @@ impl Emulator {
             assert_eq!(structures.sum::<usize>(), size, "{}", launch.kernel);
             match &self.place {
                 Place::Host { reversed } => self.library.launch(launch, *reversed),
+                #[cfg(feature = "cuda")]
+                Place::Gpu(device) => device.run(launch).unwrap(),
             }
             LAUNCHED.lock().unwrap().insert(launch.kernel);
         }
