@@ -52,7 +52,18 @@ cuda-report:
     crates/ops/cuda/report.py results/records/{{ datetime("%Y-%m-%d") }}-cuda-kernels/README.md
 
 # Time a training step against PyTorch, in one run (makes its own virtual environment)
-bench-peer *args: build
+bench-peer *args: build torch
+    .venv/bin/python benches/peer.py {{ args }}
+
+# Measure a GPU in one call, PyTorch beside it, and write its record (makes its own virtual environment)
+gpu-report *args: torch
+    @before="${LD_LIBRARY_PATH:-}" && . crates/ops/cuda/environment.sh && test -n "$CUDA_FEATURES" \
+        || { echo "no GPU that can be used here" >&2; exit 1; } \
+        && cargo build --release --locked --package cellwright-cli $CUDA_FEATURES \
+        && libraries="$LD_LIBRARY_PATH" && export LD_LIBRARY_PATH="$before" \
+        && .venv/bin/python benches/gpu.py --libraries "$libraries" {{ args }}
+
+[private]
+torch:
     test -x .venv/bin/python || python3 -m venv .venv
     .venv/bin/python -c "import torch" 2>/dev/null || .venv/bin/pip install --quiet torch==2.9.1 numpy setuptools
-    .venv/bin/python benches/peer.py {{ args }}

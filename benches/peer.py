@@ -28,17 +28,18 @@ NETWORKS = {
 }
 
 
-def cellwright(program, command, network, *more):
+def call(program, command, network):
+    """The command line that does something with a network."""
     file, sets, image = NETWORKS[network]
-    call = [program, command, os.path.join("search-spaces", file), "--input", image, "--classes", "10"]
-    for item in sets + SMALL.get(network, []):
-        call += ["--set", item]
-    out = subprocess.run(call + list(more), check=True, capture_output=True, text=True).stdout
-    return json.loads(out)
+    line = [program, command, os.path.join("search-spaces", file), "--input", image, "--classes", "10"]
+    for item in sets:
+        line += ["--set", item]
+    return line
 
 
-# The small-image form of the networks that have several.
-SMALL = {}
+def cellwright(program, command, network, *more):
+    line = call(program, command, network) + list(more)
+    return json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
 
 
 def build(graph, torch):
@@ -115,7 +116,7 @@ def build(graph, torch):
                 if not self.training or value["rate"] == 0:
                     return x[0]
                 keep = 1 - value["rate"]
-                mask = torch.empty(x[0].shape[0], 1, 1, 1).bernoulli_(keep).div_(keep)
+                mask = x[0].new_empty(x[0].shape[0], 1, 1, 1).bernoulli_(keep).div_(keep)
                 return x[0] * mask
             if kind == "flatten":
                 return x[0].permute(0, 2, 3, 1).flatten(1)

@@ -1,0 +1,87 @@
+"""Times training steps of PyTorch for `gpu.py`, in a process of its own, and prints one JSON object.
+
+A step goes from the batch on the host to its loss there, as `cellwright profile` times it. `row_ms` is
+a step where many follow each other on a batch that stays on the device, and only the last is waited for.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+
+import peer
+
+# PyTorch's steps before the clock starts: its libraries choose their algorithms in the first.
+WARM_UP = 10
+
+
+def times(args):
+    """Milliseconds of steps and of evaluations, and the most memory on the GPU."""
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    graph = json.load(args.graph)
+    cuda = args.device.startswith("cuda")
+    wait = torch.cuda.synchronize if cuda else lambda: None
+    torch.manual_seed(0)
+    model = peer.build(graph, torch).to(args.device)
+    forward = torch.compile(model, mode="max-autotune") if args.compiled else model
+    shape = graph["input"]
+    images = torch.randn(args.batch, shape["channels"], shape["height"], shape["width"])
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.randint(0, graph["classes"], (args.batch,))
+    if cuda:
+        images, labels = images.pin_memory(), labels.pin_memory()
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True,
+                                weight_decay=5e-4, fused=True)
+    cross_entropy = torch.nn.functional.cross_entropy
+
+    def step(x, y):
+        optimiser.zero_grad(set_to_none=True)
+        loss = cross_entropy(forward(x), y)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    def send():
+        return images.to(args.device, non_blocking=True), labels.to(args.device, non_blocking=True)
+
+    def evaluate():
+        with torch.no_grad():
+            x, y = send()
+            cross_entropy(forward(x), y).item()
+
+    model.train()
+    for _ in range(WARM_UP):
+        step(*send()).item()
+    ms = [peer.timed(lambda: step(*send()).item()) for _ in range(args.steps)]
+    x, y = send()
+    wait()
+    begin = time.perf_counter()
+    for _ in range(args.steps):
+        step(x, y)
+    wait()
+    row = 1e3 * (time.perf_counter() - begin) / args.steps
+    peak = torch.cuda.max_memory_allocated() if cuda else None
+    model.eval()
+    for _ in range(WARM_UP):
+        evaluate()
+    evals = [peer.timed(evaluate) for _ in range(args.steps)]
+    return {"n": len(ms), "median_ms": statistics.median(ms), "ms": ms, "row_ms": row,
+            "evaluate_ms": statistics.median(evals), "peak_bytes": peak}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("graph", type=argparse.FileType(), help="what `cellwright inspect --graph` prints")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile with max-autotune")
+    print(json.dumps(times(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The text of a record of `gpu.py`: tables with n, medians and versions."""
+
+
+def milliseconds(found):
+    return found["missing"] if "missing" in found else f"{found['median_ms']:.3f}"
+
+
+def ratio(ours, theirs):
+    """Of the medians, where there are both."""
+    if "missing" in ours or "missing" in theirs:
+        return ""
+    return f"{ours['median_ms'] / theirs['median_ms']:.2f}"
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head)] + rows
+    return "".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |\n" for line in lines)
+
+
+def steps(rows):
+    head = ["network", "batch", "n", "eager", "captured", "PyTorch", "torch.compile", "eager / PyTorch",
+            "captured / torch.compile", "PyTorch in a row", "torch.compile in a row"]
+
+    def line(row):
+        eager, captured, torch, compiled = (row[key] for key in ("eager", "captured", "torch", "compile"))
+        counts = sorted({found["n"] for found in (eager, captured, torch, compiled) if "n" in found})
+        in_a_row = [f"{it['row_ms']:.3f}" if "row_ms" in it else "" for it in (torch, compiled)]
+        return [row["network"], row["batch"], "/".join(map(str, counts)), milliseconds(eager),
+                milliseconds(captured), milliseconds(torch), milliseconds(compiled), ratio(eager, torch),
+                ratio(captured, compiled), *in_a_row]
+
+    return table(head, [line(row) for row in rows])
+
+
+def searches(rows):
+    head = ["workers", "candidates", "failed", "seconds", "an hour", "seconds a candidate", "images",
+            "epochs", "batch"]
+
+    def line(row):
+        if "missing" in row:
+            return [row["workers"], row["missing"]] + [""] * 7
+        return [row["workers"], row["n"], row["failed"], f"{row['seconds']:.0f}", f"{row['an_hour']:.0f}",
+                f"{row['median_candidate_seconds']:.1f}", row["train_images"], row["epochs"], row["batch"]]
+
+    return table(head, [line(row) for row in rows])
+
+
+def readme(record):
+    machine, checks = record["machine"], record["checks"]
+    checked = checks["missing"] if "missing" in checks else f"{checks['passed']} passed"
+    device = machine["device"] or "no GPU"
+    versions = [[key, "unknown" if machine[key] is None else machine[key]] for key in machine]
+    return f"""# {device}, {machine["date"]}
+
+Written by `just gpu-report`; every step's time is in record.json.
+
+{table(["", ""], versions)}
+Checks of the kernels on the GPU against the CPU: {checked}.
+
+## Training steps
+
+Milliseconds, medians of n steps in one process each. A step goes from the batch on the host to its loss
+there. "In a row": mean of n steps on a batch that stays on the device, with one wait at the end.
+
+{steps(record["steps"])}
+## Candidates an hour
+
+The space of a search without flags, without baselines and second trainings. Up to the last candidate that
+was done within the time, program start included; one search each.
+
+{searches(record["searches"])}"""
