@@ -56,10 +56,11 @@ bench-peer *args: build torch
     .venv/bin/python benches/peer.py {{ args }}
 
 # Measure a GPU in one call, PyTorch beside it, and write its record (makes its own virtual environment)
-gpu-report *args: torch
-    @before="${LD_LIBRARY_PATH:-}" && . crates/ops/cuda/environment.sh && test -n "$CUDA_FEATURES" \
-        || { echo "no GPU that can be used here" >&2; exit 1; } \
-        && cargo build --release --locked --package cellwright-cli $CUDA_FEATURES \
+gpu-report *args:
+    @before="${LD_LIBRARY_PATH:-}" && . crates/ops/cuda/environment.sh && if [ -z "$CUDA_FEATURES" ]; then \
+            echo "no GPU that can be used here" >&2; exit 1; \
+        fi \
+        && cargo build --release --locked --package cellwright-cli $CUDA_FEATURES && just torch \
         && libraries="$LD_LIBRARY_PATH" && export LD_LIBRARY_PATH="$before" \
         && .venv/bin/python benches/gpu.py --libraries "$libraries" {{ args }}
 

@@ -24,7 +24,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -52,6 +51,16 @@ def run(call, seconds, variables):
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise Missing(f"status {done.returncode}: {lines[-1] if lines else 'no message'}")
     return done.stdout, done.stderr
+
+
+def stopped_after(program, seconds):
+    """What a program prints that is asked to stop after some seconds, and killed 30 later."""
+    for most, stop in ((seconds, program.terminate), (30, program.kill)):
+        try:
+            return program.communicate(timeout=most)
+        except subprocess.TimeoutExpired:
+            stop()
+    return program.communicate()
 
 
 class Report:
@@ -143,38 +152,25 @@ class Report:
                     "--set", "repeats=1", "--dataset", args.dataset, "--data", args.data, "--epochs", "5",
                     "--trials", str(max(12, 3 * workers)), "--rerank", "0", "--device", args.device,
                     "--workers", str(workers), "--json", "--out", os.path.join(folder, "run")]
-            begin = time.monotonic()
+            begin = time.time()
             try:
                 program = subprocess.Popen(call, env=self.variables, text=True, stdout=subprocess.PIPE,
                                            stderr=subprocess.PIPE)
             except OSError as error:
                 raise Missing(f"{args.program}: {error.strerror}") from None
-            messages = []
-            reader = threading.Thread(target=lambda: messages.extend(program.stderr), daemon=True)
-            alarms = [threading.Timer(seconds, program.terminate), threading.Timer(seconds + 30, program.kill)]
-            for thread in [reader] + alarms:
-                thread.start()
-            done, failed = [], 0
-            try:
-                for line in program.stdout:
-                    row = json.loads(line)
-                    if row.get("status") == "done":
-                        done.append((time.monotonic() - begin, row))
-                    elif "status" in row:
-                        failed += 1
-                status = program.wait()
-            finally:
-                program.terminate()
-                for alarm in alarms:
-                    alarm.cancel()
-            reader.join(5)
-        if not done:
-            last = messages[-1].strip() if messages else "no message"
-            raise Missing(f"no candidate done in {time.monotonic() - begin:.0f} s (status {status}): {last}")
-        last, row = done[-1]
+            output, messages = stopped_after(program, seconds)
+            rows = [json.loads(line) for line in output.splitlines()]
+            done = [row for row in rows if row["status"] == "done"]
+            if not done:
+                lines = messages.strip().splitlines() or ["no message"]
+                raise Missing(f"no candidate done in {time.time() - begin:.0f} s: {' '.join(lines[-2:])}")
+            # A row is a file of its own, written when its training is done.
+            last = max(os.path.getmtime(os.path.join(folder, "run/trials", f"{row['id']:05}.parquet"))
+                       for row in done) - begin
+        row, failed = done[-1], len(rows) - len(done)
         return {"n": len(done), "failed": failed, "seconds": last, "an_hour": 3600 * len(done) / last,
                 "train_images": row["train_images"], "epochs": row["epochs"], "batch": row["batch"],
-                "median_candidate_seconds": statistics.median(r["total_seconds"] for _, r in done)}
+                "median_candidate_seconds": statistics.median(row["total_seconds"] for row in done)}
 
 
 def machine(args):
