@@ -194,3 +194,27 @@ fn a_wrong_objective_is_refused_with_what_to_write() {
         assert!(!out.exists(), "nothing was begun");
     }
 }
+
+#[test]
+fn a_wrong_file_does_not_hide_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    space(folder.path(), "{ op = \"gelu\" }");
+    let good = "name = \"fine\"\nclasses = 7\ninput = \"3x8x8\"\n[network]\nlayers = [{ op = \"global_avg_pool\" }, { op = \"linear\", units = 10 }]\n";
+    std::fs::write(folder.path().join("fine.toml"), good).unwrap();
+    let mut command = cellwright();
+    refuses(
+        command.arg("spaces").arg(folder.path()),
+        1,
+        &["wrong.toml:5:8", "not available", "1 of 2"],
+    );
+    let output = command.output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("fine.toml"));
+    // Another number of values than of classes is told with its place in the file.
+    refuses(
+        cellwright()
+            .arg("inspect")
+            .arg(folder.path().join("fine.toml")),
+        1,
+        &["fine.toml:5:", "7 classes"],
+    );
+}

@@ -388,3 +388,25 @@ fn what_is_beyond_a_limit_is_a_row_and_costs_no_training() {
 
 /// Parameters that about half of the small space's networks have.
 const LIMIT: u64 = 14_000;
+
+#[test]
+fn inspect_names_what_is_chosen() {
+    let arch = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|";
+    let inspect = |flag: &str| {
+        let mut command = cellwright();
+        command
+            .args(["inspect", "search-spaces/nasbench201.toml", "--arch", arch])
+            .args((!flag.is_empty()).then_some(flag));
+        let output = command.assert().success().get_output().stdout.clone();
+        String::from_utf8(output).unwrap()
+    };
+    let report: serde_json::Value = serde_json::from_str(&inspect("--json")).unwrap();
+    let decisions = report["decisions"].as_array().unwrap();
+    assert_eq!(decisions.len(), 6);
+    for decision in decisions {
+        let label = decision["label"].as_str().unwrap();
+        assert!(arch.contains(label) && decision["active"] == true);
+        assert!(inspect("").contains(decision["name"].as_str().unwrap()));
+    }
+    assert_eq!(decisions[0]["label"], "nor_conv_3x3");
+}

@@ -12,7 +12,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Space`] when the choices are not the space's, or a layer cannot take its inputs: it
-    /// names the place in the file, the shapes, and what would help. [`Error::Logits`] when the
+    /// names the place in the file, the shapes, and what would help. [`Error::Space`] too when the
     /// network does not end in one value a class.
     pub fn build(
         space: &Space,
@@ -24,7 +24,13 @@ impl Graph {
             builder: Builder::new(input, classes),
         };
         let output = space.expand(choices, 0, classes, &mut sink)?;
-        sink.builder.finish(output)
+        let name = sink.builder.name(output).to_owned();
+        sink.builder.finish(output).map_err(|error| match &error {
+            Error::Logits { layer, .. } if *layer == name => {
+                space.output_error(error.to_string()).into()
+            }
+            _ => error,
+        })
     }
 }
 

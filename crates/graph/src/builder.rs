@@ -125,6 +125,11 @@ impl Builder {
         }
     }
 
+    /// What a node is called.
+    pub(crate) fn name(&self, node: NodeId) -> &str {
+        self.names.get(node)
+    }
+
     /// The shape of a node's output.
     #[must_use]
     pub fn shape(&self, node: NodeId) -> Shape {

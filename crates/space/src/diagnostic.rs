@@ -172,3 +172,32 @@ pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
         _ => None,
     }
 }
+
+/// What a name of another framework is called here, and what is not here at all.
+pub(crate) fn foreign(name: &str) -> Option<String> {
+    let word: String = name.chars().filter(|it| it.is_alphanumeric()).collect();
+    let here = match word.to_lowercase().as_str() {
+        "silu" => "swish",
+        "hardswish" | "hswish" => "hard_swish",
+        "hardsigmoid" | "hsigmoid" => "hard_sigmoid",
+        "conv2d" | "convolution" | "convolution2d" => "conv",
+        "depthwiseconv2d" | "depthwiseconv" => "depthwise",
+        "batchnorm" | "batchnorm2d" | "batchnormalization" | "bn" => "batch_norm",
+        "maxpool" | "maxpool2d" | "maxpooling2d" => "max_pool",
+        "avgpool" | "avgpool2d" | "averagepooling2d" => "avg_pool",
+        "adaptiveavgpool2d" | "globalavgpool" | "globalaveragepooling2d" => "global_avg_pool",
+        "dense" | "fc" => "linear",
+        "droppath" | "stochasticdepth" => "drop_path",
+        "outchannels" | "channels" | "outplanes" => "filters",
+        "kernelsize" => "kernel",
+        "strides" => "stride",
+        "outfeatures" => "units",
+        "usebias" => "bias",
+        "gelu" | "layernorm" | "layernormalization" | "groupnorm" | "instancenorm"
+        | "attention" | "multiheadattention" | "elu" | "prelu" => {
+            return Some(format!("{name} is not available here"));
+        }
+        _ => return None,
+    };
+    Some(format!("it is called '{here}' here"))
+}

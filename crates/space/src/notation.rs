@@ -20,8 +20,8 @@ pub(crate) enum Part {
     Decision(usize),
 }
 
-/// Splits a template into its parts. `{0}` is a decision by its number, `{name}` by its name, `{{` a
-/// brace.
+/// Splits a template into its parts. `{0}` is a decision by its number, `{normal/block[2]/left}` by its
+/// full name, `{left}` by the last part of it where no other decision has the same, `{{` a brace.
 pub(crate) fn template(text: &str, names: &[&str]) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut plain = String::new();
@@ -46,13 +46,9 @@ pub(crate) fn template(text: &str, names: &[&str]) -> Result<Vec<Part>, String> 
         let word = &rest[..end];
         rest = &rest[end + 1..];
         let number = word.parse().ok().filter(|number| *number < names.len());
-        let found = number.or_else(|| names.iter().position(|name| *name == word));
-        let Some(found) = found else {
-            return Err(format!(
-                "'{{{word}}}' is no decision; there are {}, by their numbers from 0 or their names: {}",
-                names.len(),
-                names.iter().take(8).copied().collect::<Vec<_>>().join(", ")
-            ));
+        let found = match number.or_else(|| names.iter().position(|name| *name == word)) {
+            Some(found) => found,
+            None => by_last_part(word, names)?,
         };
         if !plain.is_empty() {
             parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -66,7 +62,67 @@ pub(crate) fn template(text: &str, names: &[&str]) -> Result<Vec<Part>, String> 
     Ok(parts)
 }
 
+/// The only decision whose name ends with this part.
+fn by_last_part(word: &str, names: &[&str]) -> Result<usize, String> {
+    let ends = |name: &str| {
+        let before = name.strip_suffix(word).filter(|_| !word.is_empty());
+        before.is_some_and(|it| it.ends_with(['/', '.']))
+    };
+    let found: Vec<usize> = (0..names.len()).filter(|&it| ends(names[it])).collect();
+    let listed = |all: &mut dyn Iterator<Item = &&str>| {
+        let first: Vec<&str> = all.take(8).copied().collect();
+        first.join(", ")
+    };
+    match found[..] {
+        [only] => Ok(only),
+        [] => Err(format!(
+            "'{{{word}}}' is no decision; there are {}, by their numbers from 0 or their names: {}",
+            names.len(),
+            listed(&mut names.iter())
+        )),
+        _ => Err(format!(
+            "'{{{word}}}' is {} decisions; write the full name of one: {}",
+            found.len(),
+            listed(&mut found.iter().map(|&it| &names[it]))
+        )),
+    }
+}
+
 impl Space {
+    /// The numbers of the decisions with several options that the space's notation leaves out: without
+    /// them a text in it may not say which architecture is meant. None where there is no notation.
+    #[must_use]
+    pub fn left_out_of_notation(&self) -> Vec<usize> {
+        let Some(parts) = self.template() else {
+            return Vec::new();
+        };
+        let decisions = self.decisions().iter().enumerate();
+        decisions
+            .filter(|(index, it)| it.options.len() > 1 && !parts.contains(&Part::Decision(*index)))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Fills in what a notation leaves out, where only one option can be chosen.
+    fn fill_in(&self, choices: &mut [u32], known: &[bool]) -> Result<(), String> {
+        for index in (0..choices.len()).filter(|&index| !known[index]) {
+            let legal = self.legal(&choices[..index]);
+            let mut open = (0..legal.len()).filter(|&option| legal[option]);
+            match (open.next(), open.next()) {
+                (Some(only), None) => choices[index] = only as u32,
+                (None, _) => return Err(format!("nothing can be chosen for decision {index}")),
+                _ => {
+                    return Err(format!(
+                        "the notation leaves decision {index} ({}) out, which could be {}; give a list of option numbers",
+                        self.decisions()[index].name,
+                        self.decisions()[index].options.join(" or ")
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The architecture in the space's notation; without one, the list of option indices.
     #[must_use]
     pub fn notation(&self, choices: &Choices) -> String {
@@ -92,7 +148,7 @@ impl Space {
     }
 
     /// The choices of an architecture that is written in the space's notation, or as a list of option
-    /// indices.
+    /// indices. A decision that the notation leaves out must have one legal option.
     ///
     /// # Errors
     /// Where the text departs from the notation, and what was expected there.
@@ -145,11 +201,11 @@ impl Space {
                 }
             }
         }
-        if rest.is_empty() {
-            Ok(Choices(choices))
-        } else {
-            Err(format!("'{}' is too much", excerpt(rest)))
+        if !rest.is_empty() {
+            return Err(format!("'{}' is too much", excerpt(rest)));
         }
+        self.fill_in(&mut choices, &known)?;
+        Ok(Choices(choices))
     }
 }
 

@@ -473,9 +473,32 @@ impl Space {
                 message,
             } = *error;
             let mut report = Report::new(&self.0.text);
-            report.error(span, format!("layer {layer}: {message}"), None);
+            let message = format!("layer {}: {message}", short(&layer));
+            report.error(span, message, None);
             report.errors(&self.0.path)
         })
+    }
+
+    /// An error about what the network gives, at the place of its last layer.
+    #[must_use]
+    pub fn output_error(&self, message: impl Into<String>) -> Errors {
+        let program = self.program();
+        let network = program.definitions.get(program.network);
+        let last = network.and_then(|it| it.layers.last());
+        let mut report = Report::new(&self.0.text);
+        report.error(last.map_or(0..0, |it| it.span.clone()), message, None);
+        report.errors(&self.0.path)
+    }
+}
+
+/// A layer's path for an error: the ends of a long one, as blocks that use themselves have it.
+fn short(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts[..] {
+        [first, second, .., last] if parts.len() > 8 => {
+            format!("{first}/{second}/.../{last} ({} levels)", parts.len())
+        }
+        _ => path.to_owned(),
     }
 }
 

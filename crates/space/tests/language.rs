@@ -301,6 +301,29 @@ layers = [{ op = "fractal", n = 3 }]
 }
 
 #[test]
+fn notation_takes_the_last_part_of_a_name_where_it_is_unique() {
+    let text = |notation: &str| {
+        format!(
+            r#"name = "toy"
+notation = "{notation}"
+[blocks.b]
+layers = [{{ op = {{ choose = ["relu", "identity"] }}, name = "act" }}, {{ op = "conv", filters = {{ choose = [1, 2], name = "net" }} }}]
+[network]
+layers = [{{ op = "b" }}, {{ op = "dropout", rate = {{ choose = [0, 1], name = "rate" }}, when = "true" }}, {{ op = "linear", units = 1 }}]
+"#
+        )
+    };
+    let space = parse(&text("{net}-{rate}-{0}"));
+    assert_eq!(space.left_out_of_notation(), [] as [usize; 0]);
+    assert_eq!(space.parse_notation("2-1-relu"), Ok(Choices(vec![0, 1, 1])));
+    // A decision that is left out could be either option.
+    let partial = parse(&text("{net}-{rate}"));
+    assert_eq!(partial.left_out_of_notation(), [0]);
+    let message = partial.parse_notation("2-1").unwrap_err().reason;
+    assert!(message.contains("relu or identity"), "{message}");
+}
+
+#[test]
 fn notation_both_ways() {
     let text = r#"name = "toy"
 notation = "{{{0}|{net}~1}}"

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use cellwright_graph::Graph;
+use cellwright_space::{Choices, Space};
 use serde::Serialize;
 
 use crate::options::{ImageFlags, SpaceFlags, Which};
@@ -42,7 +43,20 @@ struct Report {
     input: [usize; 3],
     classes: usize,
     receptive_field: [usize; 2],
+    decisions: Vec<Decision>,
     layers: Vec<Layer>,
+}
+
+/// A decision of the space, and what this architecture has for it.
+#[derive(Serialize)]
+struct Decision {
+    number: usize,
+    name: String,
+    option: u32,
+    /// The option as the file writes it.
+    label: String,
+    /// Whether it decides anything here: what is chosen before it may leave its place out.
+    active: bool,
 }
 
 #[derive(Serialize)]
@@ -77,6 +91,7 @@ pub fn run(args: Args) -> Result<()> {
         input: [graph.input.channels, graph.input.height, graph.input.width],
         classes: graph.classes,
         receptive_field: graph.receptive_field(),
+        decisions: decisions(&space, &choices),
         layers: layers(&graph),
     };
     if args.json {
@@ -84,6 +99,22 @@ pub fn run(args: Args) -> Result<()> {
     } else {
         show(&report)
     }
+}
+
+fn decisions(space: &Space, choices: &Choices) -> Vec<Decision> {
+    let each = space.decisions().iter().zip(&choices.0).enumerate();
+    each.map(|(number, (decision, &option))| Decision {
+        number,
+        name: decision.name.clone(),
+        option,
+        label: decision
+            .options
+            .get(option as usize)
+            .cloned()
+            .unwrap_or_default(),
+        active: space.is_active(&choices.0[..number]),
+    })
+    .collect()
 }
 
 fn layers(graph: &Graph) -> Vec<Layer> {
@@ -116,6 +147,23 @@ fn show(report: &Report) -> Result<()> {
     }
     right(&mut layers, &[3, 4]);
     print(layers)?;
+    if !report.decisions.is_empty() {
+        let mut decisions = table(&["decision", "name", "option", "chosen"]);
+        for decision in &report.decisions {
+            let label = match decision.active {
+                true => &decision.label,
+                false => "not active",
+            };
+            decisions.add_row([
+                decision.number.to_string(),
+                decision.name.clone(),
+                decision.option.to_string(),
+                label.to_owned(),
+            ]);
+        }
+        right(&mut decisions, &[0, 2]);
+        print(decisions)?;
+    }
     let [channels, height, width] = report.input;
     print(format!(
         "\n{}  {}x{}x{}, {} classes\n  architecture     {}\n  parameters       {}\n  MACs             {} ({}) an image\n  FLOPs            {} ({})\n  activations      {}B for a training step of {} images\n  receptive field  {}x{}",

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use cellwright_search::run::SpaceSource;
 use serde::Serialize;
 
-use crate::output::{print, print_json, right, table};
+use crate::output::{error, print, print_json, right, table};
 
 /// Flags of `spaces`.
 #[derive(clap::Args)]
@@ -35,7 +35,7 @@ struct Entry {
     architectures: Option<String>,
 }
 
-/// Lists every space file of the folder and of the folders in it.
+/// Lists every space file of the folder and of the folders in it; then what is wrong with the others.
 pub fn run(args: Args) -> Result<()> {
     if args.reference {
         return print(cellwright_space::reference(cellwright_graph::vocabulary()));
@@ -52,15 +52,31 @@ pub fn run(args: Args) -> Result<()> {
         "no space files (*.toml) in {}",
         args.folder.display()
     );
-    let entries = files
-        .iter()
-        .map(|file| entry(file))
-        .collect::<Result<Vec<_>>>()?;
-    if args.json {
-        return entries.iter().try_for_each(print_json);
+    let (mut entries, mut wrong) = (Vec::new(), Vec::new());
+    for file in &files {
+        match entry(file) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => wrong.push(error),
+        }
     }
+    if args.json {
+        entries.iter().try_for_each(print_json)?;
+    } else if !entries.is_empty() {
+        show(&entries)?;
+    }
+    wrong.iter().for_each(error);
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "{} of {} space files are wrong",
+        wrong.len(),
+        files.len()
+    );
+    Ok(())
+}
+
+fn show(entries: &[Entry]) -> Result<()> {
     let mut rows = table(&["file", "name", "decisions", "architectures"]);
-    for entry in &entries {
+    for entry in entries {
         rows.add_row([
             entry.file.display().to_string(),
             entry.name.clone(),

@@ -1,13 +1,13 @@
 //! `cellwright validate`: checks space files, without training anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cellwright_search::run::SpaceSource;
 use serde::Serialize;
 
 use crate::options::{ImageFlags, Set};
-use crate::output::{error, print, print_json};
+use crate::output::{error, note, print, print_json};
 
 /// Flags of `validate`.
 #[derive(clap::Args)]
@@ -29,6 +29,8 @@ struct Verdict {
     file: PathBuf,
     valid: bool,
     error: Option<String>,
+    /// What is allowed, and likely not meant.
+    warnings: Vec<String>,
 }
 
 /// Checks every file, also after one has failed.
@@ -41,11 +43,17 @@ pub fn run(args: Args) -> Result<()> {
             print_json(&Verdict {
                 file: file.clone(),
                 valid: result.is_ok(),
+                warnings: result.as_ref().map_or_else(|_| Vec::new(), Vec::clone),
                 error: result.err().map(|error| format!("{error:#}")),
             })?;
         } else {
             match result {
-                Ok(()) => print(format!("{}: valid", file.display()))?,
+                Ok(warnings) => {
+                    for warning in warnings {
+                        note(format!("{}: warning: {warning}", file.display()));
+                    }
+                    print(format!("{}: valid", file.display()))?;
+                }
                 Err(wrong) => error(&wrong),
             }
         }
@@ -58,10 +66,19 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Loads a file and builds one architecture of it.
-fn check(file: &std::path::Path, args: &Args) -> Result<()> {
+/// Loads a file and builds one architecture of it; what to warn of.
+fn check(file: &Path, args: &Args) -> Result<Vec<String>> {
     let space = SpaceSource::read(file, args.set.pairs())?.space()?;
     let choices = space.first();
     args.images.graph(&space, &choices)?;
-    Ok(())
+    let left_out = space.left_out_of_notation();
+    let Some(first) = left_out.first() else {
+        return Ok(Vec::new());
+    };
+    Ok(vec![format!(
+        "`notation` leaves {} of {} decisions out, the first {first} ({}): --arch refuses a text that could be several architectures",
+        left_out.len(),
+        space.decisions().len(),
+        space.decisions()[*first].name
+    )])
 }

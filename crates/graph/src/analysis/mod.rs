@@ -24,9 +24,14 @@ impl Graph {
             .saturating_mul(batch as u64)
     }
 
-    /// The largest receptive field (rows and columns of the image, as if it had no border) of the
-    /// feature maps that reach the classifier: what the last layers before a global pooling, a
-    /// flattening or the end see. It may be larger than the image.
+    /// The receptive field (rows and columns of the image, as if it had no border) of the feature
+    /// maps that reach the classifier: what the last layers before its global pooling, its flattening
+    /// or the end see, the largest where there are several. It may be larger than the image.
+    ///
+    /// Only paths through windows count. A gate that comes from a global pooling, as in
+    /// squeeze-and-excitation, sees all of the image whatever the network is; a layer that joins it
+    /// with feature maps has the field of these. So a network has the same field with its gates and
+    /// without them.
     #[must_use]
     pub fn receptive_field(&self) -> [usize; 2] {
         let used = self.reachable(&[self.output]);
@@ -39,8 +44,9 @@ impl Graph {
             })
     }
 
-    /// The receptive field of each node, in rows and columns of the image; `None` where a global
-    /// pooling or a flattening has made a node see all of it.
+    /// The receptive field of each node, in rows and columns of the image: the largest of its inputs'
+    /// through its own window. `None` where all paths to a node go through a global pooling or a
+    /// flattening, and it sees the whole image.
     #[must_use]
     pub fn receptive_fields(&self) -> Vec<Option<[usize; 2]>> {
         let mut views: Vec<Option<View>> = Vec::with_capacity(self.nodes.len());
@@ -65,9 +71,8 @@ impl Graph {
         let joined = node
             .inputs
             .iter()
-            .map(|&input| views[input])
-            .reduce(|a, b| Some(a?.join(b?)))
-            .flatten()?;
+            .filter_map(|&input| views[input])
+            .reduce(View::join)?;
         match node.layer.reach() {
             Reach::Everything => None,
             Reach::Window { extent, stride } => Some(joined.through(extent, stride)),

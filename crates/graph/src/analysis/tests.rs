@@ -82,6 +82,29 @@ fn the_widest_branch_counts() {
 }
 
 #[test]
+fn a_gate_leaves_the_receptive_field_of_its_trunk() {
+    let field = |gated: bool| {
+        let graph = network(|b| {
+            let mut last = b.layer("stem", conv(3, 2, 1), &[0]).unwrap();
+            for _ in 0..2 {
+                last = b.layer("conv", conv(5, 1, 1), &[last]).unwrap();
+                if gated {
+                    let pooled = b
+                        .layer("squeeze", Layer::GlobalAveragePool, &[last])
+                        .unwrap();
+                    let gate = b.layer("excite", conv(1, 1, 1), &[pooled]).unwrap();
+                    last = b.layer("scale", Layer::Multiply, &[last, gate]).unwrap();
+                }
+            }
+            b.layer("last", conv(3, 2, 1), &[last]).unwrap()
+        });
+        graph.receptive_field()
+    };
+    // 3, then twice 2 * 4 more, then 2 * 2 more
+    assert_eq!((field(true), field(false)), ([23, 23], [23, 23]));
+}
+
+#[test]
 fn activations_are_four_bytes_a_value() {
     let graph = chain(&[conv(3, 2, 1)]);
     let values = 32 * 32 * 3 + 16 * 16 * 4 + 4 + 10;

@@ -248,7 +248,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry(
         "drop_path",
-        "zeroes the whole tensor of an image at random during training; the rate grows with training",
+        "zeroes the whole tensor of an image at random during training; the rate grows linearly from 0 to `rate` over the training",
         &[RATE],
         |it| {
             Ok(Layer::DropPath(DropPath {

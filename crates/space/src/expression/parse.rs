@@ -38,7 +38,30 @@ pub(crate) fn parse(text: &str, names: &dyn Names) -> Result<Expression, Wrong> 
     let expression = parser.binary(0)?;
     match parser.tokens.get(parser.at) {
         None => Ok(expression),
-        Some((token, span)) => Err((format!("{token} was not expected here"), span.clone(), None)),
+        Some((token, span)) => Err((
+            format!("{token} was not expected here"),
+            span.clone(),
+            written_otherwise(token, &tokens),
+        )),
+    }
+}
+
+/// Help for what other languages write.
+fn written_otherwise(token: &Token, tokens: &[(Token, Range<usize>)]) -> Option<String> {
+    let Token::Name(name) = token else {
+        return None;
+    };
+    if name == "if" {
+        return Some("write if(condition, a, b)".to_owned());
+    }
+    match (tokens, name.strip_prefix('x')) {
+        ([(Token::Number(a), _), _], Some(b)) if b.parse::<u32>().is_ok() => {
+            Some(match a.to_string() == b {
+                true => format!("write {a} or [{a}, {b}]"),
+                false => format!("write [{a}, {b}]"),
+            })
+        }
+        _ => None,
     }
 }
 
@@ -199,6 +222,8 @@ impl Parser<'_> {
             let known = self.names.known();
             let help = if self.names.tensor(name).is_some() {
                 Some(format!("'{name}' is a tensor: ask for its channels({name}), height({name}) or width({name})"))
+            } else if matches!(name, "True" | "False") {
+                Some(format!("write {}", name.to_lowercase()))
             } else {
                 suggest(name, known.iter().map(String::as_str))
             };

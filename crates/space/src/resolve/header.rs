@@ -47,6 +47,19 @@ impl<'r> Resolver<'r, '_> {
                         None,
                     );
                 }
+                let likely = shape
+                    .filter(|it| it.channels > 4 && it.height > 4 && matches!(it.width, 1 | 3 | 4));
+                if let Some(it) = likely {
+                    let help = format!(
+                        "channels come first: did you mean \"{}x{}x{}\"?",
+                        it.width, it.channels, it.height
+                    );
+                    let message = format!(
+                        "`input` is channels x height x width, and this is {} channels",
+                        it.channels
+                    );
+                    self.report.error(node.span(), message, Some(help));
+                }
                 shape
             });
         }

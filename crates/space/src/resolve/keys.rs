@@ -11,7 +11,7 @@ pub(crate) const FILE_KEYS: [(&str, &str); 11] = [
     ("classes", "the number of classes it is meant for"),
     (
         "notation",
-        "how its architectures are written: a template such as \"|{0}~0|+|{1}~0|{2}~1|\" over decisions, by number or by name",
+        "how its architectures are written: a template such as \"|{0}~0|+|{1}~0|{2}~1|\" over decisions, by number, full name, or the last part of the name where it is unique",
     ),
     (
         "parameters",
@@ -32,7 +32,7 @@ pub(crate) const FILE_KEYS: [(&str, &str); 11] = [
     ),
     (
         "require",
-        "a list of conditions on decisions, by their names: \"edges <= 9\"",
+        "a list of conditions on decisions, by the `name`s given to them: \"edges <= 9\"; an operation or tensor counts as its option's index from 0",
     ),
 ];
 

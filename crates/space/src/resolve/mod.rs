@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use crate::Vocabulary;
-use crate::diagnostic::{Report, suggest};
+use crate::diagnostic::{Report, foreign, suggest};
 use crate::document::{Node, Table, fraction, integer, kind, list, text};
 use crate::expression::{self, Expression, Value};
 use crate::program::{Program, Target};
@@ -215,7 +215,8 @@ impl<'r> Resolver<'r, '_> {
             .or_else(|| self.vocabulary.find(name).map(Target::Primitive));
         if target.is_none() {
             let primitives = self.vocabulary.primitives.iter().map(|it| it.name);
-            let help = suggest(name, primitives.chain(self.definitions.keys().copied()));
+            let help = foreign(name)
+                .or_else(|| suggest(name, primitives.chain(self.definitions.keys().copied())));
             let message = format!("there is no operation, block or cell '{name}'");
             self.report.error(span, message, help);
         }

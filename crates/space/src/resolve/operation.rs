@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::{LAYER_KEYS, Resolver, Scope};
 use crate::ArgumentSpec;
-use crate::diagnostic::suggest;
+use crate::diagnostic::{foreign, suggest};
 use crate::document::{Node, Table, kind, text};
 use crate::program::{Callee, Definition, Given, Options, Site, Target};
 
@@ -45,6 +45,12 @@ impl<'r> Resolver<'r, '_> {
         let given = std::mem::replace(table, Table::nothing()).rest();
         match op.get_ref() {
             DeValue::String(name) => {
+                if scope.locals.iter().any(|it| it == name) && !self.is_operation(name) {
+                    let message = format!("'{name}' is a value here, not an operation");
+                    let help = "values are numbers and truth values; choose between operations with `choose`, or with `when` on a layer of each";
+                    self.report.error(op.span(), message, Some(help.to_owned()));
+                    return None;
+                }
                 let target = self.target(name, op.span())?;
                 let callee = self.callee(target, &given, op.span(), scope, sites);
                 Some((None, vec![callee], name.as_ref()))
@@ -144,6 +150,10 @@ impl<'r> Resolver<'r, '_> {
         Some((Some(site), callees, "op"))
     }
 
+    fn is_operation(&self, name: &str) -> bool {
+        self.definitions.contains_key(name) || self.vocabulary.find(name).is_some()
+    }
+
     fn takes(&self, target: Target, key: &str) -> bool {
         match target {
             Target::Primitive(index) => self.vocabulary.primitives[index]
@@ -182,7 +192,12 @@ impl<'r> Resolver<'r, '_> {
         for (key, span, node) in given {
             let Some(index) = specs.iter().position(|(name, ..)| name == key) else {
                 let known = specs.iter().map(|(name, ..)| name.as_str());
-                let help = suggest(key, known.chain(LAYER_KEYS.iter().map(|(key, _)| *key)));
+                let help = match target {
+                    Target::Primitive(_) => foreign(key),
+                    Target::Definition(_) => None,
+                };
+                let help = help
+                    .or_else(|| suggest(key, known.chain(LAYER_KEYS.iter().map(|(key, _)| *key))));
                 self.report.error(
                     span.clone(),
                     format!("{} takes no '{key}'", self.called(target)),
