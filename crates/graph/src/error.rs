@@ -21,6 +21,9 @@ pub enum Error {
     /// own. It names the place in the file.
     #[error(transparent)]
     Space(#[from] cellwright_space::Errors),
+    /// The network cannot be written out as an expression.
+    #[error("the network cannot be compared as an expression: {0}")]
+    Expression(String),
     /// A classifier does not give one value a class.
     #[error(
         "the output `{layer}` is {shape}, and {classes} classes need 1x1x{classes}; end the network \

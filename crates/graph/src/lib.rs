@@ -21,9 +21,11 @@ pub use builder::{Builder, MAX_LAYERS};
 pub use cellwright_space::Shape;
 pub use error::Error;
 pub use graph::{Auxiliary, Graph, Node, NodeId};
+pub use identity::class;
 pub use inputs::Inputs;
 pub use layers::{
-    Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample, Zero,
+    Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample,
+    Truncate, Zero,
 };
 pub use mismatch::Mismatch;
 pub use name::Name;

@@ -2,9 +2,10 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use cellwright_graph::{Graph, vocabulary};
+use cellwright_graph::{Graph, class, vocabulary};
 use cellwright_space::Space;
 use common::{folder, graph, image, space};
 use num_bigint::BigUint;
@@ -59,10 +60,21 @@ fn counts_follow_from_the_papers() {
         ("amoebanet.toml", eight_operations.pow(2)),
         ("enas-micro.toml", (power(720, 2) * power(5, 10)).pow(2)),
         ("mobile.toml", power(144, 6)),
+        ("nasbench101.toml", BigUint::from(1_293_208_u32)),
     ];
     for (file, count) in expected {
         assert_eq!(space(file, &[]).count(), Some(count), "{file}");
     }
+}
+
+/// An identity between layers of one size adds nothing: 3 * 3 stages of two layers differ, 3 * 7 of three.
+#[test]
+fn chains_with_identities_are_counted_once() {
+    let space = space("nasbench-macro.toml", &[("filters", "4")]);
+    let by = space.distinct().by;
+    let class = |choices| class(&space, &choices, image(32, 3), 10, by).unwrap();
+    let distinct: HashSet<u128> = space.architectures().map(class).collect();
+    assert_eq!(distinct.len(), 9 * 21 * 21);
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

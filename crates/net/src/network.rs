@@ -487,6 +487,7 @@ impl<D: Kernels> Pass<'_, D> {
             Layer::Subsample(subsample) => {
                 ops::subsample(tape, x, subsample.stride, subsample.offset)?
             }
+            Layer::Truncate(truncate) => ops::truncate(tape, x, truncate.channels)?,
             Layer::Zero(zero) => ops::zero(x, zero.stride)?,
             Layer::Dropout(dropout) => match self.mode {
                 Mode::Train { seed, .. } if dropout.rate > 0.0 => {

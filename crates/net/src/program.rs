@@ -299,6 +299,7 @@ impl<D: Kernels> Lowering<'_, D> {
                 self.builder
                     .subsample(x, subsample.stride, subsample.offset)?
             }
+            Layer::Truncate(truncate) => self.builder.truncate(x, truncate.channels)?,
             Layer::Zero(zero) => self.builder.zero(x, zero.stride)?,
             Layer::Dropout(dropout) => self.builder.dropout(x, dropout.rate, id as u64),
             Layer::DropPath(drop) => match self.drop_path(id, drop.rate) {

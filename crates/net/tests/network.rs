@@ -209,6 +209,7 @@ fn every_space_runs_forward_and_backward() {
     let spaces = [
         ("darts.toml", vec![("filters", "4"), ("repeats", "1")]),
         ("nasbench201.toml", vec![("filters", "4"), ("repeats", "1")]),
+        ("nasbench101.toml", vec![("filters", "7"), ("cells", "1")]),
         ("mobile.toml", vec![("filters", "8")]),
         (
             "baselines/googlenet.toml",

@@ -197,6 +197,10 @@ fn searched_networks() {
     }
     compare(&graph("nasnet-a.toml", &set, 16, 0), "NASNet-A");
     compare(&graph("nasbench201.toml", &[], 16, 0), "NAS-Bench-201");
+    for seed in 0..4 {
+        let set = [("filters", "7"), ("cells", "1")];
+        compare(&graph("nasbench101.toml", &set, 16, seed), "NAS-Bench-101");
+    }
     compare(&graph("mobile.toml", &[], 16, 0), "mobile");
 }
 

@@ -31,6 +31,7 @@ pub trait Kernels:
     + crate::elementwise::gate::GateKernel
     + crate::elementwise::global_avg_pool::GlobalAvgPoolKernel
     + crate::elementwise::subsample::SubsampleKernel
+    + crate::elementwise::truncate::TruncateKernel
     + crate::linear::LinearKernel
     + crate::optimiser::OptimiserKernel
     + crate::pool2d::Pool2dKernel

@@ -40,7 +40,7 @@ pub use conv2d::{Conv2d, conv2d};
 pub use device::{Base, Feature, Kernels, Matrix, Vector};
 pub use elementwise::{
     Branch, DropPath, add, add_branches, concat, drop_path, dropout, global_avg_pool, mean,
-    multiply, subsample, zero,
+    multiply, subsample, truncate, zero,
 };
 pub use error::Error;
 pub use linear::linear;

@@ -14,6 +14,7 @@ pub use crate::elementwise::dropout::reference as dropout;
 pub use crate::elementwise::gate::reference as multiply;
 pub use crate::elementwise::global_avg_pool::reference as global_avg_pool;
 pub use crate::elementwise::subsample::reference as subsample;
+pub use crate::elementwise::truncate::reference as truncate;
 pub use crate::linear::reference as linear;
 pub use crate::pool2d::reference::pool2d;
 pub use crate::softmax_cross_entropy::reference as softmax_cross_entropy;

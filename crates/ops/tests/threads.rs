@@ -70,6 +70,7 @@ fn everything() -> Vec<(String, Vec<u32>)> {
     push("gate", bits(&gate, |tape, gate| multiply(tape, &x, gate)));
     push("global_avg_pool", bits(&x, global_avg_pool));
     push("subsample", bits(&x, |tape, x| subsample(tape, x, 2, 1)));
+    push("truncate", bits(&x, |tape, x| truncate(tape, x, 3)));
     push("dropout", bits(&x, |tape, x| dropout(tape, x, 0.3, 9)));
     push("drop_path", bits(&x, |tape, x| drop_path(tape, x, 0.3, 9)));
     push("linear", linear_bits());

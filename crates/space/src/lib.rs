@@ -9,6 +9,7 @@ mod choices;
 mod count;
 mod diagnostic;
 mod discover;
+mod distinct;
 mod document;
 mod expand;
 mod expression;
@@ -27,6 +28,7 @@ mod vocabulary;
 
 pub use choices::{Choices, ChoicesError};
 pub use diagnostic::{Diagnostic, Errors};
+pub use distinct::{Architectures, Distinct, Equivalence};
 pub use notation::NotationError;
 pub use reference::reference;
 pub use schema::json_schema;

@@ -113,6 +113,8 @@ pub(crate) struct Site {
     pub named: bool,
     pub span: Range<usize>,
     pub options: Options,
+    /// What must hold for each of its values to be chosen; empty where none has a condition.
+    pub conditions: Vec<Option<Expression>>,
 }
 
 #[derive(Debug, Clone)]
@@ -133,6 +135,8 @@ pub(crate) enum Source {
     /// The k-th last output, from 1.
     Back(usize),
     Named(Name),
+    /// A name, where a condition holds.
+    When(Name, Expression),
     Unused(Vec<Name>),
     Choose(Site),
 }
@@ -145,10 +149,10 @@ pub(crate) enum Name {
 }
 
 impl Layer {
-    /// Whether it is chosen which tensors it takes; it may be none then.
+    /// Whether it depends on choices or conditions which tensors it takes; it may be none then.
     pub fn chooses_tensors(&self) -> bool {
         let mut sources = self.from.iter().flatten();
-        sources.any(|source| matches!(source, Source::Choose(_)))
+        sources.any(|source| matches!(source, Source::Choose(_) | Source::When(..)))
     }
 
     /// All places of the layer where something is chosen, but for those inside of what it uses.

@@ -24,6 +24,7 @@ pub fn json_schema(vocabulary: &Vocabulary) -> Value {
             "type": ["number", "boolean", "string"],
         },
         "choice": choice(),
+        "option": option(),
         "chosen_value": { "anyOf": [{ "$ref": "#/$defs/value" }, { "$ref": "#/$defs/choice" }] },
         "definition": definition,
         "definitions": { "type": "object", "additionalProperties": { "$ref": "#/$defs/definition" } },
@@ -63,6 +64,14 @@ fn file_key(key: &str) -> Value {
         "options" => json!({ "type": "object", "additionalProperties": { "type": "array" } }),
         "blocks" | "cells" => json!({ "$ref": "#/$defs/definitions" }),
         "network" => json!({ "$ref": "#/$defs/definition" }),
+        "distinct" => json!({
+            "type": "object",
+            "properties": {
+                "by": { "enum": crate::Equivalence::WORDS.map(|(word, _)| word) },
+                "with": { "type": "object", "additionalProperties": { "$ref": "#/$defs/value" } },
+            },
+            "additionalProperties": false,
+        }),
         "require" => json!({ "type": "array", "items": { "type": "string" } }),
         _ => json!({}),
     }
@@ -153,11 +162,31 @@ fn choice() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "choose": { "anyOf": [{ "type": "array", "minItems": 1 }, { "type": "string" }] },
+            "choose": {
+                "anyOf": [
+                    { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/option" } },
+                    { "type": "string" },
+                ],
+            },
             "name": { "type": "string" },
         },
         "required": ["choose"],
         "additionalProperties": false,
+    })
+}
+
+/// A value, or one that can be chosen only where a condition holds.
+fn option() -> Value {
+    json!({
+        "anyOf": [
+            { "type": ["number", "boolean", "string", "array"] },
+            {
+                "type": "object",
+                "properties": { "value": true, "when": { "$ref": "#/$defs/value" } },
+                "required": ["value", "when"],
+                "additionalProperties": false,
+            },
+        ],
     })
 }
 
@@ -182,6 +211,9 @@ fn source() -> Value {
     several["properties"]["of"] = json!({ "$ref": "#/$defs/names" });
     several["properties"]["name"] = json!({ "type": "string" });
     several["required"] = json!(["choose", "of"]);
+    let mut take = table("take", json!({ "type": "string" }));
+    take["properties"]["when"] = json!({ "$ref": "#/$defs/value" });
+    take["required"] = json!(["take", "when"]);
     json!({
         "anyOf": [
             { "type": "string" },
@@ -189,6 +221,7 @@ fn source() -> Value {
             one,
             several,
             table("unused", json!({ "$ref": "#/$defs/names" })),
+            take,
         ],
     })
 }

@@ -24,6 +24,29 @@ pub trait Sink {
     /// # Errors
     /// Why it cannot be one, in words.
     fn auxiliary(&mut self, node: Self::Node, weight: f64) -> Result<(), String>;
+
+    /// Told of an operation that was chosen, once its layers are added. Its answer is what later layers
+    /// take for its output.
+    ///
+    /// # Errors
+    /// Why it cannot be taken, in words.
+    fn chosen(
+        &mut self,
+        _option: &str,
+        _inputs: &[Self::Node],
+        output: Self::Node,
+    ) -> Result<Self::Node, String> {
+        Ok(output)
+    }
+
+    /// Told of a cell that was used, once its layers are added. Its answer is what later layers take for
+    /// its output.
+    ///
+    /// # Errors
+    /// Why it cannot be taken, in words.
+    fn cell(&mut self, _inputs: &[Self::Node], output: Self::Node) -> Result<Self::Node, String> {
+        Ok(output)
+    }
 }
 
 /// One primitive layer.

@@ -13,7 +13,7 @@ use crate::notation::{Part, template};
 use crate::program::Program;
 use crate::require::uncountable;
 use crate::resolve::{Header, resolve};
-use crate::{Choices, Diagnostic, Errors, Shape, Sink, Vocabulary};
+use crate::{Choices, Diagnostic, Distinct, Errors, Shape, Sink, Vocabulary};
 
 /// A space file, parsed and checked. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -216,6 +216,12 @@ impl Space {
     #[must_use]
     pub fn default_classes(&self) -> Option<usize> {
         self.0.header.classes
+    }
+
+    /// Which of its architectures count as one, as its file says.
+    #[must_use]
+    pub fn distinct(&self) -> &Distinct {
+        &self.0.header.distinct
     }
 
     /// Its parameters with the values that are set, as text.

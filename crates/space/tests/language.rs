@@ -227,6 +227,61 @@ layers = [
     }
 }
 
+/// A graph of three vertices: what takes nothing takes the input, and what nothing takes is given out.
+const CONDITIONS: &str = r#"
+name = "toy"
+require = ["edges <= 2"]
+[network]
+let = { both = { choose = [0, 1] }, out = { choose = [{ value = 0, when = "both == 1" }, 1], name = "edges" } }
+layers = [
+  { name = "a", op = "relu" },
+  { name = "b", op = "relu", from = { take = "a", when = "both == 1" }, when = "both == 1" },
+  { op = "add", from = ["input", { take = "a", when = "out == 1" }] },
+]
+"#;
+
+#[test]
+fn options_and_tensors_have_conditions() {
+    let text = CONDITIONS.replace(r#"from = { take = "a", when = "both == 1" }, "#, "");
+    let space = parse(&text);
+    assert_eq!(space.count(), Some(3u32.into()));
+    let all = enumerate(&space, 100).expect("few");
+    assert_eq!(all.len(), 3);
+    assert!(space.check(&Choices(vec![0, 0])).is_err());
+    assert_eq!(space.legal(&[0]), [false, true]);
+    assert_eq!(space.legal(&[1]), [true, true]);
+    let last = |choices: &[u32]| {
+        let notes = build(&space, choices).unwrap_or_else(|errors| panic!("{errors}"));
+        notes.lines.last().expect("layers").clone()
+    };
+    assert_ne!(last(&[1, 0]), last(&[1, 1]));
+}
+
+#[test]
+fn a_layer_of_which_no_tensor_is_left_has_nothing_to_pass_on() {
+    let Err(error) = build(&parse(CONDITIONS), &[0, 1]) else {
+        panic!("it was built")
+    };
+    assert!(error.to_string().contains("nothing to pass on"), "{error}");
+}
+
+#[test]
+fn a_condition_of_an_option_follows_from_decisions() {
+    for (condition, wrong) in [
+        (
+            "height(input) > 3",
+            "must follow from parameters and decisions",
+        ),
+        ("1 + 1", "must be true or false"),
+        ("other > 1", "other"),
+    ] {
+        let options = format!(r#"{{ choose = [1, {{ value = 2, when = "{condition}" }}] }}"#);
+        let text = network(&format!(r#"{{ op = "relu", repeat = {options} }}"#));
+        let error = try_parse(&text).expect_err(condition).to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
+}
+
 #[test]
 fn two_of_some_are_an_unordered_set() {
     let space = parse(&network(

@@ -1,9 +1,12 @@
 //! `cellwright spaces`: the spaces of a folder, and how large they are.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cellwright_graph::{Shape, class};
 use cellwright_search::run::SpaceSource;
+use cellwright_space::Distinct;
 use serde::Serialize;
 
 use crate::output::{error, print, print_json, right, table};
@@ -11,9 +14,21 @@ use crate::output::{error, print, print_json, right, table};
 /// Flags of `spaces`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A folder of space files
+    /// A folder of space files, or one file
     #[arg(value_name = "DIR", default_value = "search-spaces")]
     folder: PathBuf,
+    /// Also count how many architectures of each space differ, as its `distinct` says: goes through all
+    /// of them, a million in about a minute
+    #[arg(long)]
+    distinct: bool,
+    /// For --distinct: leave out spaces of more architectures than this
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2_000_000,
+        requires = "distinct"
+    )]
+    limit: u64,
     /// One JSON object a space
     #[arg(long)]
     json: bool,
@@ -33,6 +48,12 @@ struct Entry {
     decisions: usize,
     /// In decimal: most are beyond 64 bits. None where it cannot be counted.
     architectures: Option<String>,
+    /// With --distinct; none where there are more architectures than the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distinct: Option<u64>,
+    /// Which of them count as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distinct_by: Option<&'static str>,
 }
 
 /// Lists every space file of the folder and of the folders in it; then what is wrong with the others.
@@ -52,9 +73,10 @@ pub fn run(args: Args) -> Result<()> {
         "no space files (*.toml) in {}",
         args.folder.display()
     );
+    let limit = args.distinct.then_some(args.limit);
     let (mut entries, mut wrong) = (Vec::new(), Vec::new());
     for file in &files {
-        match entry(file) {
+        match entry(file, limit) {
             Ok(entry) => entries.push(entry),
             Err(error) => wrong.push(error),
         }
@@ -62,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.json {
         entries.iter().try_for_each(print_json)?;
     } else if !entries.is_empty() {
-        show(&entries)?;
+        show(&entries, limit)?;
     }
     wrong.iter().for_each(error);
     anyhow::ensure!(
@@ -74,10 +96,15 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn show(entries: &[Entry]) -> Result<()> {
-    let mut rows = table(&["file", "name", "decisions", "architectures"]);
+/// The table of spaces; with a limit, of their distinct architectures too.
+fn show(entries: &[Entry], limit: Option<u64>) -> Result<()> {
+    let mut columns = vec!["file", "name", "decisions", "architectures"];
+    if limit.is_some() {
+        columns.extend(["distinct", "by"]);
+    }
+    let mut rows = table(&columns);
     for entry in entries {
-        rows.add_row([
+        let mut row = vec![
             entry.file.display().to_string(),
             entry.name.clone(),
             entry.decisions.to_string(),
@@ -85,13 +112,26 @@ fn show(entries: &[Entry]) -> Result<()> {
                 .architectures
                 .as_deref()
                 .map_or("not countable".to_owned(), readable),
-        ]);
+        ];
+        if let Some(limit) = limit {
+            let more = || format!("over {}", crate::output::thousands(limit));
+            row.push(entry.distinct.map_or_else(more, crate::output::thousands));
+            row.push(entry.distinct_by.unwrap_or_default().to_owned());
+        }
+        rows.add_row(row);
     }
-    right(&mut rows, &[2, 3]);
+    right(
+        &mut rows,
+        if limit.is_some() { &[2, 3, 4] } else { &[2, 3] },
+    );
     print(rows)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if folder.is_file() {
+        files.push(folder.to_owned());
+        return Ok(());
+    }
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     for entry in entries {
@@ -110,15 +150,41 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn entry(file: &Path) -> Result<Entry> {
+fn entry(file: &Path, limit: Option<u64>) -> Result<Entry> {
     let space = SpaceSource::read(file, &[])?.space()?;
+    let distinct = match limit {
+        Some(limit) => distinct(file, space.distinct(), limit)?,
+        None => None,
+    };
     Ok(Entry {
+        distinct_by: distinct.map(|_| space.distinct().by.word()),
+        distinct,
         file: file.to_owned(),
         name: space.name().to_owned(),
         about: space.about().unwrap_or_default().to_owned(),
         decisions: space.decisions().len(),
         architectures: space.count().map(|count| count.to_string()),
     })
+}
+
+/// How many architectures differ; none where there are more than `limit` to go through.
+fn distinct(file: &Path, distinct: &Distinct, limit: u64) -> Result<Option<u64>> {
+    let space = SpaceSource::read(file, &distinct.with)?.space()?;
+    if space.count().is_none_or(|count| count > limit.into()) {
+        return Ok(None);
+    }
+    let input = space.default_input().unwrap_or(Shape {
+        height: 32,
+        width: 32,
+        channels: 3,
+    });
+    let classes = space.default_classes().unwrap_or(10);
+    let mut seen = HashSet::new();
+    for choices in space.architectures() {
+        let class = class(&space, &choices, input, classes, distinct.by);
+        seen.insert(class.with_context(|| format!("{}: {choices}", file.display()))?);
+    }
+    Ok(Some(seen.len() as u64))
 }
 
 /// All digits while they fit, with separators; beyond that the size: 1.23e45.

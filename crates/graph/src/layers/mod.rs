@@ -12,6 +12,7 @@ mod global_average_pool;
 mod linear;
 mod pool;
 mod subsample;
+mod truncate;
 mod zero;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use dropout::{DropPath, Dropout};
 pub use linear::Linear;
 pub use pool::{Pool, PoolKind};
 pub use subsample::Subsample;
+pub use truncate::Truncate;
 pub use zero::Zero;
 
 use crate::{Mismatch, Parameter, Shape};
@@ -63,6 +65,8 @@ pub enum Layer {
     Concat,
     /// Every `stride`-th value in both axes.
     Subsample(Subsample),
+    /// Its first channels.
+    Truncate(Truncate),
     /// Values dropped at random during training.
     Dropout(Dropout),
     /// The whole tensor of an image dropped at random during training.
@@ -145,6 +149,7 @@ impl Layer {
             Self::Multiply => &elementwise::Gate,
             Self::Concat => &concat::Concat,
             Self::Subsample(subsample) => subsample,
+            Self::Truncate(truncate) => truncate,
             Self::Dropout(dropout) => dropout,
             Self::DropPath(drop_path) => drop_path,
             Self::Flatten => &flatten::Flatten,
@@ -216,6 +221,7 @@ impl Layer {
             Self::Mean => "mean",
             Self::Concat => "concat",
             Self::Subsample(_) => "subsample",
+            Self::Truncate(_) => "truncate",
             Self::Dropout(_) => "dropout",
             Self::DropPath(_) => "drop_path",
             Self::Flatten => "flatten",

@@ -195,6 +195,14 @@ fn subsampling_gives_one_size_for_every_offset() {
 }
 
 #[test]
+fn truncation_takes_no_more_than_there_is() {
+    let infer = |channels| Layer::Truncate(Truncate { channels }).infer(&[IMAGE]);
+    assert_eq!(infer(5).unwrap(), shape(IMAGE.height, IMAGE.width, 5));
+    assert_eq!(infer(16).unwrap(), IMAGE);
+    assert!(infer(0).is_err() && infer(17).is_err());
+}
+
+#[test]
 fn vectors() {
     assert_eq!(
         Layer::GlobalAveragePool.infer(&[IMAGE]).unwrap(),

@@ -4,7 +4,8 @@ use cellwright_space::{ArgumentKind, ArgumentSpec, Inputs, Primitive};
 
 use super::arguments::{Arguments, PADDINGS};
 use crate::{
-    Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample, Zero,
+    Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample,
+    Truncate, Zero,
 };
 
 /// One primitive operation.
@@ -235,6 +236,21 @@ pub(super) const ENTRIES: &[Entry] = &[
         "every n-th row and column",
         SUBSAMPLE,
         subsample,
+    ),
+    entry(
+        "truncate",
+        "its first channels, without the others",
+        &[argument(
+            "channels",
+            ArgumentKind::Whole,
+            None,
+            "how many are taken",
+        )],
+        |it| {
+            Ok(Layer::Truncate(Truncate {
+                channels: it.whole("channels", None)?,
+            }))
+        },
     ),
     entry(
         "dropout",

@@ -85,7 +85,7 @@ const BLOCK: usize = 8;
 
 vectorised! {
     /// Copies rows of `width` numbers from every `from_step`th to every `to_step`th place.
-    fn copy_rows(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize, width: usize) {
+    pub(super) fn copy_rows(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize, width: usize) {
         for (from, to) in from.chunks(from_step).zip(to.chunks_mut(to_step)) {
             let (from, to) = (&from[..width], &mut to[..width]);
             let mut blocks = to.chunks_exact_mut(BLOCK);
@@ -102,7 +102,7 @@ vectorised! {
 
 vectorised! {
     /// [`copy_rows`], but adding.
-    fn add_rows(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize, width: usize) {
+    pub(super) fn add_rows(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize, width: usize) {
         for (from, to) in from.chunks(from_step).zip(to.chunks_mut(to_step)) {
             for (to, from) in to[..width].iter_mut().zip(&from[..width]) {
                 *to += *from;

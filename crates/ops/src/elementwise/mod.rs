@@ -9,6 +9,7 @@ pub mod random;
 pub mod subsample;
 #[cfg(test)]
 mod tests;
+pub mod truncate;
 
 pub use combine::{Branch, DropPath, add, add_branches, drop_path, mean};
 pub use concat::concat;
@@ -16,3 +17,4 @@ pub use dropout::dropout;
 pub use gate::multiply;
 pub use global_avg_pool::global_avg_pool;
 pub use subsample::{subsample, zero};
+pub use truncate::truncate;

@@ -62,6 +62,7 @@ fn cases(seed: u64) -> Vec<Case> {
         })
         .collect();
     let gate = random.feature((same.0, 1, 1, same.3));
+    let kept = random.within(1, same.3);
     let shares = move || {
         let factors = |i| Share::Images(random::factors(seed + i as u64, rate, same.0));
         (0..inputs)
@@ -148,6 +149,12 @@ fn cases(seed: u64) -> Vec<Case> {
             vec![random.feature(same)],
             move |tape, leaves| subsample(tape, leaves[0].feature(), stride, offset),
             move |tape, leaves| subsample::reference(tape, leaves[0].feature(), stride, offset),
+        ),
+        case(
+            "truncate",
+            vec![random.feature(same)],
+            move |tape, leaves| truncate(tape, leaves[0].feature(), kept),
+            move |tape, leaves| truncate::reference(tape, leaves[0].feature(), kept),
         ),
     ]
 }
@@ -280,6 +287,8 @@ fn bad_arguments_are_refused() {
         assert!(drop_path(tape, &x, rate, 1).is_err());
     }
     assert!(subsample(tape, &x, 0, 0).is_err());
+    assert!(truncate(tape, &x, 0).is_err());
+    assert!(truncate(tape, &x, x.shape().3 + 1).is_err());
     assert!(zero(&x, 0).is_err());
     assert!(global_avg_pool(tape, &ones((2, 0, 3, 4))).is_err());
 }

@@ -110,12 +110,15 @@ impl Call {
             Call::Activation { x, y, .. } | Call::GlobalAveragePool { x, y, .. } => {
                 none.read([*x]).write([*y])
             }
-            Call::Subsample { x, y, .. } => none.read([*x]).write([*y]),
+            Call::Subsample { x, y, .. } | Call::Truncate { x, y, .. } => {
+                none.read([*x]).write([*y])
+            }
             Call::ActivationGradient { x, dy, dx, .. } => none.read([*x, *dy]).target(*dx),
             Call::Pool { x, y, places, .. } => none.read([*x]).write([*y]).write(*places),
             Call::PoolGradient { dy, places, dx, .. } => none.read([*dy]).read(*places).target(*dx),
             Call::GlobalAveragePoolGradient { dy, dx, .. }
-            | Call::SubsampleGradient { dy, dx, .. } => none.read([*dy]).target(*dx),
+            | Call::SubsampleGradient { dy, dx, .. }
+            | Call::TruncateGradient { dy, dx, .. } => none.read([*dy]).target(*dx),
             Call::Combine { terms, y, .. } => none
                 .read(terms.iter().map(|(x, _)| *x))
                 .read(terms.iter().filter_map(|(_, share)| factors(share)))

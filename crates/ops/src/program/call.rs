@@ -246,6 +246,22 @@ pub enum Call {
         x: Buffer,
         y: Buffer,
     },
+    /// The first `width` channels of `of`.
+    Truncate {
+        rows: usize,
+        of: usize,
+        width: usize,
+        x: Buffer,
+        y: Buffer,
+    },
+    /// dx of [`Call::Truncate`]: dy in the first channels, nothing in the others.
+    TruncateGradient {
+        rows: usize,
+        of: usize,
+        width: usize,
+        dy: Buffer,
+        dx: Target,
+    },
     /// dx of [`Call::Subsample`].
     SubsampleGradient {
         subsample: Subsample,

@@ -275,6 +275,19 @@ impl Builder {
                 self.calls
                     .extend(sink.map(|dx| Call::SubsampleGradient { subsample, dy, dx }));
             }
+            Call::Truncate {
+                rows, of, width, x, ..
+            } => {
+                let (rows, of, width) = (*rows, *of, *width);
+                let sink = self.sink(*x, wanted);
+                self.calls.extend(sink.map(|dx| Call::TruncateGradient {
+                    rows,
+                    of,
+                    width,
+                    dy,
+                    dx,
+                }));
+            }
             Call::Dropout { rate, salt, x, .. } => {
                 let (rate, salt) = (*rate, *salt);
                 let sink = self.sink(*x, wanted);

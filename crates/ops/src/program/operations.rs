@@ -142,6 +142,26 @@ impl Builder {
         Ok(y)
     }
 
+    /// The first channels.
+    ///
+    /// # Errors
+    /// As [`Builder::conv`].
+    pub fn truncate(&mut self, x: Value, width: usize) -> Result<Value, Error> {
+        let [n, height, columns, of] = x.dims;
+        if !(1..=of).contains(&width) {
+            return Err(wrong(format!("{width} of {of} channels")));
+        }
+        let y = self.value([n, height, columns, width]);
+        self.calls.push(Call::Truncate {
+            rows: n * height * columns,
+            of,
+            width,
+            x: x.buffer,
+            y: y.buffer,
+        });
+        Ok(y)
+    }
+
     /// Zeros in the shape of [`Builder::subsample`].
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 //! Every evaluation that a strategy asks for counts, repeats of an architecture too.
 
 mod known;
+#[cfg(test)]
+mod tests;
 
 use cellwright_space::Choices;
 use rand::SeedableRng;

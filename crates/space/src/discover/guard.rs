@@ -95,6 +95,19 @@ impl Closure {
         self.expression.evaluate(&mut seen)
     }
 
+    /// The known values that it names, in order.
+    pub fn known(&self, values: &mut Vec<Value>) {
+        let mut slots = Vec::new();
+        locals(&self.expression, &mut slots);
+        for slot in slots {
+            match self.frame.slots.get(slot as usize) {
+                Some(Symbol::Known(value)) => values.push(*value),
+                Some(Symbol::Later(closure)) => closure.known(values),
+                _ => {}
+            }
+        }
+    }
+
     /// The decisions that its value may depend on.
     pub fn depends(&self, on: &mut Vec<u32>) {
         let mut slots = Vec::new();

@@ -9,6 +9,7 @@ use crate::expression::Value;
 use crate::places::PlaceMap;
 use crate::program::{Name, Program};
 
+mod condition;
 mod guard;
 mod limits;
 mod repeat;

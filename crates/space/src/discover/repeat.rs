@@ -23,7 +23,14 @@ impl Walker<'_, '_> {
             Some(Given::Expression(expression)) => Closure::new(expression, frame),
             Some(Given::Choose(site)) => {
                 let name = format!("{}.repeat", layer.label);
-                let symbol = self.value_site(site, context, number, 0, false, &name, guards);
+                let symbol = self.value_site(
+                    site,
+                    (context, number, 0, site.local),
+                    false,
+                    &name,
+                    frame,
+                    guards,
+                );
                 let chosen = Frame {
                     slots: vec![symbol],
                     index: None,

@@ -1,6 +1,9 @@
 //! The places of a layer where something is chosen, as decisions.
 
-use super::guard::{Guard, Symbol};
+use std::sync::Arc;
+
+use super::condition::alike;
+use super::guard::{Frame, Guard, Symbol};
 use super::limits::{MOST_DECISIONS, MOST_GUARDS, MOST_OPTIONS, MOST_OPTIONS_IN_ALL};
 use super::{Found, Instances, Meaning, Place, Walker};
 use crate::expression::{Expression, Value};
@@ -40,17 +43,16 @@ impl Walker<'_, '_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn value_site(
         &mut self,
         site: &Site,
-        context: u32,
-        layer: u32,
-        instance: u32,
+        place: Place,
         keyed: bool,
         label: &str,
+        frame: &Arc<Frame>,
         guards: &[Guard],
     ) -> Symbol {
+        let context = place.0;
         let Options::Values(options) = &site.options else {
             return Symbol::Unknown;
         };
@@ -79,7 +81,12 @@ impl Walker<'_, '_> {
                 format!("{around}/{label}")
             };
         }
-        match self.add(found, (context, layer, instance, site.local), site) {
+        for (option, condition) in site.conditions.iter().enumerate() {
+            if let Some(condition) = condition {
+                found.option_guards[option] = self.condition(condition, frame, site);
+            }
+        }
+        match self.add(found, place, site) {
             Some(id) => Symbol::Decision(id, values.into()),
             None => Symbol::Unknown,
         }
@@ -193,7 +200,7 @@ impl Walker<'_, '_> {
                 Source::Named(Name::Layer(number)) => {
                     all.extend(before.get(*number as usize).cloned().flatten()?);
                 }
-                Source::Unused(_) | Source::Choose(_) => return None,
+                Source::When(..) | Source::Unused(_) | Source::Choose(_) => return None,
             }
         }
         Some(all)
@@ -218,7 +225,7 @@ impl Walker<'_, '_> {
         }
         if let Some(id) = self.decisions.at.get(&place).copied() {
             let known = &mut self.decisions.list[id as usize];
-            if known.labels != found.labels {
+            if known.labels != found.labels || !alike(&known.option_guards, &found.option_guards) {
                 let message = "a cell must have the same options wherever it is used";
                 self.report.error(site.span.clone(), message, None);
             }

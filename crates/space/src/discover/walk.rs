@@ -45,7 +45,15 @@ impl Walker<'_, '_> {
         for (name, given) in &definition.locals {
             let symbol = match given {
                 Given::Expression(expression) => self.symbol(expression, &mut frame),
-                Given::Choose(site) => self.value_site(site, context, LET, 0, false, name, guards),
+                Given::Choose(site) => {
+                    let place = (context, LET, 0, site.local);
+                    let mut here = Frame::default();
+                    if !site.conditions.is_empty() {
+                        here.slots.clone_from(&frame.slots);
+                        here.index = frame.index;
+                    }
+                    self.value_site(site, place, false, name, &Arc::new(here), guards)
+                }
                 _ => Symbol::Unknown,
             };
             frame.slots.push(symbol);
@@ -231,11 +239,13 @@ impl Walker<'_, '_> {
                 symbols.push(given.as_ref().map(|given| match given {
                     Given::Expression(expression) => self.symbol(expression, &mut inner),
                     Given::Choose(site) => {
-                        self.value_site(site, context, number, instance, true, &label, &guards)
+                        let place = (context, number, instance, site.local);
+                        self.value_site(site, place, true, &label, frame, &guards)
                     }
                     given => {
                         for site in given.sites() {
-                            self.value_site(site, context, number, instance, true, &label, &guards);
+                            let place = (context, number, instance, site.local);
+                            self.value_site(site, place, true, &label, frame, &guards);
                         }
                         Symbol::Unknown
                     }

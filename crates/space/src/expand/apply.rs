@@ -3,7 +3,7 @@
 use super::{Applied, ExpandError, Expansion, Here, MOST_LAYERS, MOST_STEPS};
 use crate::discover::DEPTH;
 use crate::expression::Value;
-use crate::program::{Callee, Layer, Target};
+use crate::program::{Callee, Layer, Options, Site, Target};
 use crate::{Call, Path, Sink};
 
 impl<S: Sink> Expansion<'_, S> {
@@ -57,8 +57,20 @@ impl<S: Sink> Expansion<'_, S> {
                 self.path.push('/');
                 let node = self.block(here, (target, context), callee, place, inputs, around)?;
                 self.path.truncate(around);
-                node
+                if self.program.definitions[target].is_cell {
+                    self.sink
+                        .cell(&self.inputs[inputs.0..inputs.1], node)
+                        .map_err(|message| self.wrong(layer, number, message))?
+                } else {
+                    node
+                }
             }
+        };
+        let node = match &layer.op {
+            Some(site) => self
+                .told(site, option, inputs, node)
+                .map_err(|message| self.wrong(layer, number, message))?,
+            None => node,
         };
         if let Some(weight) = &layer.auxiliary {
             let marked = self
@@ -70,6 +82,23 @@ impl<S: Sink> Expansion<'_, S> {
         }
         self.give(here, node);
         Ok(())
+    }
+
+    /// Tells the sink which operation was chosen.
+    fn told(
+        &mut self,
+        site: &Site,
+        option: usize,
+        inputs: (usize, usize),
+        node: S::Node,
+    ) -> Result<S::Node, String> {
+        match &site.options {
+            Options::Callees(labels) if option < labels.len() => {
+                let inputs = &self.inputs[inputs.0..inputs.1];
+                self.sink.chosen(&labels[option], inputs, node)
+            }
+            _ => Ok(node),
+        }
     }
 
     /// Adds a layer to the path; the length that it had.

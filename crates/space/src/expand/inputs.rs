@@ -3,6 +3,7 @@
 use super::{Expansion, Here, MOST_STEPS};
 use crate::Sink;
 use crate::discover::Meaning;
+use crate::expression::Value;
 use crate::program::{Layer, Name, Options, Site, Source};
 
 impl<S: Sink> Expansion<'_, S> {
@@ -25,8 +26,12 @@ impl<S: Sink> Expansion<'_, S> {
         };
         let mut found = std::mem::take(&mut self.found);
         found.clear();
+        let index = match layer.repeat {
+            Some(_) => i64::from(instance),
+            None => here.index,
+        };
         for source in sources {
-            self.source(here, source, instance, &mut found)?;
+            self.source(here, source, (instance, index), &mut found)?;
         }
         if found.is_empty() && !layer.chooses_tensors() {
             return Err("there is nothing yet that it could take".to_owned());
@@ -53,23 +58,25 @@ impl<S: Sink> Expansion<'_, S> {
         &self,
         here: &Here<'_>,
         source: &Source,
-        instance: u32,
+        (instance, index): (u32, i64),
         found: &mut Vec<usize>,
     ) -> Result<(), String> {
         match source {
             Source::Back(back) => {
                 let own = here.definition.inputs.len();
                 let count = self.tensors.len() - here.tensors;
-                let index = count.checked_sub(*back).filter(|index| *index >= own);
-                found.push(index.unwrap_or(0));
+                let at = count.checked_sub(*back).filter(|at| *at >= own);
+                found.push(at.unwrap_or(0));
             }
-            Source::Named(name) => {
-                let (begin, end) = self.range(here, *name);
-                // A repeated layer may take what it gave before: nothing, the first time.
-                if begin == end && *name != Name::Layer(here.at) {
-                    return Err("a layer that it takes was repeated 0 times".to_owned());
+            Source::Named(name) => self.named(here, *name, found)?,
+            Source::When(name, condition) => {
+                let holds = self
+                    .evaluate(here, condition, index)
+                    .and_then(Value::truth)
+                    .map_err(|message| format!("`when`: {message}"))?;
+                if holds {
+                    self.named(here, *name, found)?;
                 }
-                found.extend(begin..end);
             }
             Source::Unused(names) => {
                 let before = found.len();
@@ -84,6 +91,17 @@ impl<S: Sink> Expansion<'_, S> {
             }
             Source::Choose(site) => self.chosen_tensors(here, site, instance, found)?,
         }
+        Ok(())
+    }
+
+    /// All tensors that a name stands for.
+    fn named(&self, here: &Here<'_>, name: Name, found: &mut Vec<usize>) -> Result<(), String> {
+        let (begin, end) = self.range(here, name);
+        // A repeated layer may take what it gave before: nothing, the first time.
+        if begin == end && name != Name::Layer(here.at) {
+            return Err("a layer that it takes was repeated 0 times".to_owned());
+        }
+        found.extend(begin..end);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::{Resolver, Scope, Visible};
 use crate::document::{Node, Table, shown, text};
-use crate::expression::Names;
+use crate::expression::{Expression, Names};
 use crate::program::{Given, Options, Site};
 use crate::{ArgumentKind, ArgumentSpec};
 
@@ -36,6 +36,7 @@ impl<'r> Resolver<'r, '_> {
             named: name.is_some(),
             span,
             options: Options::Values(Vec::new()),
+            conditions: Vec::new(),
         }
     }
 
@@ -86,18 +87,22 @@ impl<'r> Resolver<'r, '_> {
         sites: &mut u32,
     ) -> Option<Given> {
         match node.get_ref() {
-            DeValue::Table(_) => self.choice(node, key, sites, &mut |resolver, option, sites| {
-                resolver.value(option, key, scope, sites)
-            }),
+            DeValue::Table(_) => {
+                self.choice(node, key, scope, sites, &mut |resolver, option, sites| {
+                    resolver.value(option, key, scope, sites)
+                })
+            }
             _ => self.expression(node, scope).map(Given::Expression),
         }
     }
 
-    /// `{ choose = [...] }`, each option read by `read`.
+    /// `{ choose = [...] }`, each option read by `read`; one with a condition is
+    /// `{ value = ..., when = "..." }`.
     fn choice(
         &mut self,
         node: Node<'r>,
         key: &str,
+        scope: &Scope,
         sites: &mut u32,
         read: &mut dyn FnMut(&mut Self, Node<'r>, &mut u32) -> Option<Given>,
     ) -> Option<Given> {
@@ -105,24 +110,54 @@ impl<'r> Resolver<'r, '_> {
         let mut site = self.site(&mut table, key, node.span(), sites);
         let options = self.options(&mut table, &node.span())?;
         table.finish(&["choose", "name"], self.report);
-        let mut values = Vec::new();
+        let (mut values, mut conditions) = (Vec::new(), Vec::new());
         for option in options {
-            if matches!(option.get_ref(), DeValue::Table(_)) {
-                let help = "list all the options in one `choose`".to_owned();
-                self.report.error(
-                    option.span(),
-                    "an option must be a value, not a table",
-                    Some(help),
-                );
-            } else if let Some(given) = read(self, option, sites) {
+            let Some((option, condition)) = self.conditional(option, scope) else {
+                continue;
+            };
+            if let Some(given) = read(self, option, sites) {
                 values.push((given, label(option)));
+                conditions.push(condition);
             }
         }
         if values.is_empty() {
             return None;
         }
+        if conditions.iter().any(Option::is_some) {
+            site.conditions = conditions;
+        }
         site.options = Options::Values(values);
         Some(Given::Choose(Box::new(site)))
+    }
+
+    /// An option's value, with its condition where it has one.
+    fn conditional(
+        &mut self,
+        option: Node<'r>,
+        scope: &Scope,
+    ) -> Option<(Node<'r>, Option<Expression>)> {
+        let DeValue::Table(table) = option.get_ref() else {
+            return Some((option, None));
+        };
+        let mut table = Table::new(table, option.span());
+        let (value, when) = (table.take("value"), table.take("when"));
+        let (Some(value), Some(when)) = (value, when) else {
+            let help = "list all the options in one `choose`; one with a condition is { value = ..., when = \"...\" }";
+            self.report.error(
+                option.span(),
+                "an option must be a value, not a table",
+                Some(help.to_owned()),
+            );
+            return None;
+        };
+        table.finish(&["value", "when"], self.report);
+        if matches!(value.get_ref(), DeValue::Table(_)) {
+            self.report
+                .error(value.span(), "an option must be a value, not a table", None);
+            return None;
+        }
+        let condition = self.expression(when, scope)?;
+        Some((value, Some(condition)))
     }
 
     /// An argument of a primitive.
@@ -134,9 +169,13 @@ impl<'r> Resolver<'r, '_> {
         sites: &mut u32,
     ) -> Option<Given> {
         if matches!(node.get_ref(), DeValue::Table(_)) {
-            return self.choice(node, spec.name, sites, &mut |resolver, option, sites| {
-                resolver.argument(option, spec, scope, sites)
-            });
+            return self.choice(
+                node,
+                spec.name,
+                scope,
+                sites,
+                &mut |resolver, option, sites| resolver.argument(option, spec, scope, sites),
+            );
         }
         match (spec.kind, node.get_ref()) {
             (ArgumentKind::Pair, DeValue::Array(items)) if items.len() == 2 => {

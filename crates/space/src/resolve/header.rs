@@ -17,6 +17,7 @@ pub(crate) struct Header {
     pub classes: Option<usize>,
     pub notation: Option<(String, Range<usize>)>,
     pub parameters: Vec<(String, Value)>,
+    pub distinct: crate::Distinct,
 }
 
 impl<'r> Resolver<'r, '_> {
@@ -118,6 +119,45 @@ impl<'r> Resolver<'r, '_> {
             }
         }
         parameters
+    }
+
+    /// Which architectures are the same.
+    pub(super) fn distinct(&mut self, node: Node<'r>) -> crate::Distinct {
+        let mut distinct = crate::Distinct::default();
+        let Some(mut table) = Table::from(node, "`distinct`", self.report) else {
+            return distinct;
+        };
+        let words = crate::Equivalence::WORDS;
+        if let Some(node) = table.take("by")
+            && let Some(word) = text(node, "`by`", self.report)
+        {
+            match words.iter().find(|(it, _)| *it == word) {
+                Some((_, by)) => distinct.by = *by,
+                None => {
+                    let help = suggest(word, words.iter().map(|(it, _)| *it));
+                    let message = "`by` must be \"computation\", \"graph\" or \"expression\"";
+                    self.report.error(node.span(), message, help);
+                }
+            }
+        }
+        if let Some(node) = table.take("with")
+            && let Some(with) = Table::from(node, "`with`", self.report)
+        {
+            for (name, span, node) in with.rest() {
+                if !self.parameters.contains_key(name) {
+                    let help = suggest(name, self.parameters.keys().map(String::as_str));
+                    self.report.error(
+                        span,
+                        format!("there is no parameter '{name}' to be set"),
+                        help,
+                    );
+                } else if let Some(value) = self.constant(node) {
+                    distinct.with.push((name.to_owned(), value.to_string()));
+                }
+            }
+        }
+        table.finish(&["by", "with"], self.report);
+        distinct
     }
 
     fn override_value(&mut self, name: &str, text: &str, span: Range<usize>) -> Option<Value> {

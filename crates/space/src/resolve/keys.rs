@@ -1,7 +1,7 @@
 //! The keys of a file, with what the reference says of them.
 
 /// The keys of a file.
-pub(crate) const FILE_KEYS: [(&str, &str); 11] = [
+pub(crate) const FILE_KEYS: [(&str, &str); 12] = [
     ("name", "what the network or space is called"),
     ("about", "one line about it: paper, table"),
     (
@@ -34,6 +34,10 @@ pub(crate) const FILE_KEYS: [(&str, &str); 11] = [
         "require",
         "a list of conditions on decisions, by the `name`s given to them: \"edges <= 9\"; an operation or tensor counts as its option's index from 0",
     ),
+    (
+        "distinct",
+        "which architectures `cellwright spaces --distinct` takes for one: { by = \"computation\", \"graph\" or \"expression\", with = { PARAMETER = VALUE } }",
+    ),
 ];
 
 /// The keys of a block, a cell or the network.
@@ -63,7 +67,7 @@ pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
     ("name", "a name for its output, for `from` and expressions"),
     (
         "from",
-        "where it takes its inputs: a name, -1 (the layer before), { choose = [names] }, { choose = 2, of = [names] }, { choose = \"any\", of = [names] }, { unused = [names] }, or a list of these",
+        "where it takes its inputs: a name, -1 (the layer before), { choose = [names] }, { choose = 2, of = [names] }, { choose = \"any\", of = [names] }, { unused = [names] }, { take = name, when = \"...\" }, or a list of these",
     ),
     (
         "each",

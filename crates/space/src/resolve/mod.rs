@@ -83,6 +83,9 @@ pub(crate) fn resolve(
     if let Some(node) = table.take("require") {
         resolver.require(node);
     }
+    if let Some(node) = table.take("distinct") {
+        header.distinct = resolver.distinct(node);
+    }
     table.finish(&FILE_KEYS.map(|(key, _)| key), resolver.report);
     resolver.program.mark_choosing();
     (header, resolver.program)

@@ -58,7 +58,7 @@ impl<'r> Resolver<'r, '_> {
             }
             other => {
                 let message = format!(
-                    "a tensor is a name, -1, or a table with `choose` or `unused`, not {}",
+                    "a tensor is a name, -1, or a table with `choose`, `unused` or `take`, not {}",
                     kind(other)
                 );
                 self.report.error(node.span(), message, None);
@@ -80,10 +80,23 @@ impl<'r> Resolver<'r, '_> {
             table.finish(&["unused"], self.report);
             return Some(Source::Unused(names));
         }
+        if let Some(node) = table.take("take") {
+            let when = table.take("when");
+            table.finish(&["take", "when"], self.report);
+            let name = self.tensor_name(node, scope, later);
+            let Some(when) = when else {
+                let help = "write { take = NAME, when = \"...\" }".to_owned();
+                self.report
+                    .error(span, "`when` was expected here", Some(help));
+                return None;
+            };
+            let condition = self.expression(when, scope);
+            return Some(Source::When(name?, condition?));
+        }
         let mut site = self.site(&mut table, "from", span.clone(), sites);
         let Some(choose) = table.take("choose") else {
             self.report
-                .error(span, "`choose` or `unused` was expected", None);
+                .error(span, "`choose`, `unused` or `take` was expected", None);
             return None;
         };
         site.options = match (choose.get_ref(), table.take("of")) {

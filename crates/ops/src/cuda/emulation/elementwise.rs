@@ -3,7 +3,7 @@
 use super::{Buffer, Emulator, assert_close, check, on_top, target};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::elementwise::{
-    Subsample, dropout, image_sums, mask, spread, subsample, subsample_gradient,
+    Subsample, dropout, image_sums, mask, spread, subsample, subsample_gradient, truncate,
 };
 use crate::testing::{Random, output_gradient, run};
 
@@ -77,6 +77,27 @@ fn subsamples(device: &Emulator, of: Subsample, random: &mut Random) {
     }
 }
 
+fn truncates(device: &Emulator, of: usize, width: usize, random: &mut Random) {
+    let leaves = [random.feature((2, 3, 5, of))];
+    let (expected, gradients) = run(&leaves, |tape, l| {
+        crate::truncate(tape, l[0].feature(), width)
+    });
+    let expected = expected.as_vec();
+    let mut x = Buffer::of(&leaves[0].feature().as_vec());
+    let mut dy = Buffer::of(&output_gradient(expected.len()));
+    let mut y = Buffer::poisoned::<f32>(expected.len());
+    let launch = truncate(x.pointer(), y.pointer(), 30, [of, width], false);
+    device.run(&[launch.unwrap()]);
+    assert_close("truncate", &y.read(), &expected);
+    let old = random.values(gradients[0].len());
+    for old in [None, Some(&old[..])] {
+        let mut dx = target(old, gradients[0].len());
+        let launch = truncate(dy.pointer(), dx.pointer(), 30, [width, of], old.is_some());
+        device.run(&[launch.unwrap()]);
+        assert_close("its dx", &dx.read(), &on_top(old, &gradients[0]));
+    }
+}
+
 fn dropouts(device: &Emulator, random: &mut Random) {
     let leaves = [random.feature((3, 1, 1, 211))];
     let (rate, seed) = (0.3, 77);
@@ -123,6 +144,9 @@ fn agrees_with_the_cpu() {
             ((1, 3, 3, 5), 1, 0),
         ] {
             subsamples(device, Subsample { x, stride, offset }, &mut random);
+        }
+        for (of, width) in [(8, 4), (8, 8), (8, 5), (7, 4), (43, 42)] {
+            truncates(device, of, width, &mut random);
         }
         dropouts(device, &mut random);
     });

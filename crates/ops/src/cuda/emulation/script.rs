@@ -103,9 +103,10 @@ fn program(channels: usize, training: bool) -> Program {
     let none = net.0.zero(x, 2).unwrap();
     let all = net.0.concat(&[even, odd, none, even]).unwrap();
     let all = net.0.dropout(all, 0.3, 9);
-    let (w, bias) = (net.0.parameter(4 * c * c, true), net.0.parameter(c, false));
+    let all = net.0.truncate(all, 3 * c).unwrap();
+    let (w, bias) = (net.0.parameter(3 * c * c, true), net.0.parameter(c, false));
     let input = Input::Plain(all);
-    let shape = [1, 1, 4 * c, c];
+    let shape = [1, 1, 3 * c, c];
     let all = net
         .0
         .conv(input, false, (w, shape), Some(bias), Conv2d::default());

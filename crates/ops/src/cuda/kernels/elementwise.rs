@@ -1,4 +1,4 @@
-//! Gates, sums over the pixels of an image, subsampling, and dropout.
+//! Gates, sums over the pixels of an image, subsampling, truncation, and dropout.
 
 use super::columns::lanes;
 use super::{by_four, flat};
@@ -99,6 +99,29 @@ pub fn subsample_gradient(
     flat(kernel, n * h * w * c / lanes)
         .pointers([dy, dx])
         .ints([n, h, w, c, of.stride, of.offset])
+        .flag(add)
+        .build()
+}
+
+/// `y` ←, or +=, the first `to` of the `from` channels of x; those that x does not have are 0.
+///
+/// [`crate::truncate()`] is this with the smaller number of channels for `to`; its gradient, of dy, with the
+/// larger.
+///
+/// # Errors
+/// As [`spread`].
+pub fn truncate(
+    x: Pointer,
+    y: Pointer,
+    rows: usize,
+    [from, to]: [usize; 2],
+    add: bool,
+) -> Result<Launch, Error> {
+    let divisor = if from.is_multiple_of(4) { to } else { 1 };
+    let (kernel, lanes) = by_four(divisor, "truncate_4", "truncate_1");
+    flat(kernel, rows * to / lanes)
+        .pointers([x, y])
+        .ints([rows, from, to])
         .flag(add)
         .build()
 }

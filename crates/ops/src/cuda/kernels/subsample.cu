@@ -44,3 +44,20 @@ __device__ __forceinline__ void subsample_gradient(const float* __restrict__ dy,
     }
 SUBSAMPLE(4)
 SUBSAMPLE(1)
+
+// y[r, c] = x[r, c], or 0 from channel `from` on: the first channels of a tensor, and the gradient of taking them.
+template <int V>
+__device__ __forceinline__ void truncate(const float* __restrict__ x, float* y, int rows, int from, int to, int add) {
+    const int packs = to / V;
+    for (unsigned int i = thread_index(); i < (unsigned int)rows * packs; i += thread_count()) {
+        const int c = (int)(i % packs) * V;
+        const Pack<V> value = c < from ? load<V>(x + (size_t)(i / packs) * from + c) : splat<V>(0.0f);
+        put<V>(y + (size_t)i * V, value, add);
+    }
+}
+#define TRUNCATE(V)                                                                                                      \
+    extern "C" __global__ void truncate_##V(const float* x, float* y, int rows, int from, int to, int add) {             \
+        truncate<V>(x, y, rows, from, to, add);                                                                          \
+    }
+TRUNCATE(4)
+TRUNCATE(1)

@@ -87,6 +87,17 @@ impl Writer<'_> {
                 let of = sizes(subsample);
                 self.push(elementwise::subsample_gradient(of, dy, to, dx.add)?);
             }
+            Call::TruncateGradient {
+                rows,
+                of,
+                width,
+                dy,
+                dx,
+            } => {
+                let (dy, to) = (self.at(*dy), self.at(dx.buffer));
+                let channels = [*width, *of];
+                self.push(elementwise::truncate(dy, to, *rows, channels, dx.add)?);
+            }
             _ => {
                 let detail = format!("no device work for {call:?}");
                 return Err(Error::shape("program", detail));

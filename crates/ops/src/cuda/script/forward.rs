@@ -110,6 +110,16 @@ impl Writer<'_> {
                 let (x, y) = (self.at(*x), self.at(*y));
                 self.push(elementwise::subsample(sizes(subsample), x, y)?);
             }
+            Call::Truncate {
+                rows,
+                of,
+                width,
+                x,
+                y,
+            } => {
+                let (x, y) = (self.at(*x), self.at(*y));
+                self.push(elementwise::truncate(x, y, *rows, [*of, *width], false)?);
+            }
             Call::Dropout { salt, x, y, .. } => {
                 let mask = self.script.layout.mask(self.base, *salt);
                 let count = self.len(*x);

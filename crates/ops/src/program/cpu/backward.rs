@@ -9,7 +9,7 @@ use crate::buffers::{give, take};
 use crate::conv2d::backward::{Given, Plan, Sink};
 use crate::conv2d::cpu::add_columns;
 use crate::conv2d::window::Incoming;
-use crate::elementwise::{combine, concat, gate, global_avg_pool, subsample};
+use crate::elementwise::{combine, concat, gate, global_avg_pool, subsample, truncate};
 use crate::linear::kernel::{View, add_product};
 use crate::pool2d::{average, max};
 use crate::{Error, activation};
@@ -126,6 +126,13 @@ impl Context<'_> {
             Call::SubsampleGradient { subsample, dy, dx } => {
                 subsample::backward(&plan(subsample), self.get(*dy), self.sum(*dx));
             }
+            Call::TruncateGradient {
+                rows,
+                of,
+                width,
+                dy,
+                dx,
+            } => truncate::backward(*rows, self.get(*dy), *width, *of, self.sum(*dx)),
             _ => {
                 let detail = format!("no kernel for {call:?}");
                 return Err(Error::shape("program", detail));

@@ -7,7 +7,9 @@ use crate::batch_norm::kernel as norm_kernel;
 use crate::conv2d::forward::Plan;
 use crate::conv2d::product::Finish;
 use crate::conv2d::window;
-use crate::elementwise::{combine, concat, dropout, gate, global_avg_pool, random, subsample};
+use crate::elementwise::{
+    combine, concat, dropout, gate, global_avg_pool, random, subsample, truncate,
+};
 use crate::linear::kernel::{View, add_product};
 use crate::pool2d::{PoolKind, average, max};
 use crate::softmax_cross_entropy::{cpu as loss, rank};
@@ -129,6 +131,13 @@ impl Context<'_> {
             Call::Subsample { subsample, x, y } => {
                 subsample::forward(&plan(subsample), self.get(*x), self.put(*y));
             }
+            Call::Truncate {
+                rows,
+                of,
+                width,
+                x,
+                y,
+            } => truncate::forward(*rows, self.get(*x), *of, *width, self.put(*y)),
             Call::Dropout { rate, salt, x, y } => {
                 let seed = random::mix(self.control.seed, *salt);
                 let x = self.get(*x);

@@ -1,0 +1,52 @@
+//! Options that can be chosen only where a condition holds.
+
+use std::sync::Arc;
+
+use super::Walker;
+use super::guard::{Closure, Frame, Guard};
+use super::limits::MOST_PARTS;
+use crate::expression::{Expression, Value};
+use crate::program::Site;
+
+impl Walker<'_, '_> {
+    /// The guard of an option with a condition; none where it always holds.
+    pub(super) fn condition(
+        &mut self,
+        condition: &Expression,
+        frame: &Arc<Frame>,
+        site: &Site,
+    ) -> Vec<Guard> {
+        let closure = Closure::new(condition, frame);
+        self.entangled |= closure.parts > MOST_PARTS;
+        let mut on = Vec::new();
+        closure.depends(&mut on);
+        let message = match closure.value(&[]) {
+            Ok(Some(Value::Bool(true))) => return Vec::new(),
+            Ok(Some(Value::Bool(false))) => None,
+            Ok(Some(_)) => Some("the condition of an option must be true or false"),
+            _ if on.is_empty() => {
+                Some("the condition of an option must follow from parameters and decisions alone")
+            }
+            _ => None,
+        };
+        if let Some(message) = message {
+            self.report.error(site.span.clone(), message, None);
+        }
+        vec![Guard::True(closure)]
+    }
+}
+
+/// Whether the options of a cell's decision have the same conditions at two places of use: the known
+/// values in them are all that can differ.
+pub(super) fn alike(one: &[Vec<Guard>], other: &[Vec<Guard>]) -> bool {
+    let known = |guards: &[Vec<Guard>]| {
+        let mut values = Vec::new();
+        for guard in guards.iter().flatten() {
+            if let Guard::True(closure) = guard {
+                closure.known(&mut values);
+            }
+        }
+        values
+    };
+    known(one) == known(other)
+}
