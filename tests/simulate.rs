@@ -113,9 +113,10 @@ fn json_is_the_same_for_any_number_of_threads() {
         assert_eq!(it["missing"], 0);
         for column in ["truth", "accuracy"] {
             let curve = it["curve"]["points"][column].as_array().unwrap();
-            assert_eq!(curve.len(), 20);
+            let last = curve.last().unwrap();
+            assert_eq!(last[0], 20);
             let report = &it["report"][column];
-            assert_eq!(curve[19][1], report["mean"]);
+            assert_eq!(last[1], report["mean"]);
             let std = report["std"].as_f64().unwrap();
             let error = report["standard_error"].as_f64().unwrap();
             assert!((error - std / 12f64.sqrt()).abs() < 1e-12);
@@ -127,7 +128,9 @@ fn json_is_the_same_for_any_number_of_threads() {
             .map(|point| point[1].as_f64().unwrap())
             .collect();
         assert!(
-            means.is_sorted() && means[0] < means[19] && means[19] <= 88.0,
+            means.is_sorted()
+                && means[0] < means[means.len() - 1]
+                && means[means.len() - 1] <= 88.0,
             "{means:?}"
         );
     }

@@ -262,7 +262,7 @@ fn the_schema_is_the_published_one() {
         .collect();
     let published = "id u32, kind str, status str, reason str, space str, overrides str, choices str, \
         architecture str, identity str, source_trial u32, strategy str, seed u64, dataset str, input str, \
-        classes u32, train_images u64, epochs u32, batch u32, steps u64, params u64, macs u64, flops u64, \
+        classes u32, train_images u64, epochs u32, rung u32, batch u32, steps u64, params u64, macs u64, flops u64, \
         activation_bytes u64, valid_top1 f64, valid_top5 f64, valid_loss f64, test_top1 f64, test_top5 f64, \
         test_loss f64, train_loss f64, reward f64, train_seconds f64, total_seconds f64, \
         images_per_second f64, latency_ms f64, peak_bytes u64, device str, threads u32, worker str, \

@@ -76,8 +76,8 @@ pub struct Guidance {
     /// Standard deviations that are added to what is expected (upper confidence bound; Srinivas et al.
     /// 2010, arXiv 0912.3995).
     pub optimism: f64,
-    /// The most architectures of a batch that are drawn at random instead: one for each batch in a row
-    /// that brought nothing better.
+    /// The most architectures of a batch that are samples of the policy as they come: one for each batch
+    /// in a row that brought nothing better.
     pub strays: usize,
     /// Whether what is recommended is the best by what the predictor expects of it, not by its reward.
     pub smooth: bool,

@@ -79,15 +79,6 @@ impl Predictor {
         fitted.max_by(|a, b| a.likelihood.total_cmp(&b.likelihood))
     }
 
-    /// Of the architectures that it was fitted to, the one of which most is expected.
-    #[must_use]
-    pub fn best(&self) -> Option<Choices> {
-        let expected = self.known.iter().map(|it| (it, self.mean(it)));
-        // Of equal ones the first.
-        let best = expected.reduce(|a, b| if b.1 > a.1 { b } else { a });
-        best.map(|(choices, _)| choices.clone())
-    }
-
     /// What is expected of an architecture.
     #[must_use]
     pub fn predict(&self, choices: &Choices) -> Prediction {

@@ -3,7 +3,7 @@
 //!
 //! - Candidates: samples of the policy, and the neighbours of the best architectures.
 //! - No two of the same identity are evaluated.
-//! - After batches that brought nothing better, some of the next batch are drawn from the whole space.
+//! - After batches that brought nothing better, some of the next batch are the policy's samples as they come.
 //! - Every evaluated architecture updates the policy, whoever proposed it.
 
 use std::collections::HashSet;
@@ -148,8 +148,9 @@ impl Search {
         candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut batch = Batch::default();
         for _ in 0..self.stale.min(guidance.strays) {
-            let stray = self.space.sample(&mut self.rng);
-            self.add(&stray, &mut batch);
+            for stray in self.sample(1) {
+                self.add(&stray, &mut batch);
+            }
         }
         for (choices, _) in &candidates {
             if batch.choices.len() < count {
@@ -233,7 +234,14 @@ impl Strategy for Search {
     fn recommend(&self) -> Option<Choices> {
         let guidance = self.controller.settings().guidance;
         match &self.predictor {
-            Some(predictor) if guidance.is_some_and(|it| it.smooth) => predictor.best(),
+            Some(predictor) if guidance.is_some_and(|it| it.smooth) => {
+                let measured = |it: &&(Choices, Option<f64>)| it.1.is_some_and(|it| !it.is_nan());
+                let expected = self.told.iter().filter(measured);
+                let expected = expected.map(|(choices, _)| (choices, predictor.mean(choices)));
+                // Of equal ones the first.
+                let best = expected.reduce(|a, b| if b.1 > a.1 { b } else { a });
+                best.map(|(choices, _)| choices.clone())
+            }
             _ => self.best.choices(),
         }
     }
