@@ -18,6 +18,8 @@ pub struct Setting {
     pub architectures: usize,
     /// The column that the strategies are told.
     pub reward: String,
+    /// Standard deviation of the noise on every reward.
+    pub noise: f64,
     /// Runs of a strategy.
     pub runs: u32,
     /// Seed of all runs.
@@ -28,23 +30,25 @@ impl Setting {
     /// The folder for simulations of this setting, which may hold some already.
     ///
     /// # Errors
-    /// Where it is a run's, or holds simulations of another space, table or reward: they do not compare.
+    /// Where it is a run's, or holds simulations of another space, table, reward or noise: they do not compare.
     pub fn folder(&self, folder: &Path) -> Result<Simulations> {
         let simulations = Simulations::at(folder)?;
         let file = |path: &Path| path.file_name().map(ToOwned::to_owned);
         let other = simulations.points()?.rows.into_iter().find(|point| {
             point.space != self.space
                 || point.reward != self.reward
+                || point.noise.to_bits() != self.noise.to_bits()
                 || point.architectures != self.architectures as u64
                 || file(Path::new(&point.table)) != file(&self.table)
         });
         if let Some(other) = other {
             bail!(
-                "{} holds simulations of {} on {} with the reward {}, which do not compare with these; give another folder",
+                "{} holds simulations of {} on {} with the reward {} and noise {}, which do not compare with these; give another folder",
                 folder.display(),
                 other.space,
                 other.table,
-                other.reward
+                other.reward,
+                other.noise
             );
         }
         Ok(simulations)
@@ -61,6 +65,7 @@ impl Setting {
                 std: point.std,
                 best: curve.best,
                 reward: self.reward.clone(),
+                noise: self.noise,
                 space: self.space.clone(),
                 table: self.table.display().to_string(),
                 architectures: self.architectures as u64,

@@ -209,6 +209,8 @@ record! {
         pub best: f64,
         /// The column that the strategy was told.
         pub reward: String,
+        /// Standard deviation of the normal noise that was added to every reward, 0 for none.
+        pub noise: f64,
         /// Name of the space.
         pub space: String,
         /// The table's file.

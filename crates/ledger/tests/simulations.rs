@@ -11,6 +11,7 @@ fn points(strategy: &str, mean: f64) -> Vec<SimulationPoint> {
         std: 0.5,
         best: 94.5,
         reward: "reward".into(),
+        noise: 0.25,
         space: "a space".into(),
         table: "known.parquet".into(),
         architectures: 12,

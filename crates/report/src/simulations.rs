@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cellwright_ledger::{SimulationPoint, Simulations};
 
 use crate::charts::regret;
+use crate::numbers::tick;
 use crate::{Error, Written, draw_error, page, save, write_images};
 
 /// The simulations of one reported column.
@@ -58,7 +59,7 @@ impl<'a> Column<'a> {
         (50.0..=100.0).contains(&self.best()) && self.points().all(|point| point.mean >= 0.0)
     }
 
-    /// What was simulated: space, table, reward, runs.
+    /// What was simulated: space, table, reward with its noise, runs.
     pub(crate) fn setting(&self) -> String {
         let all = |text: fn(&SimulationPoint) -> String| {
             let texts: BTreeSet<String> = self.points().map(text).collect();
@@ -74,7 +75,10 @@ impl<'a> Column<'a> {
                 let name = Path::new(&it.table).file_name();
                 name.map_or(it.table.clone(), |name| name.to_string_lossy().into_owned())
             }),
-            all(|it| it.reward.clone()),
+            all(|it| match it.noise {
+                0.0 => it.reward.clone(),
+                noise => format!("{} with noise of {}", it.reward, tick(noise)),
+            }),
             runs.join(" or "),
             if runs == ["1"] { "run" } else { "runs" }
         )

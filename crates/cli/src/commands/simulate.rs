@@ -80,6 +80,7 @@ pub fn run(args: Args) -> Result<()> {
         table: args.table.clone(),
         architectures: results.len(),
         reward: args.reward.clone(),
+        noise: args.noise,
         runs: args.runs,
         seed: args.seed,
     };
