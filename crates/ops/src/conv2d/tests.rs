@@ -37,11 +37,16 @@ pub(crate) fn backward(y: &Feature<Cpu>, tape: OwnedTape<f32, Cpu>) -> Gradients
 }
 
 pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_within(2e-5, what, found, expected);
+}
+
+/// As [`assert_close`], within a tolerance relative to the largest number expected.
+pub(crate) fn assert_within(tolerance: f32, what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let size = expected.iter().fold(1.0f32, |m, v| m.max(v.abs()));
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
         assert!(
-            (f - e).abs() <= 2e-5 * size,
+            (f - e).abs() <= tolerance * size,
             "{what}[{i}]: {f} instead of {e} (size {size})"
         );
     }
