@@ -18,29 +18,49 @@ pub struct Augmentation {
     pub cutout: usize,
 }
 
-/// The random choices for one image.
+/// An image of a batch, and the random choices for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Draw {
-    /// Row and column of the crop's corner in the padded image.
-    pub crop: (usize, usize),
+pub struct Draw {
+    /// Its number in its part of the data set.
+    pub image: u32,
+    /// Rows by which the crop begins below the image's first, and columns right of its first, each in −pad..=pad;
+    /// beyond the edge is black.
+    pub shift: [i32; 2],
+    /// Whether the crop is mirrored left to right.
     pub flipped: bool,
-    /// Centre of the square that is cut out.
-    pub centre: (usize, usize),
+    /// Row and column of the centre of the square that is cut out.
+    pub centre: [u32; 2],
+}
+
+impl Draw {
+    /// An image as it is.
+    #[must_use]
+    pub fn of(image: u32) -> Self {
+        Self {
+            image,
+            ..Self::default()
+        }
+    }
 }
 
 impl Augmentation {
     /// Draws for one image. Always the same number of draws, so that switching one change off leaves the others alike.
-    pub(crate) fn draw(&self, height: usize, width: usize, rng: &mut impl RngExt) -> Draw {
-        let crop = (
-            rng.random_range(0..=2 * self.pad),
-            rng.random_range(0..=2 * self.pad),
-        );
+    pub(crate) fn draw(
+        &self,
+        image: u32,
+        height: usize,
+        width: usize,
+        rng: &mut impl RngExt,
+    ) -> Draw {
+        let mut shift = || rng.random_range(0..=2 * self.pad) as i32 - self.pad as i32;
+        let shift = [shift(), shift()];
         let flipped = rng.random::<bool>() && self.flip;
-        let centre = (rng.random_range(0..height), rng.random_range(0..width));
+        let centre = [rng.random_range(0..height), rng.random_range(0..width)];
         Draw {
-            crop,
+            image,
+            shift,
             flipped,
-            centre,
+            centre: centre.map(|at| at as u32),
         }
     }
 }

@@ -134,6 +134,13 @@ impl Dataset {
             Part::Test => &self.test,
         }
     }
+
+    /// For each channel, the normalised value of each byte.
+    pub fn table(&self) -> Vec<[f32; 256]> {
+        let channel =
+            |(&mean, &std): (&f32, &f32)| std::array::from_fn(|v| (v as f32 / 255.0 - mean) / std);
+        self.mean.iter().zip(&self.std).map(channel).collect()
+    }
 }
 
 fn check(name: &str, images: &Images, classes: usize) -> Result<(), Error> {

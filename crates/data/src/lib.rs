@@ -4,6 +4,7 @@
 //!   path of a folder of images; [`fetch`] downloads. A new source is one file and one line in [`sources`].
 //! - [`Dataset`]: images as bytes, a training and a test part, per-channel mean and standard deviation.
 //! - [`split`] and [`subset`]: stratified and seeded.
+//! - [`Plan`]: which images make up each batch, and what is drawn for each.
 //! - [`Loader`]: batches of normalised `f32`, prepared ahead on a thread of its own.
 //!
 //! ```
@@ -31,13 +32,15 @@ mod fetch;
 mod format;
 mod images;
 mod loader;
+mod plan;
 pub mod source;
 mod split;
 
-pub use augmentation::Augmentation;
+pub use augmentation::{Augmentation, Draw};
 pub use error::Error;
 pub use fetch::Progress;
 pub use images::{Dataset, Images, Part};
 pub use loader::{Batch, Loader};
+pub use plan::Plan;
 pub use source::{Fetched, Location, Source, fetch, is_present, load, sources};
 pub use split::{Split, split, subset};

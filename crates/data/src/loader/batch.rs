@@ -1,9 +1,6 @@
 //! The making of one batch.
 
-use crate::{Augmentation, Dataset, Images, Part, augmentation::Draw};
-use rand::{SeedableRng, seq::SliceRandom};
-use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
+use crate::{Draw, Images, Plan};
 
 /// Images ready for a network, and their labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,86 +23,41 @@ impl Batch {
     }
 }
 
-/// Makes any batch of an epoch, in any order.
+/// Makes any batch of a plan, in any order.
 pub(super) struct Maker {
-    dataset: Arc<Dataset>,
-    part: Part,
-    order: Vec<u32>,
-    batch_size: usize,
-    /// None for evaluation.
-    augmentation: Option<Augmentation>,
-    key: [u8; 32],
+    plan: Plan,
     /// The normalised value of each byte, for each channel.
     table: Vec<[f32; 256]>,
 }
 
 impl Maker {
-    pub(super) fn train(
-        dataset: Arc<Dataset>,
-        mut indices: Vec<u32>,
-        batch_size: usize,
-        augmentation: Augmentation,
-        seed: u64,
-        epoch: u64,
-    ) -> Self {
-        let key = key(seed, epoch);
-        indices.shuffle(&mut ChaCha8Rng::from_seed(key));
-        let table = table(&dataset);
-        Self {
-            dataset,
-            part: Part::Train,
-            order: indices,
-            batch_size,
-            augmentation: Some(augmentation),
-            key,
-            table,
-        }
-    }
-
-    pub(super) fn evaluate(
-        dataset: Arc<Dataset>,
-        part: Part,
-        indices: Vec<u32>,
-        batch_size: usize,
-    ) -> Self {
-        let table = table(&dataset);
-        Self {
-            dataset,
-            part,
-            order: indices,
-            batch_size,
-            augmentation: None,
-            key: [0; 32],
-            table,
-        }
+    pub(super) fn new(plan: Plan) -> Self {
+        let table = plan.dataset().table();
+        Self { plan, table }
     }
 
     pub(super) fn make(&self, number: usize) -> Batch {
-        let images = self.dataset.part(self.part);
-        let first = number * self.batch_size;
-        let members = &self.order[first..(first + self.batch_size).min(self.order.len())];
-        let mut rng = ChaCha8Rng::from_seed(self.key);
-        rng.set_stream(number as u64 + 1); // stream 0 has shuffled
-        let mut pixels = Vec::with_capacity(members.len() * images.image_len());
+        let images = self.plan.dataset().part(self.plan.part());
+        let draws = self.plan.draws(number);
+        let mut pixels = Vec::with_capacity(draws.len() * images.image_len());
         let mut changed = vec![0; images.image_len()];
-        for &index in members {
-            let image = images.image(index as usize);
-            match self.augmentation {
+        for draw in &draws {
+            let image = images.image(draw.image as usize);
+            match self.plan.augmentation() {
                 None => self.normalise(image, &mut pixels),
                 Some(augmentation) => {
-                    let draw = augmentation.draw(images.height, images.width, &mut rng);
-                    crop_and_flip(images, image, augmentation.pad, &draw, &mut changed);
+                    crop_and_flip(images, image, draw, &mut changed);
                     let start = pixels.len();
                     self.normalise(&changed, &mut pixels);
-                    cut_out(images, augmentation.cutout, &draw, &mut pixels[start..]);
+                    cut_out(images, augmentation.cutout, draw, &mut pixels[start..]);
                 }
             }
         }
-        let labels = members
-            .iter()
-            .map(|&index| images.labels[index as usize])
-            .collect();
-        Batch { pixels, labels }
+        let labels = draws.iter().map(|draw| images.labels[draw.image as usize]);
+        Batch {
+            labels: labels.collect(),
+            pixels,
+        }
     }
 
     fn normalise(&self, image: &[u8], pixels: &mut Vec<f32>) {
@@ -128,37 +80,18 @@ impl Maker {
     }
 }
 
-/// 256 bits from the seed and the epoch, so that no two epochs of any two seeds share a stream.
-fn key(seed: u64, epoch: u64) -> [u8; 32] {
-    let mut key = *b"cellwright batch order          ";
-    key[16..24].copy_from_slice(&seed.to_le_bytes());
-    key[24..].copy_from_slice(&epoch.to_le_bytes());
-    key
-}
-
-fn table(dataset: &Dataset) -> Vec<[f32; 256]> {
-    let channel =
-        |(&mean, &std): (&f32, &f32)| std::array::from_fn(|v| (v as f32 / 255.0 - mean) / std);
-    dataset.mean.iter().zip(&dataset.std).map(channel).collect()
-}
-
-/// Writes the crop at `draw.crop` of `image` padded with black by `pad`, flipped if so drawn.
-fn crop_and_flip(images: &Images, image: &[u8], pad: usize, draw: &Draw, out: &mut [u8]) {
+/// Writes the crop of `image` that `draw` names, black beyond the edge, flipped if so drawn.
+fn crop_and_flip(images: &Images, image: &[u8], draw: &Draw, out: &mut [u8]) {
     let (width, channels) = (images.width, images.channels);
     let row_len = width * channels;
+    let [down, right] = draw.shift;
     for (y, target) in out.chunks_exact_mut(row_len).enumerate() {
-        match (y + draw.crop.0)
-            .checked_sub(pad)
+        match y
+            .checked_add_signed(down as isize)
             .filter(|&row| row < images.height)
         {
             None => target.fill(0),
-            Some(row) => shift(
-                &image[row * row_len..][..row_len],
-                draw.crop.1,
-                pad,
-                channels,
-                target,
-            ),
+            Some(row) => shift(&image[row * row_len..][..row_len], right, channels, target),
         }
         if draw.flipped {
             flip(target, channels);
@@ -166,11 +99,11 @@ fn crop_and_flip(images: &Images, image: &[u8], pad: usize, draw: &Draw, out: &m
     }
 }
 
-/// One row, moved left by `column - pad` pixels, black where nothing comes in.
-fn shift(row: &[u8], column: usize, pad: usize, channels: usize, target: &mut [u8]) {
-    let by = column.abs_diff(pad) * channels;
+/// One row, moved left by `right` pixels, black where nothing comes in.
+fn shift(row: &[u8], right: i32, channels: usize, target: &mut [u8]) {
+    let by = right.unsigned_abs() as usize * channels;
     let kept = row.len() - by.min(row.len());
-    if column >= pad {
+    if right >= 0 {
         target[..kept].copy_from_slice(&row[row.len() - kept..]);
         target[kept..].fill(0);
     } else {
@@ -195,8 +128,9 @@ fn cut_out(images: &Images, side: usize, draw: &Draw, pixels: &mut [f32]) {
     let span = |centre: usize, size: usize| {
         (centre.saturating_sub(side / 2))..(centre + side - side / 2).min(size)
     };
-    let columns = span(draw.centre.1, images.width);
-    for y in span(draw.centre.0, images.height) {
+    let [row, column] = draw.centre.map(|at| at as usize);
+    let columns = span(column, images.width);
+    for y in span(row, images.height) {
         let row = y * images.width;
         pixels[(row + columns.start) * images.channels..(row + columns.end) * images.channels]
             .fill(0.0);
@@ -218,17 +152,16 @@ mod tests {
         }
     }
 
-    fn changed(channels: usize, pad: usize, crop: (usize, usize), flipped: bool) -> Vec<u8> {
+    fn changed(channels: usize, shift: [i32; 2], flipped: bool) -> Vec<u8> {
         let images = image(channels);
         let mut out = vec![99; images.image_len()];
         crop_and_flip(
             &images,
             images.image(0),
-            pad,
             &Draw {
-                crop,
+                shift,
                 flipped,
-                centre: (0, 0),
+                ..Draw::default()
             },
             &mut out,
         );
@@ -237,21 +170,21 @@ mod tests {
 
     #[test]
     fn crops_shift_and_pad_with_black() {
-        assert_eq!(changed(1, 0, (0, 0), false), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(changed(1, 1, (1, 1), false), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(changed(1, 1, (0, 0), false), [0, 0, 0, 0, 1, 2]);
-        assert_eq!(changed(1, 1, (2, 2), false), [5, 6, 0, 0, 0, 0]);
-        assert_eq!(changed(1, 1, (1, 2), true), [0, 3, 2, 0, 6, 5]);
-        assert_eq!(changed(1, 2, (2, 0), false), [0, 0, 1, 0, 0, 4]);
+        assert_eq!(changed(1, [0, 0], false), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(changed(1, [0, 0], false), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(changed(1, [-1, -1], false), [0, 0, 0, 0, 1, 2]);
+        assert_eq!(changed(1, [1, 1], false), [5, 6, 0, 0, 0, 0]);
+        assert_eq!(changed(1, [0, 1], true), [0, 3, 2, 0, 6, 5]);
+        assert_eq!(changed(1, [0, -2], false), [0, 0, 1, 0, 0, 4]);
     }
 
     #[test]
     fn a_flip_keeps_the_channels_of_a_pixel_in_order() {
         assert_eq!(
-            changed(2, 0, (0, 0), true),
+            changed(2, [0, 0], true),
             [5, 6, 3, 4, 1, 2, 11, 12, 9, 10, 7, 8]
         );
-        assert_eq!(changed(3, 0, (0, 0), true)[..6], [7, 8, 9, 4, 5, 6]);
+        assert_eq!(changed(3, [0, 0], true)[..6], [7, 8, 9, 4, 5, 6]);
     }
 
     #[test]
@@ -273,10 +206,10 @@ mod tests {
                 .map(|p| u8::from(p == [0.0, 0.0]))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(cut(0, (0, 0)), [0, 0, 0, 0, 0, 0]);
-        assert_eq!(cut(1, (1, 1)), [0, 0, 0, 0, 1, 0]);
-        assert_eq!(cut(2, (0, 0)), [1, 0, 0, 0, 0, 0]);
-        assert_eq!(cut(2, (1, 2)), [0, 1, 1, 0, 1, 1]);
-        assert_eq!(cut(9, (1, 2)), [1; 6]);
+        assert_eq!(cut(0, [0, 0]), [0, 0, 0, 0, 0, 0]);
+        assert_eq!(cut(1, [1, 1]), [0, 0, 0, 0, 1, 0]);
+        assert_eq!(cut(2, [0, 0]), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(cut(2, [1, 2]), [0, 1, 1, 0, 1, 1]);
+        assert_eq!(cut(9, [1, 2]), [1; 6]);
     }
 }

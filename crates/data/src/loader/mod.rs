@@ -7,7 +7,7 @@ mod batch;
 
 pub use batch::Batch;
 
-use crate::{Augmentation, Dataset, Error, Part};
+use crate::{Augmentation, Dataset, Error, Part, Plan};
 use batch::Maker;
 use std::{
     sync::{
@@ -34,14 +34,10 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Batches for training: `indices` of the training part, in an order shuffled anew each `epoch`, augmented.
-    ///
-    /// Every batch is full: images that do not fill the last one are left out of this epoch, unless there are fewer
-    /// than `batch_size` in all, which then are one batch. The same arguments give the same batches, bit for bit.
+    /// The batches of [`Plan::train`].
     ///
     /// # Errors
-    /// [`Error::Argument`] if `batch_size` is 0, there are no `indices` or one is out of range, or `augmentation` pads
-    /// by more than the image's size; [`Error::Io`] if no thread can be started.
+    /// As there; [`Error::Io`] if no thread can be started.
     pub fn train(
         dataset: Arc<Dataset>,
         indices: Vec<u32>,
@@ -50,22 +46,11 @@ impl Loader {
         seed: u64,
         epoch: u64,
     ) -> Result<Self, Error> {
-        check(&dataset, Part::Train, &indices, batch_size)?;
-        if augmentation.pad > dataset.train.height.min(dataset.train.width) {
-            let (pad, height, width) =
-                (augmentation.pad, dataset.train.height, dataset.train.width);
-            return Err(Error::Argument(format!(
-                "augmentation: pad = {pad} is more than an image of {height}x{width}"
-            )));
-        }
-        let batches = (indices.len() / batch_size).max(1);
-        Self::start(
-            Maker::train(dataset, indices, batch_size, augmentation, seed, epoch),
-            batches,
-        )
+        let plan = Plan::train(dataset, indices, batch_size, augmentation, seed, epoch)?;
+        Self::start(plan)
     }
 
-    /// Batches for evaluation: `indices` of a part, in their order, not augmented, the last batch as small as it is.
+    /// The batches of [`Plan::evaluate`].
     ///
     /// # Errors
     /// As [`Loader::train`].
@@ -75,17 +60,16 @@ impl Loader {
         indices: Vec<u32>,
         batch_size: usize,
     ) -> Result<Self, Error> {
-        check(&dataset, part, &indices, batch_size)?;
-        let batches = indices.len().div_ceil(batch_size);
-        Self::start(Maker::evaluate(dataset, part, indices, batch_size), batches)
+        Self::start(Plan::evaluate(dataset, part, indices, batch_size)?)
     }
 
-    /// How long [`Iterator::next`] has waited for batches so far: near zero unless the loader holds training up.
-    pub fn waited(&self) -> Duration {
-        self.waited
-    }
-
-    fn start(maker: Maker, batches: usize) -> Result<Self, Error> {
+    /// The batches of a plan, in order.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if no thread can be started.
+    pub fn start(plan: Plan) -> Result<Self, Error> {
+        let batches = plan.batches();
+        let maker = Maker::new(plan);
         let (sender, receiver) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new()
             .name("loader".into())
@@ -101,6 +85,11 @@ impl Loader {
             waited: Duration::ZERO,
         })
     }
+
+    /// How long [`Iterator::next`] has waited for batches so far: near zero unless the loader holds training up.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
 }
 
 fn make_all(maker: &Maker, batches: usize, sender: &SyncSender<Batch>) {
@@ -108,34 +97,6 @@ fn make_all(maker: &Maker, batches: usize, sender: &SyncSender<Batch>) {
         if sender.send(maker.make(number)).is_err() {
             return; // the loader was dropped
         }
-    }
-}
-
-fn check(dataset: &Dataset, part: Part, indices: &[u32], batch_size: usize) -> Result<(), Error> {
-    let images = dataset.part(part);
-    let name = &dataset.name;
-    if batch_size == 0 {
-        return Err(Error::Argument("the batch size is 0; 1 at least".into()));
-    }
-    if indices.is_empty() {
-        return Err(Error::Argument(format!(
-            "{name}: no images to load from the {part:?} part"
-        )));
-    }
-    // `Dataset` has public fields, so what `Dataset::new` checked may have changed since.
-    if images.pixels.len() != images.len() * images.image_len()
-        || dataset.mean.len() != images.channels
-    {
-        return Err(Error::Argument(format!(
-            "{name}: pixels, labels and mean do not fit together"
-        )));
-    }
-    match indices.iter().find(|&&i| i as usize >= images.len()) {
-        Some(i) => Err(Error::Argument(format!(
-            "{name}: image {i} of {} in the {part:?} part",
-            images.len()
-        ))),
-        None => Ok(()),
     }
 }
 

@@ -65,7 +65,9 @@ fn same_seed_and_epoch_same_batches_whatever_the_timing() {
 #[test]
 fn a_batch_depends_on_its_number_alone() {
     let data = numbered(50);
-    let maker = Maker::train(Arc::clone(&data), all(50), 8, EVERYTHING, 1, 0);
+    let plan = Plan::train(Arc::clone(&data), all(50), 8, EVERYTHING, 1, 0).unwrap();
+    assert!(plan.draws(6).is_empty());
+    let maker = Maker::new(plan);
     let in_order: Vec<Batch> = Loader::train(data, all(50), 8, EVERYTHING, 1, 0)
         .unwrap()
         .collect();
