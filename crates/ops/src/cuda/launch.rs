@@ -9,6 +9,12 @@ pub struct Pointer(pub u64);
 impl Pointer {
     /// No address: the kernel leaves out what it would do there.
     pub const NULL: Self = Self(0);
+
+    /// Whether a kernel can read four numbers at once from here.
+    #[must_use]
+    pub fn is_aligned(self) -> bool {
+        self.0.is_multiple_of(16)
+    }
 }
 
 /// One argument of a kernel, of the type that its C++ parameter has.

@@ -117,3 +117,17 @@ fn agrees_with_the_cpu() {
         }
     });
 }
+
+#[test]
+fn numbers_that_cannot_be_read_by_four_are_refused() {
+    let parameter = |values: u64, moment: u64| Parameter {
+        values: Pointer(values),
+        gradient: Pointer(512),
+        moments: [Pointer(moment), Pointer::NULL],
+        length: 5,
+        decays: true,
+    };
+    assert!(kernels::tables(&[parameter(256, 768)]).is_ok());
+    assert!(kernels::tables(&[parameter(256, 768), parameter(260, 768)]).is_err());
+    assert!(kernels::tables(&[parameter(256, 776)]).is_err());
+}

@@ -40,7 +40,8 @@ pub struct Tables {
 /// Makes the tables.
 ///
 /// # Errors
-/// [`Error::Shape`] if a parameter has more numbers than an int holds.
+/// [`Error::Shape`] if a parameter has more numbers than an int holds, or lies where the kernel cannot read four numbers
+/// at a time.
 pub fn tables(parameters: &[Parameter]) -> Result<Tables, Error> {
     let mut tables = Tables {
         parameters: Vec::new(),
@@ -58,6 +59,13 @@ pub fn tables(parameters: &[Parameter]) -> Result<Tables, Error> {
         }
         let [first, second] = p.moments;
         let pointers = [p.values, p.gradient, first, second];
+        if let Some(pointer) = pointers.iter().find(|it| !it.is_aligned()) {
+            let detail = format!(
+                "parameter {place} has numbers at {:#x}, which 16 does not divide",
+                pointer.0
+            );
+            return Err(Error::shape("optimiser", detail));
+        }
         tables.parameters.extend(pointers.map(|pointer| pointer.0));
         tables
             .parameters
