@@ -7,6 +7,7 @@
 mod checkpoint;
 mod error;
 mod evaluate;
+mod feed;
 mod latency;
 mod memory;
 mod outcome;

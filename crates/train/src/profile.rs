@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cellwright_graph::Graph;
 use cellwright_net::{Mode, Network, Purpose};
-use cellwright_ops::program::{Control, Runner};
+use cellwright_ops::program::{Batch, Control, Runner};
 use cellwright_ops::{Kernels, Optimiser};
 use dfdx::tensor::NoneTape;
 use serde::{Deserialize, Serialize};
@@ -148,10 +148,10 @@ fn programmed<D: Kernels>(
         label_smoothing: 0.0,
     };
     let optimiser = Some(settings.optimiser());
-    let Some(mut train) = runner(network, batch, &train, optimiser)? else {
+    let Some(mut train) = runner(network, batch, &train, optimiser, None)? else {
         return Ok(None);
     };
-    let Some(mut evaluate) = runner(network, batch, &Purpose::Evaluate, None)? else {
+    let Some(mut evaluate) = runner(network, batch, &Purpose::Evaluate, None, None)? else {
         return Ok(None);
     };
     let graph = network.graph();
@@ -169,7 +169,7 @@ fn programmed<D: Kernels>(
                 learning_rate: 1e-4,
             };
             let begin = Instant::now();
-            runner.run(&control, &pixels, &labels)?;
+            runner.run(&control, Batch::Pixels(&pixels, &labels))?;
             runner.loss()?;
             if step >= WARM_UP {
                 times.push(1e3 * begin.elapsed().as_secs_f64());

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use cellwright_data::{Dataset, Loader, Part};
+use cellwright_data::{Augmentation, Dataset, Part, Plan};
 use cellwright_net::{Network, Purpose};
 use cellwright_ops::optimiser::{Settings, State};
-use cellwright_ops::program::{Control, Runner, Totals, Weights};
+use cellwright_ops::program::{Batch, Control, Runner, Totals, Weights};
 use cellwright_ops::{Kernels, Optimiser};
 
 use crate::evaluate::{self, Accuracy};
+use crate::feed::{Feed, keep};
 use crate::{Error, Settings as Training};
 
 /// In evaluation nothing is drawn and nothing moves.
@@ -28,6 +29,8 @@ const LOOK: u64 = 16;
 pub(crate) struct Programmed {
     train: Box<dyn Runner>,
     evaluate: Box<dyn Runner>,
+    /// Whether the device keeps the data set.
+    kept: bool,
     steps: u64,
 }
 
@@ -39,26 +42,33 @@ impl Programmed {
         optimiser: &Optimiser,
         decays: &[bool],
         batch: usize,
+        dataset: &Dataset,
     ) -> Result<Option<Self>, Error> {
         let purpose = Purpose::Train {
             decays: decays.to_vec(),
             label_smoothing: settings.label_smoothing,
         };
-        let Some(train) = runner(network, batch, &purpose, Some(*optimiser.settings()))? else {
+        let kept = keep(network, dataset, settings.test)?;
+        let kept = |cutout| kept.as_ref().map(|kept| (kept, cutout));
+        let cutout = augmentation(settings, dataset).cutout;
+        let rule = Some(*optimiser.settings());
+        let Some(train) = runner(network, batch, &purpose, rule, kept(cutout))? else {
             return Ok(None);
         };
-        let size = evaluate::BATCH;
-        let Some(evaluate) = runner(network, size, &Purpose::Evaluate, None)? else {
+        let (size, purpose) = (evaluate::BATCH, Purpose::Evaluate);
+        let Some(evaluate) = runner(network, size, &purpose, None, kept(0))? else {
             return Ok(None);
         };
-        let programs = Self::of(train, evaluate, &network.weights(), optimiser.state())?;
+        let (weights, kept) = (network.weights(), kept(0).is_some());
+        let programs = Self::of([train, evaluate], kept, &weights, optimiser.state())?;
         Ok(Some(programs))
     }
 
-    /// Programs of training and evaluation, from where a network and its optimiser are.
+    /// Programs of training and evaluation, from where a network and its optimiser are; `kept` says
+    /// whether they take their batches from a data set on the device.
     pub fn of(
-        mut train: Box<dyn Runner>,
-        evaluate: Box<dyn Runner>,
+        [mut train, evaluate]: [Box<dyn Runner>; 2],
+        kept: bool,
         weights: &Weights,
         state: &State,
     ) -> Result<Self, Error> {
@@ -67,19 +77,24 @@ impl Programmed {
         Ok(Self {
             train,
             evaluate,
+            kept,
             steps: 0,
         })
+    }
+
+    /// Whether the device keeps the data set.
+    pub fn keeps(&self) -> bool {
+        self.kept
     }
 
     /// Makes one step; every few steps, and in the `last` of an epoch, the loss is the answer.
     pub fn step(
         &mut self,
         control: &Control,
-        pixels: &[f32],
-        labels: &[u32],
+        batch: Batch<'_>,
         last: bool,
     ) -> Result<Option<f64>, Error> {
-        self.train.run(control, pixels, labels)?;
+        self.train.run(control, batch)?;
         self.steps += 1;
         let looks = last || self.steps == 1 || self.steps.is_multiple_of(LOOK);
         Ok(looks.then(|| self.train.loss()).transpose()?.map(f64::from))
@@ -109,10 +124,12 @@ impl Programmed {
         }
         self.evaluate.load(weights)?;
         let (mut right, mut loss) = ([0usize; 2], 0.0);
-        for batch in Loader::evaluate(Arc::clone(dataset), part, indices, evaluate::BATCH)? {
-            self.evaluate.run(&STILL, &batch.pixels, &batch.labels)?;
+        let plan = Plan::evaluate(Arc::clone(dataset), part, indices, evaluate::BATCH)?;
+        for fed in Feed::new(plan, self.kept)? {
+            let batch = fed.batch();
+            self.evaluate.run(&STILL, batch)?;
             let (losses, ranks) = self.evaluate.each()?;
-            for (each, rank) in losses.iter().zip(ranks).take(batch.labels.len()) {
+            for (each, rank) in losses.iter().zip(ranks).take(batch.len()) {
                 loss += f64::from(*each);
                 right[0] += usize::from(rank < 1);
                 right[1] += usize::from(rank < 5);
@@ -127,13 +144,20 @@ impl Programmed {
     }
 }
 
-/// The program of a purpose on the network's device, if that runs programs.
+/// What is done to the training images.
+pub(crate) fn augmentation(settings: &Training, dataset: &Dataset) -> Augmentation {
+    settings.augmentation.unwrap_or(dataset.augmentation)
+}
+
+/// The program of a purpose on the network's device, if that runs programs; see
+/// [`ProgramKernel::runner`](cellwright_ops::program::ProgramKernel::runner).
 pub(crate) fn runner<D: Kernels>(
     network: &Network<D>,
     batch: usize,
     purpose: &Purpose,
     optimiser: Option<Settings>,
+    kept: Option<(&Arc<D::Kept>, usize)>,
 ) -> Result<Option<Box<dyn Runner>>, Error> {
     let program = Arc::new(network.program(batch, purpose)?);
-    Ok(network.device().runner(&program, optimiser)?)
+    Ok(network.device().runner(&program, optimiser, kept)?)
 }

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cellwright_data::{Batch, Dataset, Loader, Part, split, subset};
+use cellwright_data::{Dataset, Part, Plan, split, subset};
 use cellwright_graph::Graph;
 use cellwright_net::{Mode, Network};
 use cellwright_ops::program::Control;
 use cellwright_ops::{Feature, Kernels, Optimiser};
 
 use crate::checkpoint::{self, Place};
-use crate::programmed::Programmed;
+use crate::feed::{Fed, Feed};
+use crate::programmed::{Programmed, augmentation};
 use crate::step::{Stepper, decays};
 use crate::{
     Accuracy, EpochRecord, Error, Observer, Outcome, Progress, Settings, Status, evaluate,
@@ -160,6 +161,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             &stepper.optimiser,
             &stepper.decays,
             settings.batch.min(training.train.len()).max(1),
+            dataset,
         )?;
         Ok(training)
     }
@@ -212,7 +214,7 @@ impl<'t, D: Kernels> Training<'t, D> {
     }
 
     /// One step on a batch; its loss, if it is known yet, and on the tape the sums it adds to.
-    fn batch(&mut self, batch: Batch, rate: f64, sums: &mut Sums) -> Result<Option<f64>, Error> {
+    fn batch(&mut self, fed: Fed, rate: f64, sums: &mut Sums) -> Result<Option<f64>, Error> {
         let seed = self.settings.seed ^ (self.step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let progress = self.step as f64 / self.steps() as f64;
         let last = (self.step + 1).is_multiple_of(self.steps_per_epoch);
@@ -222,8 +224,12 @@ impl<'t, D: Kernels> Training<'t, D> {
                 progress,
                 learning_rate: rate,
             };
-            return programmed.step(&control, &batch.pixels, &batch.labels, last);
+            return programmed.step(&control, fed.batch(), last);
         }
+        let Fed::Pixels(batch) = fed else {
+            let detail = "a step on the tape takes pixels".to_owned();
+            return Err(cellwright_ops::Error::shape("batch", detail).into());
+        };
         let count = batch.labels.len();
         let images = images(&self.network, batch.pixels, count)?;
         let mode = Mode::Train { seed, progress };
@@ -254,22 +260,22 @@ impl<'t, D: Kernels> Training<'t, D> {
     /// One pass over the training images.
     fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Status, Error> {
         let settings = self.settings;
-        let augmentation = settings.augmentation.unwrap_or(self.dataset.augmentation);
-        let loader = Loader::train(
+        let plan = Plan::train(
             Arc::clone(self.dataset),
             self.train.clone(),
             settings.batch,
-            augmentation,
+            augmentation(settings, self.dataset),
             settings.seed,
             epoch as u64,
         )?;
+        let kept = self.programmed.as_ref().is_some_and(Programmed::keeps);
         let mut sums = Sums::default();
         let mut smooth = None;
         let mut rate = 0.0;
-        for batch in loader {
+        for fed in Feed::new(plan, kept)? {
             let begin = Instant::now();
             rate = learning_rate(settings, self.step, self.steps(), self.steps_per_epoch);
-            let loss = self.batch(batch, rate, &mut sums)?;
+            let loss = self.batch(fed, rate, &mut sums)?;
             self.step += 1;
             self.train_seconds += begin.elapsed().as_secs_f64();
             if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {

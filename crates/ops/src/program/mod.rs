@@ -7,6 +7,7 @@
 //! labels) in memory. [`Builder`] makes a program, [`Executor`] runs it with this crate's CPU kernels.
 
 mod access;
+mod batch;
 mod builder;
 mod call;
 mod cpu;
@@ -17,6 +18,7 @@ mod runner;
 
 use crate::Error;
 pub use access::Accesses;
+pub use batch::{Batch, Draw, Images};
 pub use builder::{Builder, Input, Normalised, Value};
 pub use call::{Call, Dims, DropPath, Norm, Prologue, Share, Subsample, Target};
 pub use cpu::Executor;

@@ -1,10 +1,11 @@
 //! Programs on whatever device.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use dfdx::tensor::Cpu;
 
-use super::{Control, Program, Weights};
+use super::{Batch, Control, Images, Program, Weights};
 use crate::optimiser::{Settings, State};
 use crate::{Base, Error};
 
@@ -46,12 +47,12 @@ pub trait Runner: Send {
     /// As [`Runner::load`].
     fn set_state(&mut self, state: &State) -> Result<(), Error>;
 
-    /// Runs the program on a batch. Of a smaller batch than the program's, the first images and labels
-    /// are replaced.
+    /// Runs the program on a batch: of kept images where the runner was made with some, else of pixels.
+    /// Of a smaller batch than the program's, the first images and labels are replaced.
     ///
     /// # Errors
     /// As [`Runner::load`].
-    fn run(&mut self, control: &Control, pixels: &[f32], labels: &[u32]) -> Result<(), Error>;
+    fn run(&mut self, control: &Control, batch: Batch<'_>) -> Result<(), Error>;
 
     /// The mean loss of the last batch.
     ///
@@ -80,8 +81,26 @@ pub trait Runner: Send {
 /// CUDA: a step is captured as one graph and matrix products use TF32; with CELLWRIGHT_EAGER set to
 /// anything it goes launch by launch, with CELLWRIGHT_NO_TF32 in full fp32.
 pub trait ProgramKernel: Base {
-    /// The program on this device, with the optimiser of a training; none where networks run on the
+    /// A data set on the device.
+    type Kept;
+
+    /// Puts a data set on the device, for runners to take their batches from; none where it is the host
+    /// that makes the batches, as for images that would take more than half of the free memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the images do not fit together, [`Error::Device`] if the device fails.
+    fn keep(&self, images: &Images<'_>) -> Result<Option<Arc<Self::Kept>>, Error>;
+
+    /// Bytes that the program takes on such a device, known without one; none where networks run on the
     /// tape.
+    ///
+    /// # Errors
+    /// As [`ProgramKernel::runner`].
+    fn bytes(program: &Arc<Program>, optimiser: Option<Settings>) -> Result<Option<u64>, Error>;
+
+    /// The program on this device, with the optimiser of a training; none where networks run on the
+    /// tape. With images that are kept, its batches are [`Batch::Kept`], and a square of a side is cut
+    /// out of each image, 0 for none.
     ///
     /// # Errors
     /// [`Error::Device`] if the device has too little memory or fails.
@@ -89,39 +108,69 @@ pub trait ProgramKernel: Base {
         &self,
         program: &Arc<Program>,
         optimiser: Option<Settings>,
+        kept: Option<(&Arc<Self::Kept>, usize)>,
     ) -> Result<Option<Box<dyn Runner>>, Error>;
 }
 
 impl ProgramKernel for Cpu {
+    type Kept = Infallible;
+
+    fn keep(&self, _: &Images<'_>) -> Result<Option<Arc<Infallible>>, Error> {
+        Ok(None)
+    }
+
+    fn bytes(_: &Arc<Program>, _: Option<Settings>) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
     fn runner(
         &self,
         _: &Arc<Program>,
         _: Option<Settings>,
+        _: Option<(&Arc<Infallible>, usize)>,
     ) -> Result<Option<Box<dyn Runner>>, Error> {
         Ok(None)
     }
 }
 
+/// The device of our own kernels that dfdx's is on.
+#[cfg(feature = "cuda")]
+fn opened(device: &dfdx::tensor::Cuda) -> Result<Arc<crate::cuda::device::Device>, Error> {
+    use dfdx::tensor::Storage;
+    let buffer = Storage::<f32>::try_alloc_len(device, 1).map_err(Error::device)?;
+    Ok(crate::cuda::device::Device::get(buffer.device().ordinal())?)
+}
+
 #[cfg(feature = "cuda")]
 impl ProgramKernel for dfdx::tensor::Cuda {
+    type Kept = crate::cuda::device::Kept;
+
+    fn keep(&self, images: &Images<'_>) -> Result<Option<Arc<Self::Kept>>, Error> {
+        let kept = Self::Kept::new(&opened(self)?, images)?;
+        Ok(kept.map(Arc::new))
+    }
+
+    fn bytes(program: &Arc<Program>, optimiser: Option<Settings>) -> Result<Option<u64>, Error> {
+        let script = crate::cuda::script::Script::new(Arc::clone(program), optimiser, None)?;
+        Ok(Some(4 * script.words() as u64))
+    }
+
     fn runner(
         &self,
         program: &Arc<Program>,
         optimiser: Option<Settings>,
+        kept: Option<(&Arc<Self::Kept>, usize)>,
     ) -> Result<Option<Box<dyn Runner>>, Error> {
-        use crate::cuda::device::{Device, DeviceExecutor, Replay};
-        use dfdx::tensor::Storage;
-        let buffer = Storage::<f32>::try_alloc_len(self, 1).map_err(Error::device)?;
-        let device = Device::get(buffer.device().ordinal())?;
-        let eager = std::env::var_os("CELLWRIGHT_EAGER").is_some();
-        let replay = if eager {
-            Replay::Eager
-        } else {
-            Replay::Captured
+        use crate::cuda::device::{DeviceExecutor, Modes, Replay};
+        let replay = match std::env::var_os("CELLWRIGHT_EAGER") {
+            Some(_) => Replay::Eager,
+            None => Replay::Captured,
         };
         let tf32 = std::env::var_os("CELLWRIGHT_NO_TF32").is_none();
+        let modes = Modes { replay, tf32 };
+        let kept = kept.map(|(kept, cutout)| (Arc::clone(kept), cutout));
         let program = Arc::clone(program);
-        let executor = DeviceExecutor::new(&device, program, optimiser, replay, tf32)?;
+        let executor = DeviceExecutor::new(&opened(self)?, program, optimiser, kept, modes)?;
         Ok(Some(Box::new(executor)))
     }
 }

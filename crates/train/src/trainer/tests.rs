@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cellwright_data::{Augmentation, Dataset};
 use cellwright_graph::{Graph, Shape, vocabulary};
 use cellwright_net::Purpose;
 use cellwright_ops::Optimiser;
 use cellwright_ops::optimiser::State;
-use cellwright_ops::program::{Control, Executor, Program, Runner, Totals, Weights};
+use cellwright_ops::program::{Batch, Control, Draw, Executor, Program, Runner, Totals, Weights};
 use cellwright_space::{Choices, Space};
 use dfdx::tensor::Cpu;
 
@@ -22,6 +23,40 @@ struct OnCpu {
     executor: Executor,
     optimiser: Option<Optimiser>,
     totals: Totals,
+    /// The data set, if it is kept, and the side of the square that is cut out.
+    kept: Option<(Arc<Dataset>, i32)>,
+}
+
+impl OnCpu {
+    /// A batch of the data set, of one grey channel, number by number.
+    fn made(&self, draws: &[Draw]) -> (Vec<f32>, Vec<u32>) {
+        let (dataset, cutout) = self.kept.as_ref().unwrap();
+        let (train, test) = (&dataset.train, &dataset.test);
+        let (height, width) = (train.height as i32, train.width as i32);
+        let table = dataset.table()[0];
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for draw in draws {
+            let image = draw.image as usize;
+            let (part, image) = match image.checked_sub(train.len()) {
+                None => (train, image),
+                Some(image) => (test, image),
+            };
+            labels.push(part.labels[image]);
+            for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                let across = if draw.flipped == 1 { width - 1 - x } else { x };
+                let (i, j) = (y + draw.down, across + draw.right);
+                let inside = (0..height).contains(&i) && (0..width).contains(&j);
+                let byte = inside.then(|| part.image(image)[(i * width + j) as usize]);
+                let cut = [(y, draw.centre[0]), (x, draw.centre[1])].map(|(at, centre)| {
+                    let start = centre - cutout / 2;
+                    (start..start + cutout).contains(&at)
+                });
+                let value = table[usize::from(byte.unwrap_or(0))];
+                pixels.push(if cut == [true; 2] { 0.0 } else { value });
+            }
+        }
+        (pixels, labels)
+    }
 }
 
 impl Runner for OnCpu {
@@ -41,10 +76,14 @@ impl Runner for OnCpu {
         self.optimiser.as_mut().unwrap().set_state(state.clone())
     }
 
-    fn run(&mut self, control: &Control, pixels: &[f32], labels: &[u32]) -> Result<()> {
+    fn run(&mut self, control: &Control, batch: Batch<'_>) -> Result<()> {
+        let (pixels, labels) = match batch {
+            Batch::Pixels(pixels, labels) => (pixels.to_vec(), labels.to_vec()),
+            Batch::Kept(draws) => self.made(draws),
+        };
         let images = self.executor.write(self.program.ports().images);
-        images[..pixels.len()].copy_from_slice(pixels);
-        self.executor.set_labels(labels)?;
+        images[..pixels.len()].copy_from_slice(&pixels);
+        self.executor.set_labels(&labels)?;
         self.executor.run(control, self.optimiser.as_mut())?;
         let (losses, ranks) = self.each()?;
         for (loss, rank) in losses.iter().zip(ranks) {
@@ -94,6 +133,12 @@ layers = [
 ]
 "#;
 
+const AUGMENTATION: Augmentation = Augmentation {
+    pad: 1,
+    flip: true,
+    cutout: 3,
+};
+
 /// A training, up to what `change` makes of it.
 fn outcome(change: impl FnOnce(&mut Training<'_, Cpu>), files: &Files) -> Outcome {
     let input = Shape {
@@ -109,6 +154,7 @@ fn outcome(change: impl FnOnce(&mut Training<'_, Cpu>), files: &Files) -> Outcom
         batch: 32,
         learning_rate: 0.02,
         seed: 11,
+        augmentation: Some(AUGMENTATION),
         ..Settings::default()
     };
     let device = Cpu::default();
@@ -117,26 +163,27 @@ fn outcome(change: impl FnOnce(&mut Training<'_, Cpu>), files: &Files) -> Outcom
     training.run(&mut Silent).unwrap()
 }
 
-fn programmed(training: &mut Training<'_, Cpu>) {
+fn programmed(training: &mut Training<'_, Cpu>, kept: bool) {
     let decays = training.stepper.decays.clone();
     let train = Purpose::Train {
         decays,
         label_smoothing: 0.0,
     };
     let optimiser = training.stepper.optimiser.clone();
-    let runner = |batch: usize, purpose: &Purpose, optimiser: Option<Optimiser>| {
+    let runner = |batch, purpose: &Purpose, optimiser, cutout: usize| -> Box<dyn Runner> {
         let program = Arc::new(training.network.program(batch, purpose).unwrap());
         Box::new(OnCpu {
             executor: Executor::new(Arc::clone(&program)),
             program,
             optimiser,
             totals: Totals::default(),
+            kept: kept.then(|| (Arc::clone(training.dataset), cutout as i32)),
         })
     };
     let weights = training.network.weights();
-    let train = runner(32, &train, Some(optimiser.clone()));
-    let evaluate = runner(crate::evaluate::BATCH, &Purpose::Evaluate, None);
-    let programs = Programmed::of(train, evaluate, &weights, optimiser.state());
+    let train = runner(32, &train, Some(optimiser.clone()), AUGMENTATION.cutout);
+    let evaluate = runner(crate::evaluate::BATCH, &Purpose::Evaluate, None, 0);
+    let programs = Programmed::of([train, evaluate], kept, &weights, optimiser.state());
     training.programmed = Some(programs.unwrap());
 }
 
@@ -148,7 +195,7 @@ fn programs_train_as_the_tape_does() {
         weights: Some(folder.path().join(name)),
     };
     let taped = outcome(|_| (), &files("taped"));
-    let by_program = outcome(programmed, &files("programmed"));
+    let by_program = outcome(|it| programmed(it, false), &files("programmed"));
     assert_eq!(taped.curve.len(), by_program.curve.len());
     for (a, b) in taped.curve.iter().zip(&by_program.curve) {
         assert!((a.train_loss - b.train_loss).abs() < 1e-2 * a.train_loss);
@@ -159,4 +206,19 @@ fn programs_train_as_the_tape_does() {
     let (a, b) = (taped.test_loss.unwrap(), by_program.test_loss.unwrap());
     assert!((a - b).abs() < 2e-2 * a, "{a} and {b}");
     assert_eq!(taped.steps, by_program.steps);
+    let kept = outcome(|it| programmed(it, true), &files("kept"));
+    let untimed = |outcome: &Outcome| {
+        let curve = outcome
+            .curve
+            .iter()
+            .map(|it| (it.train_loss, it.valid_loss));
+        (
+            curve.collect::<Vec<_>>(),
+            outcome.valid_loss,
+            outcome.test_loss,
+        )
+    };
+    assert_eq!(untimed(&kept), untimed(&by_program));
+    let weights = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(weights("kept"), weights("programmed"));
 }

@@ -8,11 +8,11 @@ use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{CudaFunction, CudaGraph, result, sys};
 
 use super::memory::Memory;
-use super::{Device, Error};
+use super::{Device, Error, Kept};
 use crate::cuda::script::{Product, Script, Work};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
-use crate::program::{Buffer, Control, Program, Runner, Totals, Weights};
+use crate::program::{Batch, Buffer, Control, Program, Runner, Totals, Weights};
 
 /// How a step's work is handed to the GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub enum Replay {
     Eager,
     /// As one CUDA graph, captured at the second step.
     Captured,
+}
+
+/// How a program's steps are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Modes {
+    /// How the work is handed over.
+    pub replay: Replay,
+    /// Whether products and dense convolutions may round their factors to 10 bits of mantissa, where
+    /// there are tensor cores.
+    pub tf32: bool,
 }
 
 /// A program with its memory on a device.
@@ -32,6 +42,8 @@ pub struct DeviceExecutor {
     functions: HashMap<&'static str, CudaFunction>,
     replay: Replay,
     graph: Option<CudaGraph>,
+    /// The images that batches are made of, if not on the host.
+    _kept: Option<Arc<Kept>>,
     /// Whether products may round their factors to TF32.
     tf32: bool,
     /// Whether a step has run: libraries do at their first call what cannot be captured.
@@ -44,8 +56,8 @@ pub struct DeviceExecutor {
 unsafe impl Send for DeviceExecutor {}
 
 impl DeviceExecutor {
-    /// Memory for a program, which an optimiser's settings make one of training. `tf32` lets products
-    /// and dense convolutions round their factors to 10 bits of mantissa, where there are tensor cores.
+    /// Memory for a program, which an optimiser's settings make one of training. Batches are made of the
+    /// images that are kept, if there are any, with squares of the side beside them cut out.
     ///
     /// # Errors
     /// [`Error::Memory`] if there is too little, [`Error::Driver`] if the device fails; so for all
@@ -54,11 +66,12 @@ impl DeviceExecutor {
         device: &Arc<Device>,
         program: Arc<Program>,
         optimiser: Option<Settings>,
-        replay: Replay,
-        tf32: bool,
+        kept: Option<(Arc<Kept>, usize)>,
+        modes: Modes,
     ) -> Result<Self, Error> {
-        let tf32 = tf32 && device.tensor_cores;
-        let script = Script::new(program, optimiser);
+        let tf32 = modes.tf32 && device.tensor_cores;
+        let resident = kept.as_ref().map(|(kept, cutout)| kept.resident(*cutout));
+        let script = Script::new(program, optimiser, resident)?;
         let mut memory = Memory::new(device, script.words())?;
         let base = memory.base();
         for (word, table) in script.tables(base)? {
@@ -85,8 +98,9 @@ impl DeviceExecutor {
             memory,
             work,
             functions,
-            replay,
+            replay: modes.replay,
             graph: None,
+            _kept: kept.map(|(kept, _)| kept),
             tf32,
             warm: false,
             steps: 0,
@@ -250,20 +264,24 @@ impl Runner for DeviceExecutor {
         Ok(())
     }
 
-    fn run(
-        &mut self,
-        control: &Control,
-        pixels: &[f32],
-        labels: &[u32],
-    ) -> Result<(), crate::Error> {
+    fn run(&mut self, control: &Control, batch: Batch<'_>) -> Result<(), crate::Error> {
         let device = Arc::clone(&self.device);
         let _turn = device.turn.lock().unwrap_or_else(|it| it.into_inner());
-        let images = self.script.program().ports().images;
-        self.put_buffer(images, pixels)?;
-        self.script.program().check_labels(labels)?;
-        self.memory.put(self.script.labels(), labels)?;
+        let draws = match (batch, self.script.is_resident()) {
+            (Batch::Kept(draws), true) => draws,
+            (Batch::Pixels(pixels, labels), false) => {
+                self.script.program().check_labels(labels)?;
+                self.put_buffer(self.script.program().ports().images, pixels)?;
+                self.memory.put(self.script.labels(), labels)?;
+                &[]
+            }
+            (_, resident) => {
+                let detail = format!("a batch of another kind; kept images: {resident}");
+                return Err(crate::Error::shape("program", detail));
+            }
+        };
+        let words = self.script.control(control, self.steps + 1, draws)?;
         self.steps += 1;
-        let words = self.script.control(control, self.steps);
         self.memory.put(self.script.control_word(), &words)?;
         match (&self.graph, self.replay) {
             (Some(graph), _) => graph.launch().map_err(Error::driver("replaying a step"))?,

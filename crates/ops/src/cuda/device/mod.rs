@@ -4,6 +4,7 @@
 mod checks;
 mod compiler;
 mod executor;
+mod kept;
 pub mod libraries;
 mod memory;
 
@@ -17,7 +18,8 @@ use cudarc::nvrtc::Ptx;
 
 #[cfg(test)]
 pub(crate) use checks::Shared;
-pub use executor::{DeviceExecutor, Replay};
+pub use executor::{DeviceExecutor, Modes, Replay};
+pub use kept::Kept;
 
 /// Why a device does not do what it should.
 #[derive(Debug, thiserror::Error)]

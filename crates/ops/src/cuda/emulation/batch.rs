@@ -2,7 +2,8 @@
 
 use super::{Buffer, assert_close, check};
 use crate::cuda::kernels::affine::add_bias;
-use crate::cuda::kernels::batch::{Draw, Resident, batch};
+use crate::cuda::kernels::batch::{Resident, batch};
+use crate::program::Draw;
 use crate::testing::Random;
 
 fn one(
@@ -56,18 +57,8 @@ fn one(
             }
         }
     }
-    let words = draws.iter().flat_map(|d| {
-        let [row, column] = d.centre;
-        [
-            d.image,
-            d.down as u32,
-            d.right as u32,
-            d.flipped as u32,
-            row as u32,
-            column as u32,
-        ]
-    });
-    let mut draw_buffer = Buffer::of(&words.collect::<Vec<u32>>());
+    let words: Vec<u32> = draws.iter().flat_map(Draw::words).collect();
+    let mut draw_buffer = Buffer::of(&words);
     let (mut bytes, mut all, mut table) =
         (Buffer::of(&bytes), Buffer::of(&labels), Buffer::of(&table));
     let mut pixels = Buffer::poisoned::<f32>(expected.len());
@@ -76,7 +67,9 @@ fn one(
         images: bytes.pointer(),
         labels: all.pointer(),
         table: table.pointer(),
-        shape,
+        count: images,
+        classes: 10,
+        shape: [h, w, c],
         cutout,
     };
     let launch = batch(

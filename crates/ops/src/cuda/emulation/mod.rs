@@ -14,8 +14,10 @@ mod depthwise;
 mod elementwise;
 mod library;
 mod loss;
+mod memory;
 mod optimiser;
 mod pool;
+mod resident;
 mod script;
 
 use std::collections::BTreeSet;
@@ -43,6 +45,7 @@ const CHECKS: &[&str] = &[
     "optimiser",
     "pool",
     "pool, NaN",
+    "resident",
     "script",
 ];
 

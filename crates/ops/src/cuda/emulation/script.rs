@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::buffer::Buffer as Memory;
+use super::memory::Device;
 use super::{Emulator, check};
+use crate::cuda::Pointer;
 use crate::cuda::kernels::loss::Totals;
 use crate::cuda::script::{Product, Script, Work};
 use crate::optimiser::{Rule, Settings, WeightDecay};
@@ -126,38 +127,13 @@ fn program(channels: usize, training: bool) -> Program {
     net.0.finish().unwrap()
 }
 
-/// The emulated device's memory.
-struct Device {
-    memory: Memory,
-    words: usize,
-}
-
-impl Device {
-    fn put(&mut self, word: usize, values: &[u32]) {
-        assert!(word + values.len() <= self.words);
-        let to = self.memory.pointer().0 as usize + 4 * word;
-        let to = std::ptr::with_exposed_provenance_mut::<u32>(to);
-        // SAFETY: the words lie in the memory, of which nothing is borrowed.
-        unsafe { to.copy_from_nonoverlapping(values.as_ptr(), values.len()) };
-    }
-
-    fn put_numbers(&mut self, word: usize, values: &[f32]) {
-        let bits: Vec<u32> = values.iter().map(|it| it.to_bits()).collect();
-        self.put(word, &bits);
-    }
-
-    fn get(&mut self, word: usize, len: usize) -> Vec<f32> {
-        self.memory.read::<f32>()[word..word + len].to_vec()
-    }
-}
-
 fn product(product: &Product) {
     let Product {
         size: [m, n, k],
         transposed,
         ..
     } = *product;
-    let slice = |pointer: crate::cuda::Pointer, len: usize| {
+    let slice = |pointer: Pointer, len: usize| {
         let start = std::ptr::with_exposed_provenance_mut::<f32>(pointer.0 as usize);
         // SAFETY: the product's buffers lie in the device's memory, apart from each other.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
@@ -176,8 +152,8 @@ fn product(product: &Product) {
     }
 }
 
-fn run(emulator: &Emulator, work: &[Work], device: &mut Device) {
-    let base = device.memory.pointer().0;
+pub(super) fn run(emulator: &Emulator, work: &[Work], device: &mut Device) {
+    let base = device.base().0;
     for piece in work {
         match piece {
             Work::Launch(launch) => emulator.run(std::slice::from_ref(launch)),
@@ -230,14 +206,17 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
     cpu.set_labels(&LABELS).unwrap();
     let mut optimiser = Optimiser::new(settings(rule)).unwrap();
 
-    let script = Script::new(Arc::clone(&program), training.then(|| settings(rule)));
+    let script = Script::new(Arc::clone(&program), training.then(|| settings(rule)), None);
+    let script = script.unwrap();
     let words = script.words();
     // Memory that no call writes first is poisoned: only what must be zeros is.
-    let mut device = Device {
-        memory: Memory::of(&vec![0u32; words]),
-        words,
-    };
-    let base = device.memory.pointer();
+    let mut device = Device::new(words);
+    let base = device.base();
+    let regions = [script.control_word(), script.labels(), script.totals()];
+    let starts = program.learned().map(|it| program.span(it).start);
+    assert!(starts.chain(regions).all(|word| word.is_multiple_of(64)));
+    let between = Pointer(base.0 + 4);
+    assert!(script.work(between, false).is_err() && script.tables(between).is_err());
     let used = program.memory();
     device.put(0, &vec![u32::MAX; used]);
     for parameter in &ports.parameters {
@@ -268,7 +247,10 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
         cpu.run(&control, training.then_some(&mut optimiser))
             .unwrap();
         device.put_numbers(program.span(ports.images).start, &pixels);
-        device.put(script.control_word(), &script.control(&control, step + 1));
+        device.put(
+            script.control_word(),
+            &script.control(&control, step + 1, &[]).unwrap(),
+        );
         run(emulator, &work, &mut device);
         let what = format!("{channels} channels, training {training}, step {step}");
         let mut same = |name: &str, buffer: Buffer| {

@@ -7,7 +7,7 @@ use crate::cuda::kernels::columns::{Scratch, ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
 use crate::cuda::kernels::{batch_norm, convolution, depthwise};
 use crate::optimiser::{Rule, Settings};
-use crate::program::{Buffer, Call, Program};
+use crate::program::{Buffer, Call, Draw, Program};
 
 /// Words of four bytes that a region's start is a multiple of.
 const ALIGN: usize = 64;
@@ -34,6 +34,8 @@ pub(super) struct Layout {
     /// Masks by salt, in the order in which they lie after the optimiser's numbers.
     pub masks: Vec<Mask>,
     places: BTreeMap<u64, usize>,
+    /// The batch's images among those of a data set on the device, right after `control`.
+    pub draws: usize,
     pub labels: usize,
     pub totals: usize,
     /// The mean loss of the step.
@@ -81,6 +83,7 @@ impl Layout {
         Self {
             control: region(control_words),
             control_words,
+            draws: region(batch * Draw::WORDS),
             labels: region(batch),
             totals: region(TOTALS),
             mean: region(1),

@@ -5,19 +5,19 @@
 //! that the same work can be captured as one CUDA graph and replayed.
 
 mod backward;
+mod control;
 mod forward;
 mod layout;
 
 use std::sync::Arc;
 
-use super::kernels::elementwise;
+use super::kernels::batch::{Resident, batch};
 use super::kernels::loss::Totals;
-use super::kernels::optimiser::{Parameter, Tables, Uploaded, step_numbers, tables};
+use super::kernels::optimiser::{Parameter, Tables, Uploaded, tables};
 use super::{Launch, Pointer, kernels};
 use crate::Error;
-use crate::elementwise::random;
 use crate::optimiser::{Settings, State};
-use crate::program::{Buffer, Call, Control, Program};
+use crate::program::{Buffer, Call, Program};
 use layout::{Layout, at};
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
@@ -53,19 +53,45 @@ pub enum Work {
 pub struct Script {
     program: Arc<Program>,
     optimiser: Option<Settings>,
+    resident: Option<Resident>,
     layout: Layout,
 }
 
 impl Script {
-    /// The script of a program; in training with the optimiser that moves the parameters.
-    #[must_use]
-    pub fn new(program: Arc<Program>, optimiser: Option<Settings>) -> Self {
+    /// The script of a program; in training with the optimiser that moves the parameters. Where the data
+    /// set lies on the device, a step begins by making the batch that [`Script::control`] names.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the data set's images or classes are not the program's.
+    pub fn new(
+        program: Arc<Program>,
+        optimiser: Option<Settings>,
+        resident: Option<Resident>,
+    ) -> Result<Self, Error> {
+        if let Some(resident) = &resident {
+            let image: usize = resident.shape.iter().product();
+            let classes = program.span(program.ports().logits).len / program.batch().max(1);
+            let pixels = program.span(program.ports().images).len;
+            if pixels != program.batch() * image || resident.classes > classes {
+                let (shape, found) = (resident.shape, resident.classes);
+                let detail =
+                    format!("images of {shape:?} and {found} classes are not the program's");
+                return Err(Error::shape("program", detail));
+            }
+        }
         let layout = Layout::new(&program, optimiser.as_ref());
-        Self {
+        Ok(Self {
             program,
             optimiser,
+            resident,
             layout,
-        }
+        })
+    }
+
+    /// Whether batches are of a data set on the device.
+    #[must_use]
+    pub fn is_resident(&self) -> bool {
+        self.resident.is_some()
     }
 
     /// The program.
@@ -74,7 +100,7 @@ impl Script {
     }
 
     /// The size of the memory, in words of four bytes. It must be all zeros at first, and begin at an
-    /// address that 256 divides.
+    /// address that 16 divides; best is one that 256 does.
     #[must_use]
     pub fn words(&self) -> usize {
         self.layout.words
@@ -99,39 +125,6 @@ impl Script {
     #[must_use]
     pub fn mean(&self) -> usize {
         self.layout.mean
-    }
-
-    /// The word at which [`Script::control`] goes.
-    #[must_use]
-    pub fn control_word(&self) -> usize {
-        self.layout.control
-    }
-
-    /// What a step must find at [`Script::control_word`]; `steps` counts from 1.
-    #[must_use]
-    pub fn control(&self, control: &Control, steps: u64) -> Vec<u32> {
-        let mut words = Vec::with_capacity(self.layout.control_words);
-        match &self.optimiser {
-            Some(settings) => {
-                let numbers = step_numbers(settings, control.learning_rate, steps);
-                words.extend(numbers.map(f32::to_bits));
-            }
-            None => words.extend([0; 4]),
-        }
-        for mask in &self.layout.masks {
-            let grown = if mask.scheduled {
-                control.progress.clamp(0.0, 1.0)
-            } else {
-                1.0
-            };
-            let seed = random::mix(control.seed, mask.salt);
-            let mask = elementwise::mask(seed, mask.rate * grown);
-            words.extend(mask.iter().flat_map(|word| {
-                let bytes = word.to_ne_bytes();
-                [[0, 1, 2, 3], [4, 5, 6, 7]].map(|at| u32::from_ne_bytes(at.map(|i| bytes[i])))
-            }));
-        }
-        words
     }
 
     /// For each parameter the word of its moments of kind `moment`, and how many numbers.
@@ -204,8 +197,10 @@ impl Script {
     /// What is put into memory once, each with its word.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a size does not fit a kernel's argument; so for [`Script::work`].
+    /// [`Error::Shape`] if a size does not fit a kernel's argument, or 16 does not divide the address; so
+    /// for [`Script::work`].
     pub fn tables(&self, base: Pointer) -> Result<[(usize, Vec<u64>); 2], Error> {
+        check(base)?;
         let Tables { parameters, runs } = self.optimiser_tables(base)?;
         Ok([(self.layout.table, parameters), (self.layout.runs, runs)])
     }
@@ -241,12 +236,14 @@ impl Script {
     /// # Errors
     /// See [`Script::tables`].
     pub fn work(&self, base: Pointer, tf32: bool) -> Result<Vec<Work>, Error> {
+        check(base)?;
         let mut writer = Writer {
             script: self,
             base,
             tf32,
             work: Vec::new(),
         };
+        writer.batch()?;
         writer.clear_gradients();
         for call in self.program.calls() {
             match call {
@@ -257,6 +254,16 @@ impl Script {
         }
         Ok(writer.work)
     }
+}
+
+/// Refuses memory in which kernels cannot read four numbers at a time: all buffers and regions begin at a
+/// multiple of 256 bytes from its begin.
+fn check(base: Pointer) -> Result<(), Error> {
+    if base.is_aligned() {
+        return Ok(());
+    }
+    let detail = format!("memory at {:#x}, which 16 does not divide", base.0);
+    Err(Error::shape("program", detail))
 }
 
 /// Writes the work of a script.
@@ -294,6 +301,19 @@ impl Writer<'_> {
 
     fn product(&mut self, product: Product) {
         self.work.push(Work::Product(product));
+    }
+
+    /// Makes the batch, where the data set lies on the device.
+    fn batch(&mut self) -> Result<(), Error> {
+        let Some(resident) = self.script.resident else {
+            return Ok(());
+        };
+        let (layout, program) = (&self.script.layout, &self.script.program);
+        let draws = self.word(layout.draws);
+        let (pixels, labels) = (self.at(program.ports().images), self.word(layout.labels));
+        let launch = batch(resident, draws, program.batch(), pixels, labels)?;
+        self.push(launch);
+        Ok(())
     }
 
     /// Sets all parameters' gradients to zero, which lie side by side: some kernels can only add.
