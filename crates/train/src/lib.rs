@@ -21,6 +21,7 @@ mod trainer;
 pub use error::Error;
 pub use evaluate::{Accuracy, evaluate};
 pub use latency::latency;
+pub use memory::device_bytes;
 pub use outcome::{EpochRecord, Observer, Outcome, Progress, Silent, Status};
 pub use profile::{Profile, profile};
 pub use schedule::learning_rate;

@@ -1,4 +1,38 @@
-//! How much memory this process has held.
+//! How much memory this process has held, and how much a training will take on a device.
+
+use std::sync::Arc;
+
+use cellwright_graph::Graph;
+use cellwright_net::{Network, Purpose};
+use cellwright_ops::Kernels;
+use dfdx::tensor::Cpu;
+
+use crate::step::decays;
+use crate::{Error, Settings, evaluate};
+
+/// Bytes that a training of a network takes on a device of type `D` beside the data set, known before and
+/// without one: the steps of training and evaluation, and the parameters and one image's activations, as
+/// the tape keeps them. None where networks run on the tape alone.
+///
+/// # Errors
+/// What the network says.
+pub fn device_bytes<D: Kernels>(graph: &Graph, settings: &Settings) -> Result<Option<u64>, Error> {
+    let network = Network::build(graph, &Cpu::default(), 0)?;
+    let train = Purpose::Train {
+        decays: decays(&network, settings.decay_norms),
+        label_smoothing: settings.label_smoothing,
+    };
+    let bytes = |batch, purpose: &Purpose, optimiser| {
+        let program = Arc::new(network.program(batch, purpose)?);
+        Ok::<_, Error>(D::bytes(&program, optimiser)?)
+    };
+    let train = bytes(settings.batch, &train, Some(settings.optimiser()))?;
+    let evaluate = bytes(evaluate::BATCH, &Purpose::Evaluate, None)?;
+    let tape = 4 * graph.params() + graph.activation_bytes(1);
+    Ok(train
+        .zip(evaluate)
+        .map(|(train, evaluate)| train + evaluate + tape))
+}
 
 /// The most resident memory in bytes since the process began or since [`reset`], where the system
 /// tells (Linux: `VmHWM`).

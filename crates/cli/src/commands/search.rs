@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cellwright_data::Dataset;
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Trial};
 use cellwright_search::evaluator::{Evaluator, Local, Processes};
@@ -167,7 +168,7 @@ pub fn run(args: Args) -> Result<()> {
         channels: dataset.train.channels,
     };
     let classes = dataset.classes.len();
-    let evaluator = evaluator(&config.machine)?;
+    let evaluator = evaluator(&config.machine, &dataset)?;
     // What was refused before anything was run is no trial.
     let refused = |it: &Trial| it.latency_ms.is_none() && beyond(&config, it);
     let done = folder
@@ -351,16 +352,16 @@ fn free_folder(config: &RunConfig) -> Result<PathBuf> {
         .context("every run folder that could be new is taken; name one with --out DIR")
 }
 
-fn evaluator(machine: &MachineConfig) -> Result<Box<dyn Evaluator>> {
+fn evaluator(machine: &MachineConfig, dataset: &Dataset) -> Result<Box<dyn Evaluator>> {
     if machine.workers == 1 {
         return Ok(Box::new(Local::new()));
     }
     let program = std::env::current_exe().context("cannot find this program to start workers")?;
-    Ok(Box::new(Processes::new(
-        program,
-        vec!["worker".into()],
-        machine.workers,
-    )))
+    let processes = Processes::new(program, vec!["worker".into()], machine.workers);
+    let parts = [&dataset.train, &dataset.test];
+    let bytes = parts.map(|it| it.pixels.len() + size_of_val(&it.labels[..]));
+    let images = bytes.iter().sum::<usize>() as u64;
+    Ok(Box::new(processes.on(machine.device, images)?))
 }
 
 /// Whether a row is of an architecture that the search did not train because of a limit.

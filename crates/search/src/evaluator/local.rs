@@ -110,15 +110,56 @@ fn with_device<W: OnDevice>(spec: DeviceSpec, work: W) -> Result<W::Output, Erro
         DeviceSpec::Cpu => work.on(&Cpu::default()),
         #[cfg(feature = "cuda")]
         DeviceSpec::Cuda(ordinal) => {
+            // First of all: without the libraries dfdx cannot even say what is wrong.
+            cellwright_ops::cuda::device::libraries::load().map_err(|error| {
+                Error::Device(format!("cuda:{ordinal} cannot be used: {error}"))
+            })?;
             let device = dfdx::tensor::Cuda::try_build(ordinal, 0).map_err(|error| {
                 Error::Device(format!("cuda:{ordinal} cannot be used: {error:?}"))
             })?;
             work.on(&device)
         }
         #[cfg(not(feature = "cuda"))]
-        DeviceSpec::Cuda(_) => Err(Error::Device(
-            "this build has no CUDA: build with --features cuda, or use --device cpu".to_owned(),
-        )),
+        DeviceSpec::Cuda(_) => Err(no_cuda()),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn no_cuda() -> Error {
+    Error::Device(
+        "this build has no CUDA: build with --features cuda, or use --device cpu".to_owned(),
+    )
+}
+
+/// The free memory of a CUDA device in bytes; none of the processor, whose memory is not shared out.
+pub(super) fn free_memory(spec: DeviceSpec) -> Result<Option<u64>, Error> {
+    match spec {
+        DeviceSpec::Cpu => Ok(None),
+        #[cfg(feature = "cuda")]
+        DeviceSpec::Cuda(ordinal) => {
+            let device = cellwright_ops::cuda::device::Device::get(ordinal);
+            let memory = device.and_then(|device| device.memory());
+            let wrong = |error| Error::Device(format!("cuda:{ordinal} cannot be used: {error}"));
+            Ok(Some(memory.map_err(wrong)?.0 as u64))
+        }
+        #[cfg(not(feature = "cuda"))]
+        DeviceSpec::Cuda(_) => Err(no_cuda()),
+    }
+}
+
+/// Bytes that a request's training takes on its CUDA device beside the images; none where they are not
+/// counted, or where its network cannot be built, which the training will say.
+pub(super) fn device_bytes(request: &Request) -> Option<u64> {
+    match request.device {
+        DeviceSpec::Cpu => None,
+        #[cfg(feature = "cuda")]
+        DeviceSpec::Cuda(_) => {
+            use cellwright_train::device_bytes;
+            let graph = describe(request).1.ok()?;
+            device_bytes::<dfdx::tensor::Cuda>(&graph, &request.training).ok()?
+        }
+        #[cfg(not(feature = "cuda"))]
+        DeviceSpec::Cuda(_) => None,
     }
 }
 

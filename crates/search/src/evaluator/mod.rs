@@ -14,6 +14,7 @@ use crate::Error;
 use crate::objective::Limit;
 use crate::run::{DatasetConfig, DeviceSpec, SpaceSource};
 
+mod admission;
 mod local;
 mod process;
 mod row;

@@ -9,10 +9,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::admission::{Budget, Refusal, Share};
+use super::local::{device_bytes, free_memory};
 use super::row::{describe, failed};
 use super::worker::Reply;
 use super::{Evaluator, Request, Row, Watch};
 use crate::Error;
+use crate::run::DeviceSpec;
 
 /// How often a waiting slot looks whether the user wants to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -26,6 +29,21 @@ pub struct Processes {
     program: PathBuf,
     arguments: Vec<OsString>,
     slots: Vec<Mutex<Option<Worker>>>,
+    /// The memory of the device that they share, where it is shared out.
+    memory: Option<Memory>,
+}
+
+struct Memory {
+    budget: Budget,
+    /// Bytes that the images take in each worker.
+    images: u64,
+}
+
+impl Memory {
+    fn admit(&self, request: &Request, watch: &dyn Watch) -> Result<Share<'_>, Refusal> {
+        let bytes = device_bytes(request).map_or(0, |bytes| bytes + self.images);
+        self.budget.admit(bytes, || watch.stopped())
+    }
 }
 
 struct Worker {
@@ -51,7 +69,23 @@ impl Processes {
             program,
             arguments,
             slots: (0..slots.max(1)).map(|_| Mutex::new(None)).collect(),
+            memory: None,
         }
+    }
+
+    /// Lets trials begin only while the memory that they will take fits the device's; a trial that would
+    /// not fit alone is a failed row. The processor's memory is not shared out. `images` are the bytes of
+    /// the data set.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device cannot be used.
+    pub fn on(mut self, device: DeviceSpec, images: u64) -> Result<Self, Error> {
+        self.memory = free_memory(device)?.map(|free| Memory {
+            budget: Budget::new(free, self.slots.len()),
+            // More than half of the memory, and a worker uploads batch by batch.
+            images: if images > free / 2 { 0 } else { images },
+        });
+        Ok(self)
     }
 
     fn start(&self) -> Result<Worker, Error> {
@@ -182,11 +216,19 @@ impl Evaluator for Processes {
         let mut place = self.slots[slot]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let started = Instant::now();
+        let admitted = self.memory.as_ref().map(|it| it.admit(request, watch));
+        let _share = match admitted.transpose() {
+            Ok(share) => share,
+            Err(Refusal::Stopped) => return Err(Error::Stopped),
+            Err(Refusal::TooLarge(reason)) => {
+                return Ok(failed(describe(request).0, reason, started));
+            }
+        };
         let mut worker = match place.take() {
             Some(worker) => worker,
             None => self.start()?,
         };
-        let started = Instant::now();
         worker.send(request)?;
         let reason = match worker.wait(watch) {
             End::Row(row) => {
