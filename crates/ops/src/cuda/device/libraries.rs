@@ -3,6 +3,7 @@
 //! A library that is loaded by its path is found again by its name, so what looks for it later needs
 //! no LD_LIBRARY_PATH.
 
+use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -95,32 +96,40 @@ fn python() -> Vec<PathBuf> {
 /// [`Error::Library`] with what is missing and where it was looked for.
 pub fn load() -> Result<(), Error> {
     let folders = folders();
+    let mut handles = Vec::with_capacity(LIBRARIES.len());
     for library in &LIBRARIES {
         let found = folders.iter().map(|folder| folder.join(library.file));
-        let by_path = found.filter(|path| path.is_file()).any(|path| open(&path));
-        if by_path || open(Path::new(library.file)) {
-            continue;
+        let mut found = found.filter(|path| path.is_file());
+        let handle = found.find_map(|path| open(&path));
+        match handle.or_else(|| open(Path::new(library.file))) {
+            Some(handle) => handles.push(handle),
+            // The built-ins' name has the minor version, and NVRTC looks for them itself.
+            None if library.file.starts_with("libnvrtc-builtins") => {}
+            None => {
+                return Err(Error::Library {
+                    file: library.file,
+                    what: library.what,
+                    searched: folders,
+                });
+            }
         }
-        // The built-ins' name has the minor version, and NVRTC looks for them itself.
-        if library.file.starts_with("libnvrtc-builtins") {
-            continue;
-        }
-        return Err(Error::Library {
-            file: library.file,
-            what: library.what,
-            searched: folders,
-        });
     }
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    super::forwarders::resolve(|name| {
+        // SAFETY: the handles are of loaded libraries, and the name is a C string.
+        let mut found = handles
+            .iter()
+            .map(|&it| unsafe { libc::dlsym(it, name.as_ptr()) });
+        found.find(|address| !address.is_null())
+    });
     Ok(())
 }
 
-/// Whether a library could be loaded; it stays so.
-fn open(path: &Path) -> bool {
+/// Loads a library; it stays so.
+fn open(path: &Path) -> Option<*mut c_void> {
     use std::os::unix::ffi::OsStrExt;
-    let Ok(name) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
-        return false;
-    };
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
     // SAFETY: the name is a C string; these libraries' initialisers need nothing of this process.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    !handle.is_null()
+    (!handle.is_null()).then_some(handle)
 }

@@ -4,6 +4,8 @@
 mod checks;
 mod compiler;
 mod executor;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod forwarders;
 mod kept;
 pub mod libraries;
 mod memory;
