@@ -24,11 +24,8 @@ impl Graph {
             builder: Builder::new(input, classes),
         };
         let output = space.expand(choices, 0, classes, &mut sink)?;
-        let name = sink.builder.name(output).to_owned();
-        sink.builder.finish(output).map_err(|error| match &error {
-            Error::Logits { layer, .. } if *layer == name => {
-                space.output_error(error.to_string()).into()
-            }
+        sink.builder.finish(output).map_err(|error| match error {
+            Error::Logits { .. } => space.output_error(error.to_string()).into(),
             _ => error,
         })
     }
@@ -62,7 +59,8 @@ impl Sink for Receiver {
     }
 
     fn auxiliary(&mut self, node: NodeId, weight: f64) -> Result<(), String> {
-        self.builder.auxiliary(node, weight);
-        Ok(())
+        self.builder
+            .auxiliary(node, weight)
+            .map_err(|error| error.without_place())
     }
 }

@@ -137,15 +137,38 @@ impl Builder {
     }
 
     /// Makes a node's output an auxiliary classifier.
-    pub fn auxiliary(&mut self, node: NodeId, weight: f64) {
+    ///
+    /// # Errors
+    /// [`Error::Logits`] when it is not one value a class.
+    pub fn auxiliary(&mut self, node: NodeId, weight: f64) -> Result<(), Error> {
+        self.check_logits(node)?;
         self.auxiliary.push(Auxiliary { node, weight });
+        Ok(())
+    }
+
+    fn check_logits(&self, node: NodeId) -> Result<(), Error> {
+        let shape = self.shape(node);
+        let expected = Shape {
+            height: 1,
+            width: 1,
+            channels: self.classes,
+        };
+        if shape == expected {
+            return Ok(());
+        }
+        Err(Error::Logits {
+            layer: self.name(node).to_owned(),
+            shape,
+            classes: self.classes,
+        })
     }
 
     /// The graph of everything that feeds the output and the auxiliary classifiers.
     ///
     /// # Errors
-    /// [`Error::Logits`] when the output, or an auxiliary one, is not one value a class.
+    /// [`Error::Logits`] when the output is not one value a class.
     pub fn finish(mut self, output: NodeId) -> Result<Graph, Error> {
+        self.check_logits(output)?;
         for (node, name) in self.nodes.iter_mut().zip(self.names.shared()) {
             node.name = name;
         }
@@ -156,31 +179,11 @@ impl Builder {
             input: self.input,
             classes: self.classes,
         };
-        graph.check_logits()?;
         Ok(graph.without_unused())
     }
 }
 
 impl Graph {
-    fn check_logits(&self) -> Result<(), Error> {
-        let expected = Shape {
-            height: 1,
-            width: 1,
-            channels: self.classes,
-        };
-        let outputs = self.auxiliary.iter().map(|it| it.node).chain([self.output]);
-        for node in outputs.map(|id| &self.nodes[id]) {
-            if node.shape != expected {
-                return Err(Error::Logits {
-                    layer: node.name.to_string(),
-                    shape: node.shape,
-                    classes: self.classes,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Drops the nodes that feed no output; the image stays.
     fn without_unused(mut self) -> Self {
         let mut roots: Vec<NodeId> = self.auxiliary.iter().map(|it| it.node).collect();

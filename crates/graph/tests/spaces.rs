@@ -90,34 +90,3 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
-
-#[test]
-fn a_shape_error_names_place_shapes_and_remedy() {
-    let text = r#"
-name = "wrong"
-input = "3x32x32"
-[blocks.pair]
-layers = [
-  { name = "left", op = "conv", filters = 8 },
-  { name = "right", op = "conv", filters = 8, stride = 2, from = "input" },
-  { op = "add", from = ["left", "right"] },
-]
-[network]
-layers = [{ op = "pair" }, { op = "global_avg_pool" }, { op = "linear", units = "classes" }]
-"#;
-    let space = Space::parse(text, Path::new("wrong.toml"), &[], vocabulary()).unwrap();
-    let error = Graph::build(&space, &space.first(), image(32, 3), 10)
-        .unwrap_err()
-        .to_string();
-    for part in [
-        "wrong.toml:8:",
-        "pair/add",
-        "32x32x8",
-        "16x16x8",
-        "`pair/right`",
-        "stride on one",
-    ] {
-        assert!(error.contains(part), "{error}");
-    }
-    assert_eq!(error.matches("pair/add").count(), 1, "{error}");
-}

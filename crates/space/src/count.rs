@@ -39,8 +39,7 @@ impl Space {
         let mut prefix: Vec<u32> = vec![0; decisions.len()];
         let mut steps = 0;
         for (at, found) in self.found().iter().enumerate() {
-            let required = found.given.as_ref();
-            let required = required.and_then(|name| names.binary_search(name).ok());
+            let required = names.binary_search(&found.word).ok();
             let kept: Vec<bool> = live.iter().map(|id| needed_until[*id] > at).collect();
             let keeps = needed_until[at] > at;
             let mut next: HashMap<State, BigUint> = HashMap::with_capacity(states.len());

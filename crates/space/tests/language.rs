@@ -328,6 +328,25 @@ fn any_subset_is_a_decision_each_and_require_holds() {
 }
 
 #[test]
+fn require_and_notation_call_decisions_alike() {
+    let space = parse(
+        r#"
+name = "toy"
+notation = "{kernel}x{kernel}-{width}"
+require = ["kernel * width < 160"]
+[parameters]
+width = 1
+[network]
+let = { width = { choose = [16, 32] } }
+layers = [{ op = "conv", filters = "width", kernel = { choose = [3, 5] } }]
+"#,
+    );
+    assert_eq!(space.count(), Some(3u32.into()));
+    assert_eq!(space.parse_notation("3x3-32"), Ok(Choices(vec![1, 0])));
+    assert!(space.parse_notation("5x5-32").is_err());
+}
+
+#[test]
 fn blocks_may_use_themselves() {
     let text = r#"
 name = "fractal"
@@ -352,7 +371,7 @@ layers = [{ op = "fractal", n = 3 }]
         Ok(_) => panic!("it does not end"),
         Err(errors) => errors.to_string(),
     };
-    assert!(errors.contains("too many layers"), "{errors}");
+    assert!(errors.contains("needs a `when` that ends it"), "{errors}");
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn auxiliary_classifiers_count_as_parameters_and_not_as_work() {
     });
     let logits = builder.layer("head", head.clone(), &[pooled]).unwrap();
     let second = builder.layer("second", head, &[pooled]).unwrap();
-    builder.auxiliary(second, 0.4);
+    builder.auxiliary(second, 0.4).unwrap();
     let graph = builder.finish(logits).unwrap();
     assert_eq!((graph.params(), graph.macs()), (60, 30));
 }

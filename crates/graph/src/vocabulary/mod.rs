@@ -2,6 +2,8 @@
 
 mod arguments;
 mod entries;
+mod make;
+mod specifications;
 #[cfg(test)]
 mod tests;
 

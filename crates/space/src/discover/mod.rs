@@ -43,8 +43,8 @@ pub(crate) const LET: u32 = u32::MAX;
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub name: String,
-    /// The name given in the file.
-    pub given: Option<String>,
+    /// What `require` calls it: its `name`, or else the key or `let` that it is the value of.
+    pub word: String,
     pub labels: Vec<String>,
     pub meaning: Meaning,
     /// It is active where one of these holds; none: always.

@@ -31,7 +31,7 @@ impl Walker<'_, '_> {
             } else {
                 format!("{around}/{own}")
             },
-            given: site.named.then(|| site.label.clone()),
+            word: site.label.clone(),
             option_guards: vec![Vec::new(); labels.len()],
             labels,
             meaning,

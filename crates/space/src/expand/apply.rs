@@ -17,10 +17,14 @@ impl<S: Sink> Expansion<'_, S> {
         inputs: (usize, usize),
     ) -> Result<(), Box<ExpandError>> {
         self.steps += 1;
-        if self.steps > MOST_STEPS || self.layers > MOST_LAYERS || here.depth > DEPTH {
+        if here.depth > DEPTH {
             let message = format!(
-                "there are too many layers: at most {MOST_LAYERS}, in blocks of at most {DEPTH} blocks"
+                "blocks are in blocks, more than {DEPTH} deep; one that uses itself needs a `when` that ends it"
             );
+            return Err(self.wrong(layer, number, message));
+        }
+        if self.steps > MOST_STEPS || self.layers > MOST_LAYERS {
+            let message = format!("there are too many layers, more than {MOST_LAYERS}");
             return Err(self.wrong(layer, number, message));
         }
         let option = match &layer.op {

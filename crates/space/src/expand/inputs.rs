@@ -99,7 +99,17 @@ impl<S: Sink> Expansion<'_, S> {
         let (begin, end) = self.range(here, name);
         // A repeated layer may take what it gave before: nothing, the first time.
         if begin == end && name != Name::Layer(here.at) {
-            return Err("a layer that it takes was repeated 0 times".to_owned());
+            let layer = match name {
+                Name::Layer(number) => here.definition.layers.get(number as usize),
+                Name::Input(_) => None,
+            };
+            return Err(match layer {
+                Some(layer) if layer.auxiliary.is_some() => format!(
+                    "it takes '{}', an auxiliary classifier, whose output nothing can take",
+                    layer.label
+                ),
+                _ => "a layer that it takes was repeated 0 times".to_owned(),
+            });
         }
         found.extend(begin..end);
         Ok(())

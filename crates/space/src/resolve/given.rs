@@ -26,13 +26,14 @@ impl<'r> Resolver<'r, '_> {
         let name = node.and_then(|node| text(node, "`name`", self.report));
         if let (Some(name), Some(node)) = (name, node) {
             self.check_length(name, node.span());
-            self.decision_names.push(name.to_owned());
         }
+        let label = name.unwrap_or(key);
+        self.decision_names.push(label.to_owned());
         let local = *sites;
         *sites += 1;
         Site {
             local,
-            label: name.unwrap_or(key).to_owned(),
+            label: label.to_owned(),
             named: name.is_some(),
             span,
             options: Options::Values(Vec::new()),

@@ -32,7 +32,7 @@ pub(crate) const FILE_KEYS: [(&str, &str); 12] = [
     ),
     (
         "require",
-        "a list of conditions on decisions, by the `name`s given to them: \"edges <= 9\"; an operation or tensor counts as its option's index from 0",
+        "a list of conditions on decisions, each called by its `name`, or by the key or `let` that it is the value of: \"edges <= 9\"; several called the same count their sum; an operation or tensor counts as its option's index from 0",
     ),
     (
         "distinct",

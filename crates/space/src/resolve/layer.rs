@@ -92,13 +92,17 @@ impl<'r> Resolver<'r, '_> {
         let auxiliary = table
             .take("auxiliary")
             .and_then(|node| self.expression(node, scope));
+        let repeated = table.has("repeat");
         let repeat = table
             .take("repeat")
             .and_then(|node| self.value(node, "repeat", scope, &mut sites));
         // Inside of its own `from`, a layer's name stands for its earlier repetitions.
-        let mut with_itself = scope.clone();
-        if let Some(name) = name {
-            with_itself.layers.push((name.to_owned(), number));
+        let mut inside = scope.clone();
+        let own = name.map(|name| (name.to_owned(), number));
+        if repeated {
+            inside.layers.extend(own.clone());
+        } else {
+            inside.own = name.map(str::to_owned);
         }
         let each = table.has("each");
         if each && table.has("from") {
@@ -107,9 +111,9 @@ impl<'r> Resolver<'r, '_> {
         }
         let sources = table.take("each");
         let from = table.take("from").or(sources);
-        let from = from.map(|node| self.sources(node, &with_itself, later, &mut sites));
+        let from = from.map(|node| self.sources(node, &inside, later, &mut sites));
         let (op, callees, word) = self.operation(&mut table, scope, &mut sites)?;
-        *scope = with_itself;
+        scope.layers.extend(own);
         Some(Layer {
             label: unique(name.unwrap_or(word), labels),
             span: node.span(),

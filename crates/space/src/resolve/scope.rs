@@ -11,6 +11,8 @@ pub(super) struct Scope {
     pub inputs: Vec<String>,
     /// Names of the earlier layers, by their number.
     pub layers: Vec<(String, u32)>,
+    /// The name of the layer that is being read, where it has no `repeat`: it stands for nothing yet.
+    pub own: Option<String>,
     pub has_layers: bool,
 }
 

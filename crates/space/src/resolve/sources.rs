@@ -153,7 +153,12 @@ impl<'r> Resolver<'r, '_> {
         if let Some(input) = scope.inputs.iter().position(|it| it == name) {
             return Some(Name::Input(input as u32));
         }
-        if later.contains(&name) {
+        if scope.own.as_deref() == Some(name) {
+            let help = "a layer's own name stands for its earlier repetitions: write `repeat`";
+            let message = format!("'{name}' is this layer itself, which is not repeated");
+            self.report
+                .error(node.span(), message, Some(help.to_owned()));
+        } else if later.contains(&name) {
             let help = "a layer takes what comes before it; move the other one up".to_owned();
             self.report
                 .error(node.span(), format!("'{name}' comes later"), Some(help));
