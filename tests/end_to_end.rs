@@ -359,6 +359,7 @@ fn what_is_beyond_a_limit_is_a_row_and_costs_no_training() {
     }
     for trial in &refused {
         assert!(trial.params > LIMIT && trial.train_seconds.is_none() && trial.steps == 0);
+        assert_eq!(trial.status, Status::Refused);
         assert_eq!(trial.reward, Some(0.0));
         assert!(trial.reason.as_ref().unwrap().contains("beyond a limit"));
     }

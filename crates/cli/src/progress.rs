@@ -152,7 +152,8 @@ fn line(trial: &Trial) -> String {
             trial.total_seconds.unwrap_or(0.0)
         ),
         _ => format!(
-            "{name:<24} failed: {}",
+            "{name:<24} {}: {}",
+            trial.status,
             trial.reason.as_deref().unwrap_or("no reason is known")
         ),
     }

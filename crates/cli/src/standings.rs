@@ -5,24 +5,33 @@ use cellwright_report::pareto::{self, Cost};
 
 use crate::output::{right, short};
 
-/// The trials of the search by validation accuracy, the baselines at the same budget among them, the
+/// Whether the reward of a finished trial is anything else than its validation accuracy: the run has
+/// targets, and its tables rank by the reward.
+pub fn rewarded(trials: &[Trial]) -> bool {
+    let mut done = trials.iter().filter(|it| it.status == Status::Done);
+    done.any(|it| it.reward.is_some() && it.reward != it.valid_top1)
+}
+
+/// What a trial is ranked by: its reward, which is the validation accuracy where the run has no targets.
+fn score(trial: &Trial) -> Option<f64> {
+    let done = trial.status == Status::Done;
+    trial.reward.or(trial.valid_top1).filter(|_| done)
+}
+
+/// The trials of the search by reward, the baselines at the same budget among them, the
 /// failed ones last; with successive halving those with more epochs first. The reward has a column where
 /// it is something else than the accuracy.
 pub fn search(trials: &[Trial]) -> comfy_table::Table {
     let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !is_verdict(it)).collect();
     ranked.sort_by(|a, b| {
-        let key = |trial: &Trial| trial.valid_top1.unwrap_or(f64::NEG_INFINITY);
+        let key = |trial: &Trial| score(trial).unwrap_or(f64::NEG_INFINITY);
         let epochs = |trial: &Trial| (trial.status == Status::Done).then_some(trial.epochs);
         let by_epochs = epochs(b).cmp(&epochs(a));
         by_epochs
             .then(key(b).total_cmp(&key(a)))
             .then(a.id.cmp(&b.id))
     });
-    let done = |trial: &&&Trial| trial.status == Status::Done;
-    let rewarded = ranked
-        .iter()
-        .filter(done)
-        .any(|it| it.reward != it.valid_top1);
+    let rewarded = rewarded(trials);
     let mut heads = vec![
         "rank",
         "trial",
@@ -99,8 +108,8 @@ fn is_verdict(trial: &Trial) -> bool {
     trial.kind == Kind::Rerank || trial.kind == Kind::Baseline && trial.source_trial.is_some()
 }
 
-/// The networks that were trained again, each with its mean over the seeds, by validation accuracy;
-/// none where there are none. The trial is the first one of the network, and so is the accuracy
+/// The networks that were trained again, each with its mean over the seeds, by reward, which has a column
+/// where it is something else than the accuracy; none where there are none. The trial is the first one of the network, and so is the accuracy
 /// `search %`: on the validation part, after the search's epochs.
 pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     let mut networks: Vec<Vec<&Trial>> = Vec::new();
@@ -114,9 +123,10 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     if networks.is_empty() {
         return None;
     }
-    let score = |network: &[&Trial]| mean(network, |it| it.valid_top1).map_or(-1.0, |it| it.0);
-    networks.sort_by(|a, b| score(b).total_cmp(&score(a)));
-    let mut table = crate::output::table(&[
+    let mean_score = |network: &[&Trial]| mean(network, score).map_or(-1.0, |it| it.0);
+    networks.sort_by(|a, b| mean_score(b).total_cmp(&mean_score(a)));
+    let rewarded = rewarded(trials);
+    let mut heads = vec![
         "rank",
         "trial",
         "architecture",
@@ -126,12 +136,16 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
         "test %",
         "parameters",
         "MACs",
-    ]);
+    ];
+    if rewarded {
+        heads.push("reward");
+    }
+    let mut table = crate::output::table(&heads);
     for (rank, network) in networks.iter().enumerate() {
         let first = network[0];
         let source = trials.iter().find(|it| Some(it.id) == first.source_trial);
         let [rank, _, name, _, valid, ..] = row(rank + 1, first);
-        table.add_row([
+        let mut cells = vec![
             rank,
             first
                 .source_trial
@@ -143,9 +157,13 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
             mean(network, |it| it.test_top1).map_or_else(String::new, spread),
             short(first.params),
             short(first.macs),
-        ]);
+        ];
+        if rewarded {
+            cells.push(mean(network, score).map_or_else(String::new, |it| format!("{:.4}", it.0)));
+        }
+        table.add_row(cells);
     }
-    right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8]);
+    right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8, 9][..heads.len() - 1]);
     Some(table)
 }
 
@@ -182,7 +200,7 @@ fn row(rank: usize, trial: &Trial) -> [String; 9] {
         if done {
             percent(trial.valid_top1)
         } else {
-            "failed".to_owned()
+            trial.status.to_string()
         },
         percent(trial.test_top1),
         short(trial.params),
@@ -248,6 +266,17 @@ mod tests {
         for shown in ["70.00", "76.00 ± 1.41", "72.00 ± 1.41"] {
             assert!(lines[1].contains(shown), "{text}");
         }
+        // Where cost counts, the reward ranks.
+        let mut rows = rows;
+        for (row, reward) in rows.iter_mut().zip([0.5, 0.6, 0.76, 0.78, 0.6]) {
+            row.reward = Some(reward);
+        }
+        let text = verdict(&rows).map(|it| it.to_string()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        assert!(
+            lines[0].contains("0.7700") && lines[1].contains("0.6000"),
+            "{text}"
+        );
         assert_eq!(
             search(&rows).to_string().lines().count(),
             4,

@@ -31,6 +31,8 @@ words! {
         Done = "done",
         /// Without; `reason` says why.
         Failed = "failed",
+        /// It was not trained: it is beyond a limit of the run; `reason` says which.
+        Refused = "refused",
     }
 }
 
@@ -41,9 +43,9 @@ record! {
         pub id: u32,
         /// Why it was run: `search`, `baseline` or `rerank`.
         pub kind: Kind,
-        /// How it ended: `done` or `failed`.
+        /// How it ended: `done`, `failed` or `refused`.
         pub status: Status,
-        /// Why it failed, in words.
+        /// Why it failed or was refused, in words.
         pub reason: Option<String>,
         /// Name of the space, for a baseline the name of the network.
         pub space: String,

@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) trials: Vec<usize>,
     pub(crate) valid: Option<Measure>,
     pub(crate) test: Option<Measure>,
+    /// What the search was after; the validation accuracy where nothing else counts.
+    pub(crate) reward: Option<Measure>,
 }
 
 /// A measured number over the seeds.
@@ -74,8 +76,10 @@ impl Measure {
 /// Everything that is drawn.
 pub(crate) struct Data {
     pub(crate) runs: Vec<RunData>,
-    /// By validation accuracy, best first; those without one at the end.
+    /// By reward, best first; those without one at the end.
     pub(crate) entries: Vec<Entry>,
+    /// Whether the reward is anything else than the validation accuracy.
+    pub(crate) rewarded: bool,
     /// What the reader of the report should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -102,9 +106,14 @@ impl Data {
         pool_baselines(&read, &mut entries);
         entries.sort_by(|a, b| b.score().total_cmp(&a.score()));
         warnings.extend(mixed(&read));
+        let mut done = read.iter().flat_map(|run| &run.trials);
+        let rewarded = done.any(|it| {
+            it.status == Status::Done && it.reward.is_some() && it.reward != it.valid_top1
+        });
         Ok(Self {
             runs: read,
             entries,
+            rewarded,
             warnings,
         })
     }
@@ -160,11 +169,11 @@ impl Data {
     pub(crate) fn setting(&self) -> String {
         let trials = || self.runs.iter().flat_map(|run| &run.trials);
         let searched = trials().filter(|trial| trial.kind == Kind::Search);
-        let architectures = searched.clone().filter(|trial| !trial.is_promoted());
-        let failed = searched
+        let with = |status| searched.clone().filter(move |it| it.status == status);
+        let (failed, refused) = (with(Status::Failed).count(), with(Status::Refused).count());
+        let architectures = searched
             .clone()
-            .filter(|trial| trial.status == Status::Failed)
-            .count();
+            .filter(|trial| !trial.is_promoted() && trial.status != Status::Refused);
         let mut datasets: Vec<&str> = trials().map(|trial| trial.dataset.as_str()).collect();
         datasets.dedup();
         let mut spaces: Vec<&str> = searched.clone().map(|trial| trial.space.as_str()).collect();
@@ -182,6 +191,9 @@ impl Data {
         );
         if failed > 0 {
             text.push_str(&format!(", {failed} of them failed"));
+        }
+        if refused > 0 {
+            text.push_str(&format!("; {refused} more refused: beyond a limit"));
         }
         text
     }
@@ -204,9 +216,9 @@ impl Data {
 }
 
 impl Entry {
-    /// What entries are ranked by: mean validation accuracy.
+    /// What entries are ranked by: the mean reward.
     pub(crate) fn score(&self) -> f64 {
-        self.valid.map_or(f64::NEG_INFINITY, |valid| valid.mean)
+        self.reward.map_or(f64::NEG_INFINITY, |reward| reward.mean)
     }
 }
 
@@ -291,6 +303,7 @@ fn pool_baselines(runs: &[RunData], entries: &mut Vec<Entry>) {
             Some(twin) => {
                 twin.valid = pool(twin.valid, entry.valid);
                 twin.test = pool(twin.test, entry.test);
+                twin.reward = pool(twin.reward, entry.reward);
             }
             None => kept.push(entry),
         }
@@ -309,7 +322,7 @@ fn network(trial: &Trial) -> &str {
 
 fn entry(index: usize, run: &RunData, kind: Kind, mut trials: Vec<usize>) -> Entry {
     // Finished ones first, so that the entry's numbers come from them.
-    trials.sort_by_key(|&position| (run.trials[position].status == Status::Failed, position));
+    trials.sort_by_key(|&position| (run.trials[position].status != Status::Done, position));
     let first = &run.trials[trials[0]];
     // A row that repeats another's result is no measurement of its own.
     let measured = |value: fn(&Trial) -> Option<f64>| {
@@ -330,6 +343,7 @@ fn entry(index: usize, run: &RunData, kind: Kind, mut trials: Vec<usize>) -> Ent
         measured(|trial| trial.valid_top1),
         measured(|trial| trial.test_top1),
     );
+    let reward = measured(reward);
     Entry {
         run: index,
         kind,
@@ -337,8 +351,16 @@ fn entry(index: usize, run: &RunData, kind: Kind, mut trials: Vec<usize>) -> Ent
         epochs: first.epochs,
         valid: Measure::of(&valid),
         test: Measure::of(&test),
+        reward: Measure::of(&reward),
         trials,
     }
+}
+
+/// A finished trial's reward, which is its validation accuracy where the table says nothing else; that of a failed
+/// one is set, not measured.
+pub(crate) fn reward(trial: &Trial) -> Option<f64> {
+    let measured = trial.status == Status::Done;
+    trial.reward.or(trial.valid_top1).filter(|_| measured)
 }
 
 /// How a network is called: a baseline by its name, a found one by the trial that found it.

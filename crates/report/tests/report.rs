@@ -191,6 +191,43 @@ fn of_successive_halving_the_highest_rung_stands_beside_the_baselines() {
 }
 
 #[test]
+fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();
+    let trial = |id, valid, reward| Trial {
+        id,
+        macs: 5_000_000,
+        params: 80_000,
+        valid_top1: Some(valid),
+        reward: Some(reward),
+        latency_ms: Some(1.1 + f64::from(id) / 4.0),
+        choices: format!("{id}"),
+        ..Trial::default()
+    };
+    run.write_trial(&trial(0, 0.8, 0.5)).unwrap();
+    run.write_trial(&trial(1, 0.7, 0.6)).unwrap();
+    run.write_trial(&Trial {
+        status: Status::Refused,
+        reason: Some("beyond a limit: 9 params, at most 8".into()),
+        valid_top1: None,
+        ..trial(2, 0.0, 0.0)
+    })
+    .unwrap();
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let page = fs::read_to_string(&written.page).unwrap();
+    for text in [
+        "Ranked by reward",
+        "2 architectures searched; 1 more refused: beyond a limit",
+        "refused: beyond a limit: 9 params, at most 8",
+        "Best found: #1",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    let progress = fs::read_to_string(run.report().join("progress.svg")).unwrap();
+    assert!(!progress.contains("failed"), "nothing failed");
+}
+
+#[test]
 fn names_are_text_and_never_markup() {
     let scratch = tempfile::tempdir().unwrap();
     let run = made_up::run(&scratch.path().join("run"), 1, 5);

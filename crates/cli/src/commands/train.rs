@@ -88,7 +88,7 @@ pub fn run(args: Args) -> Result<()> {
     let row = local.evaluate(0, &request, &bar)?;
     bar.0.finish_and_clear();
     let trial = row.trial;
-    if trial.status == Status::Failed {
+    if trial.status != Status::Done {
         anyhow::bail!(trial.reason.unwrap_or_else(|| "it failed".to_owned()));
     }
     if args.json {

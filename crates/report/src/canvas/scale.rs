@@ -1,5 +1,8 @@
 //! Axes as numbers: where a value lies, and which values deserve a tick.
 
+/// A number or two say little about a scale.
+const FEWEST: usize = 3;
+
 /// A linear or logarithmic map of values onto 0..1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scale {
@@ -59,19 +62,27 @@ impl Scale {
         (value - self.low) / (self.high - self.low)
     }
 
-    /// Round values within the scale, about `count` of them (a logarithmic scale has 1, 2 and 5 of each decade).
+    /// Round values within the scale, about `count` of them, three at least. A logarithmic scale has powers of ten,
+    /// 3 between them or 2 and 5 where these are few, and even steps where it spans too little for those.
     pub(crate) fn ticks(&self, count: usize) -> Vec<f64> {
         if !self.logarithmic {
             return self.linear_ticks(count);
         }
-        let ticks = self.decade_ticks(count);
-        if ticks.is_empty() {
-            // Far less than a decade: there a logarithmic scale is nearly an even one.
-            let (low, high) = (10f64.powf(self.low), 10f64.powf(self.high));
-            Scale::linear([low, high], 0.0).linear_ticks(count)
-        } else {
-            ticks
-        }
+        let decades = self.high - self.low;
+        let every = (decades / count.max(1) as f64).ceil().max(1.0) as i32;
+        let finest = (1, [1.0, 2.0, 5.0].as_slice());
+        let coarser = [(every, [1.0].as_slice()), (1, &[1.0]), (1, &[1.0, 3.0])];
+        let dense = decades * 3.0 <= count as f64 * 1.3;
+        coarser
+            .into_iter()
+            .filter(|_| !dense)
+            .chain([finest])
+            .map(|(every, mantissas)| self.decade_ticks(every, mantissas))
+            .find(|ticks| ticks.len() >= FEWEST)
+            .unwrap_or_else(|| {
+                let (low, high) = (10f64.powf(self.low), 10f64.powf(self.high));
+                Scale::linear([low, high], 0.0).linear_ticks(count)
+            })
     }
 
     fn linear_ticks(&self, count: usize) -> Vec<f64> {
@@ -82,9 +93,9 @@ impl Scale {
         };
         let mut step = round_step((self.high - self.low) / count.max(1) as f64);
         let mut ticks = with_step(step);
-        // A number or two say little about the scale. Two finer steps are enough: each is at most half.
+        // Two finer steps are enough: each is at most half.
         for _ in 0..2 {
-            if ticks.len() < 3 {
+            if ticks.len() < FEWEST {
                 step = round_step(step * 0.4);
                 ticks = with_step(step);
             }
@@ -92,14 +103,8 @@ impl Scale {
         ticks
     }
 
-    fn decade_ticks(&self, count: usize) -> Vec<f64> {
-        let decades = self.high - self.low;
-        let mantissas: &[f64] = if decades * 3.0 <= count as f64 * 1.3 {
-            &[1.0, 2.0, 5.0]
-        } else {
-            &[1.0]
-        };
-        let every = (decades / count.max(1) as f64).ceil().max(1.0) as i32;
+    /// These multiples of every so many powers of ten.
+    fn decade_ticks(&self, every: i32, mantissas: &[f64]) -> Vec<f64> {
         (self.low.floor() as i32..=self.high.ceil() as i32)
             .filter(|exponent| exponent.rem_euclid(every) == 0)
             .flat_map(|exponent| {
@@ -156,6 +161,23 @@ mod tests {
     #[test]
     fn an_unlucky_range_still_has_three_ticks() {
         assert!(Scale::linear([1.02, 1.97], 0.0).ticks(2).len() >= 3);
+    }
+
+    #[test]
+    fn every_logarithmic_range_has_three_ticks_and_not_many() {
+        for count in 3..9 {
+            for start in 0..40 {
+                for width in 1..80 {
+                    let low = 10f64.powf(f64::from(start) / 40.0);
+                    let high = low * 10f64.powf(f64::from(width) / 10.0);
+                    let ticks = Scale::logarithmic([low, high], 0.0).ticks(count);
+                    assert!((3..=12).contains(&ticks.len()), "{low}..{high}: {ticks:?}");
+                    assert!(ticks.is_sorted(), "{ticks:?}");
+                }
+            }
+        }
+        let narrow = Scale::logarithmic([1.1, 1.7], 0.0).ticks(5);
+        assert!(narrow.len() >= 3, "{narrow:?}");
     }
 
     #[test]

@@ -8,15 +8,16 @@ use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Canvas, Point, Rect, theme};
-use crate::data::{Data, RunData, label};
+use crate::data::{Data, RunData, label, reward};
 use crate::numbers::{mean, percent_tick, tick, whole};
 
 pub(crate) const CHART: Chart = Chart {
     file: "progress",
     title: "Progress of the search",
-    about: "A dot is the reward of a trial, in the order of the search; a cross is a trial that failed. The steps are \
-            the best so far, the thin line the mean of the last trials: where it rises, the strategy learns. With \
-            successive halving both are over the shortest trainings; a ring is one that was trained again for longer.",
+    about: "A dot is the reward of a trial, in the order of the search; a cross is a trial that failed; what was \
+            refused, beyond a limit, is left out. The steps are the best so far, the thin line the mean of the last \
+            trials: where it rises, the strategy learns. With successive halving both are over the shortest trainings; \
+            a ring is one that was trained again for longer.",
     draw,
 };
 
@@ -30,20 +31,12 @@ const PLOT: Rect = Rect {
 
 fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let searches: Vec<Vec<&Trial>> = data.runs.iter().map(searched).collect();
-    let rewards = || searches.iter().flatten().filter_map(|trial| done(trial));
+    let rewards = || searches.iter().flatten().filter_map(|trial| reward(trial));
     if rewards().next().is_none() {
         return Ok(Vec::new());
     }
-    let accuracy = searches
-        .iter()
-        .flatten()
-        .filter(|trial| trial.status == Status::Done)
-        .all(|trial| done(trial) == trial.valid_top1);
-    let baselines = if accuracy {
-        best_baselines(data)
-    } else {
-        Vec::new()
-    };
+    let accuracy = !data.rewarded;
+    let baselines = best_baselines(data);
     let longest = searches.iter().map(Vec::len).max().unwrap_or(1);
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
@@ -83,18 +76,12 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     .map(Figure::only)
 }
 
+/// The trials of the search, without what was refused and so took no trial's place.
 fn searched(run: &RunData) -> Vec<&Trial> {
     run.trials
         .iter()
-        .filter(|trial| trial.kind == Kind::Search)
+        .filter(|trial| trial.kind == Kind::Search && trial.status != Status::Refused)
         .collect()
-}
-
-/// A finished trial's reward, which is its validation accuracy where the table says nothing else; that of a failed
-/// one is set, not measured.
-fn done(trial: &Trial) -> Option<f64> {
-    let measured = trial.status == Status::Done;
-    trial.reward.or(trial.valid_top1).filter(|_| measured)
 }
 
 /// The three best baselines at the search's own budget, for comparison.
@@ -108,7 +95,7 @@ fn best_baselines(data: &Data) -> Vec<(String, f64)> {
     data.entries
         .iter()
         .filter(|entry| entry.kind == Kind::Baseline && epochs.contains(&entry.epochs))
-        .filter_map(|entry| Some((entry.label.clone(), entry.valid?.mean)))
+        .filter_map(|entry| Some((entry.label.clone(), entry.reward?.mean)))
         .take(3)
         .collect()
 }
@@ -119,7 +106,7 @@ fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: us
     let mut steps = Vec::new();
     for (index, trial) in trials.iter().enumerate() {
         let x = (index + 1) as f64;
-        let Some(reward) = done(trial) else {
+        let Some(reward) = reward(trial) else {
             canvas.cross((panel.x(x), PLOT.bottom - 8.0), 3.4, theme::FAILED);
             let reason = trial.reason.as_deref().unwrap_or("no reason given");
             canvas.tip(
@@ -162,7 +149,7 @@ fn running_mean(trials: &[&Trial]) -> Vec<(f64, f64)> {
     lowest
         .windows(window(trials.len()))
         .filter_map(|last| {
-            let rewards = last.iter().filter_map(|(_, trial)| done(trial));
+            let rewards = last.iter().filter_map(|(_, trial)| reward(trial));
             Some((last.last()?.0 as f64, mean(rewards)?))
         })
         .collect()

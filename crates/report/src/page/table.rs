@@ -1,4 +1,4 @@
-//! The table of all networks, ranked by validation accuracy, the baselines among them.
+//! The table of all networks, ranked by reward, the baselines among them.
 
 use cellwright_ledger::{Kind, Status};
 
@@ -23,6 +23,9 @@ pub(super) fn html(data: &Data) -> String {
         ("Training", "number"),
         ("Architecture", "text"),
     ];
+    if data.rewarded {
+        heads.insert(3, ("Reward", "number"));
+    }
     if data.runs.len() > 1 {
         heads.insert(1, ("Run", "text"));
     }
@@ -36,8 +39,13 @@ pub(super) fn html(data: &Data) -> String {
         .enumerate()
         .map(|(index, entry)| row(data, index, entry))
         .collect();
+    let by = if data.rewarded {
+        "reward, which weighs validation accuracy against cost"
+    } else {
+        "validation accuracy"
+    };
     format!(
-        "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by validation accuracy; the test part \
+        "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by {by}; the test part \
          was looked at for final numbers only. Latency is that of one image's inference. Accuracies after different numbers of epochs do not compare. Click on a \
          heading to sort.</p>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table></div>\n</section>\n"
@@ -47,7 +55,7 @@ pub(super) fn html(data: &Data) -> String {
 fn row(data: &Data, index: usize, entry: &Entry) -> String {
     let trial = data.trial(entry);
     let class = match (entry.kind, trial.status) {
-        (_, Status::Failed) => "failed",
+        (_, Status::Failed | Status::Refused) => "failed",
         (Kind::Baseline, _) => "baseline",
         (Kind::Rerank, _) => "rerank",
         _ => "search",
@@ -84,15 +92,24 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
         .map_or_else(missing, |milliseconds| {
             number(milliseconds, &format!("{milliseconds:.2} ms"))
         });
+    let reward = if data.rewarded {
+        entry.reward.map_or_else(missing, |reward| {
+            number(reward.mean, &format!("{:.4}", reward.mean))
+        })
+    } else {
+        String::new()
+    };
     let architecture = match (&trial.reason, trial.status) {
-        (reason, Status::Failed) => {
-            format!("failed: {}", reason.as_deref().unwrap_or("no reason given"))
-        }
+        (reason, Status::Failed | Status::Refused) => format!(
+            "{}: {}",
+            trial.status,
+            reason.as_deref().unwrap_or("no reason given")
+        ),
         _ if trial.architecture.is_empty() => trial.choices.clone(),
         _ => trial.architecture.clone(),
     };
     format!(
-        "<tr class=\"{class}\">{rank}{run}{}{}{}{}{}{latency}{}{seconds}<td class=\"notation\" title=\"{full}\">{full}</td></tr>\n",
+        "<tr class=\"{class}\">{rank}{run}{}{}{reward}{}{}{}{latency}{}{seconds}<td class=\"notation\" title=\"{full}\">{full}</td></tr>\n",
         text(&entry.label),
         text(kind),
         accuracy(entry.valid),

@@ -12,7 +12,7 @@ use cellwright_ops::Kernels;
 use cellwright_train::{EpochRecord, Files, Observer, Outcome, Profile};
 use dfdx::tensor::Cpu;
 
-use super::row::{describe, failed};
+use super::row::{describe, failed, refused};
 use super::{Evaluator, Progress, Request, Row, Watch};
 use crate::Error;
 use crate::objective::beyond;
@@ -75,8 +75,11 @@ impl Evaluator for Local {
             )
         };
         // Whatever breaks in one trial costs that trial alone.
-        let (latency_ms, outcome) = catch_unwind(AssertUnwindSafe(training))
-            .unwrap_or_else(|panic| Ok((None, Err(format!("crashed: {}", message(&*panic))))))?;
+        let (latency_ms, outcome) =
+            catch_unwind(AssertUnwindSafe(training)).unwrap_or_else(|panic| {
+                let reason = format!("crashed: {}", message(&*panic));
+                Ok((None, Err(Untrained::Failed(reason))))
+            })?;
         cellwright_ops::buffers::clear();
         let trial = Trial {
             latency_ms,
@@ -87,7 +90,8 @@ impl Evaluator for Local {
                 Err(Error::Stopped)
             }
             Ok(outcome) => Ok(row(trial, outcome)),
-            Err(reason) => Ok(failed(trial, reason, started)),
+            Err(Untrained::Failed(reason)) => Ok(failed(trial, reason, started)),
+            Err(Untrained::Refused(reason)) => Ok(refused(trial, reason, started)),
         }
     }
 }
@@ -206,22 +210,30 @@ struct Trained<'t> {
     watch: &'t dyn Watch,
 }
 
+/// Why a trial has no training, in words.
+enum Untrained {
+    /// Its own error.
+    Failed(String),
+    /// A limit that it is beyond.
+    Refused(String),
+}
+
 impl OnDevice for Trained<'_> {
-    /// The latency in milliseconds, and the training's outcome or the trial's own error.
-    type Output = (Option<f64>, Result<Outcome, String>);
+    /// The latency in milliseconds, and the training's outcome or why there is none.
+    type Output = (Option<f64>, Result<Outcome, Untrained>);
 
     fn on<D: Kernels>(self, device: &D) -> Result<Self::Output, Error> {
         let request = self.request;
         let latency_ms = match own(cellwright_train::latency(self.graph, device))? {
             Ok(milliseconds) => Some(milliseconds),
-            Err(reason) => return Ok((None, Err(reason))),
+            Err(reason) => return Ok((None, Err(Untrained::Failed(reason)))),
         };
         let measured = Trial {
             latency_ms,
             ..self.trial.clone()
         };
         if let Some(reason) = beyond(&request.limits, &measured) {
-            return Ok((latency_ms, Err(reason)));
+            return Ok((latency_ms, Err(Untrained::Refused(reason))));
         }
         let files = Files {
             weights: request.weights.clone(),
@@ -235,7 +247,7 @@ impl OnDevice for Trained<'_> {
             &mut Watched(self.watch),
             &files,
         );
-        Ok((latency_ms, own(outcome)?))
+        Ok((latency_ms, own(outcome)?.map_err(Untrained::Failed)))
     }
 }
 

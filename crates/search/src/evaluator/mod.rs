@@ -24,7 +24,7 @@ mod worker;
 pub(crate) use local::cuda_available;
 pub use local::{Local, profile};
 pub use process::Processes;
-pub(crate) use row::{describe, failed};
+pub(crate) use row::{describe, refused};
 pub use worker::serve;
 
 /// All that is needed to evaluate one architecture.
@@ -69,7 +69,7 @@ pub struct Request {
 /// What an evaluation gives: the trial's row and its learning curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The row of the trials' table, of a trial that is done or failed.
+    /// The row of the trials' table, of a trial that is done, failed or refused.
     pub trial: Trial,
     /// One point an epoch.
     pub curve: Vec<CurvePoint>,

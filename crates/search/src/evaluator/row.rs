@@ -53,9 +53,18 @@ pub(crate) fn describe(request: &Request) -> (Trial, Result<Graph, Error>) {
 
 /// The row of a trial that failed.
 pub(crate) fn failed(trial: Trial, reason: String, started: Instant) -> Row {
+    without_numbers(trial, Status::Failed, reason, started)
+}
+
+/// The row of a network that is not trained because it is beyond a limit.
+pub(crate) fn refused(trial: Trial, reason: String, started: Instant) -> Row {
+    without_numbers(trial, Status::Refused, reason, started)
+}
+
+fn without_numbers(trial: Trial, status: Status, reason: String, started: Instant) -> Row {
     Row {
         trial: Trial {
-            status: Status::Failed,
+            status,
             reason: Some(reason),
             total_seconds: Some(started.elapsed().as_secs_f64()),
             ..trial

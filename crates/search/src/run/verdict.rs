@@ -12,7 +12,8 @@ use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Trial};
 use cellwright_space::Choices;
 
-use super::{RunConfig, SpaceSource, request};
+use super::requests::request;
+use super::{RunConfig, SpaceSource};
 use crate::evaluator::Request;
 use crate::{Error, Objective};
 
