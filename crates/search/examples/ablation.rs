@@ -82,7 +82,12 @@ fn variants() -> Vec<(&'static str, Settings)> {
             "no policy among the candidates",
             guided(|it| it.samples = 0),
         ),
-        ("no optimism", guided(|it| it.optimism = 0.0)),
+        ("no curiosity", guided(|it| it.curiosity = 0.0)),
+        ("curious from the start", guided(|it| it.patience = 0)),
+        (
+            "nothing at random among the candidates",
+            guided(|it| it.uniform = 0),
+        ),
         ("best reward recommended", guided(|it| it.smooth = false)),
         ("without the predictor", unguided),
         ("without it, repeats allowed", repeating),

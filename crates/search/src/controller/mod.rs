@@ -59,8 +59,8 @@ pub struct Settings {
     pub guidance: Option<Guidance>,
 }
 
-/// How a [predictor](crate::predictor) picks what is evaluated, among many samples of the policy and
-/// the neighbours of the best architectures.
+/// How a [predictor](crate::predictor) picks what is evaluated, among many samples of the policy,
+/// architectures at random and the neighbours of the best ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guidance {
     /// The predictor's kernel: see [`Kernel::decay`].
@@ -71,11 +71,16 @@ pub struct Guidance {
     pub warm_up: usize,
     /// Samples of the policy for each batch.
     pub samples: usize,
+    /// Architectures at random for each batch, all choices equally likely.
+    pub uniform: usize,
     /// Of so many of the best architectures the neighbours are candidates.
     pub best: usize,
-    /// Standard deviations that are added to what is expected (upper confidence bound; Srinivas et al.
-    /// 2010, arXiv 0912.3995).
-    pub optimism: f64,
+    /// Standard deviations of the predictor's doubt that are drawn at most (independent Thompson sampling;
+    /// White et al. 2021, arXiv 1910.11858).
+    pub curiosity: f64,
+    /// Batches in a row that brought nothing better until curiosity is at its most, which it reaches in
+    /// equal steps; after one that did, what is expected counts alone. Zero: always at its most.
+    pub patience: usize,
     /// The most architectures of a batch that are samples of the policy as they come: one for each batch
     /// in a row that brought nothing better.
     pub strays: usize,
@@ -116,8 +121,10 @@ impl Settings {
             noise: &[0.03, 0.1, 0.3, 1.0],
             warm_up: 10,
             samples: 100,
+            uniform: 100,
             best: 12,
-            optimism: 1.0,
+            curiosity: 1.0,
+            patience: 3,
             strays: 3,
             smooth: true,
         }),

@@ -1,9 +1,10 @@
 //! The controller as a strategy: it samples, a predictor picks what is evaluated, and both learn from
 //! the rewards.
 //!
-//! - Candidates: samples of the policy, and the neighbours of the best architectures.
+//! - Candidates: samples of the policy, architectures at random, and the neighbours of the best.
 //! - No two of the same identity are evaluated.
-//! - After batches that brought nothing better, some of the next batch are the policy's samples as they come.
+//! - After a batch that brought something better, the predictor picks what it expects most of; the longer
+//!   there was nothing, the more its doubt counts, and some of a batch are the policy's samples as they come.
 //! - Every evaluated architecture updates the policy, whoever proposed it.
 
 use std::collections::HashSet;
@@ -12,6 +13,7 @@ use cellwright_ledger::ControllerUpdate;
 use cellwright_space::{Choices, Space};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 use super::{Best, Strategy};
 use crate::Error;
@@ -131,33 +133,57 @@ impl Search {
         new
     }
 
-    /// The candidates of which the predictor expects most, among samples and neighbours of the best.
+    /// The predictor's pick among samples, architectures at random and neighbours of the best.
     fn guided(&mut self, count: usize, guidance: &Guidance, predictor: &Predictor) -> Vec<Choices> {
         let mut candidates = self.sample(guidance.samples);
+        for _ in 0..guidance.uniform {
+            candidates.push(self.space.sample(&mut self.rng));
+        }
         for choices in self.leaders(guidance.best) {
             candidates.extend(self.near(&choices));
         }
-        let mut seen = HashSet::new();
-        candidates.retain(|it| seen.insert(it.clone()));
-        let bound = |choices: Choices| {
-            let expected = predictor.predict(&choices);
-            let bound = expected.mean + guidance.optimism * expected.deviation;
-            (choices, bound)
-        };
-        let mut candidates: Vec<_> = candidates.into_iter().map(bound).collect();
-        candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut batch = Batch::default();
         for _ in 0..self.stale.min(guidance.strays) {
             for stray in self.sample(1) {
                 self.add(&stray, &mut batch);
             }
         }
-        for (choices, _) in &candidates {
+        for choices in self.order(candidates, guidance, predictor) {
             if batch.choices.len() < count {
-                self.add(choices, &mut batch);
+                self.add(&choices, &mut batch);
             }
         }
         batch.choices
+    }
+
+    /// Each candidate once, by what the predictor expects of it: drawn from the predictor's normal
+    /// distribution for it, whose deviation is scaled by how curious the search is.
+    fn order(
+        &mut self,
+        mut candidates: Vec<Choices>,
+        guidance: &Guidance,
+        predictor: &Predictor,
+    ) -> Vec<Choices> {
+        let mut seen = HashSet::new();
+        candidates.retain(|it| seen.insert(it.clone()));
+        let part = match guidance.patience {
+            0 => 1.0,
+            patience => self.stale.min(patience) as f64 / patience as f64,
+        };
+        let curiosity = guidance.curiosity * part;
+        let mut drawn: Vec<(Choices, f64)> = Vec::with_capacity(candidates.len());
+        for choices in candidates {
+            let value = if curiosity > 0.0 {
+                let expected = predictor.predict(&choices);
+                let draw: f64 = StandardNormal.sample(&mut self.rng);
+                expected.mean + curiosity * draw * expected.deviation
+            } else {
+                predictor.mean(&choices)
+            };
+            drawn.push((choices, value));
+        }
+        drawn.sort_by(|a, b| b.1.total_cmp(&a.1));
+        drawn.into_iter().map(|(choices, _)| choices).collect()
     }
 
     /// The best that were told.
