@@ -123,7 +123,7 @@ impl Settings {
             samples: 100,
             uniform: 100,
             best: 12,
-            curiosity: 1.0,
+            curiosity: 1.5,
             patience: 3,
             strays: 3,
             smooth: true,
