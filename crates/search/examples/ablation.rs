@@ -82,8 +82,9 @@ fn variants() -> Vec<(&'static str, Settings)> {
             "no policy among the candidates",
             guided(|it| it.samples = 0),
         ),
+        ("no optimism", guided(|it| it.optimism = 0.0)),
         ("no curiosity", guided(|it| it.curiosity = 0.0)),
-        ("curious from the start", guided(|it| it.patience = 0)),
+        ("curious at once", guided(|it| it.patience = 1)),
         (
             "nothing at random among the candidates",
             guided(|it| it.uniform = 0),

@@ -75,11 +75,15 @@ pub struct Guidance {
     pub uniform: usize,
     /// Of so many of the best architectures the neighbours are candidates.
     pub best: usize,
-    /// Standard deviations of the predictor's doubt that are drawn at most (independent Thompson sampling;
-    /// White et al. 2021, arXiv 1910.11858).
+    /// Standard deviations that are added to what is expected after a batch that brought something better
+    /// (upper confidence bound; Srinivas et al. 2010, arXiv 0912.3995).
+    pub optimism: f64,
+    /// After one that did not, what is expected is drawn from a normal distribution for each candidate
+    /// (independent Thompson sampling; White et al. 2021, arXiv 1910.11858); this is the most that the
+    /// predictor's standard deviation is multiplied by.
     pub curiosity: f64,
     /// Batches in a row that brought nothing better until curiosity is at its most, which it reaches in
-    /// equal steps; after one that did, what is expected counts alone. Zero: always at its most.
+    /// equal steps.
     pub patience: usize,
     /// The most architectures of a batch that are samples of the policy as they come: one for each batch
     /// in a row that brought nothing better.
@@ -123,6 +127,7 @@ impl Settings {
             samples: 100,
             uniform: 100,
             best: 12,
+            optimism: 1.0,
             curiosity: 1.5,
             patience: 3,
             strays: 3,

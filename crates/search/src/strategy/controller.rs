@@ -3,8 +3,9 @@
 //!
 //! - Candidates: samples of the policy, architectures at random, and the neighbours of the best.
 //! - No two of the same identity are evaluated.
-//! - After a batch that brought something better, the predictor picks what it expects most of; the longer
-//!   there was nothing, the more its doubt counts, and some of a batch are the policy's samples as they come.
+//! - After a batch that brought something better, the predictor picks by an upper bound; the longer there
+//!   was nothing, the more chance decides within its doubt, and some of a batch are the policy's samples as
+//!   they come.
 //! - Every evaluated architecture updates the policy, whoever proposed it.
 
 use std::collections::HashSet;
@@ -156,8 +157,9 @@ impl Search {
         batch.choices
     }
 
-    /// Each candidate once, by what the predictor expects of it: drawn from the predictor's normal
-    /// distribution for it, whose deviation is scaled by how curious the search is.
+    /// The candidates that are new, each computation once, those of which the predictor expects most first:
+    /// by an upper bound after a batch that brought something better, else by a draw, the wider the longer
+    /// there was nothing.
     fn order(
         &mut self,
         mut candidates: Vec<Choices>,
@@ -165,25 +167,25 @@ impl Search {
         predictor: &Predictor,
     ) -> Vec<Choices> {
         let mut seen = HashSet::new();
-        candidates.retain(|it| seen.insert(it.clone()));
-        let part = match guidance.patience {
-            0 => 1.0,
-            patience => self.stale.min(patience) as f64 / patience as f64,
-        };
-        let curiosity = guidance.curiosity * part;
-        let mut drawn: Vec<(Choices, f64)> = Vec::with_capacity(candidates.len());
+        candidates.retain(|it| {
+            let identity = self.identities.get(it);
+            !self.known.contains(&identity) && seen.insert(identity)
+        });
+        let waited = self.stale as f64 / guidance.patience.max(1) as f64;
+        let curiosity = guidance.curiosity * waited.min(1.0);
+        let mut valued: Vec<(Choices, f64)> = Vec::with_capacity(candidates.len());
         for choices in candidates {
-            let value = if curiosity > 0.0 {
-                let expected = predictor.predict(&choices);
-                let draw: f64 = StandardNormal.sample(&mut self.rng);
-                expected.mean + curiosity * draw * expected.deviation
+            let expected = predictor.predict(&choices);
+            let deviations = if self.stale == 0 {
+                guidance.optimism
             } else {
-                predictor.mean(&choices)
+                let draw: f64 = StandardNormal.sample(&mut self.rng);
+                curiosity * draw
             };
-            drawn.push((choices, value));
+            valued.push((choices, expected.mean + deviations * expected.deviation));
         }
-        drawn.sort_by(|a, b| b.1.total_cmp(&a.1));
-        drawn.into_iter().map(|(choices, _)| choices).collect()
+        valued.sort_by(|a, b| b.1.total_cmp(&a.1));
+        valued.into_iter().map(|(choices, _)| choices).collect()
     }
 
     /// The best that were told.
