@@ -9,7 +9,7 @@ use std::path::Path;
 use cellwright_ledger::Table;
 use cellwright_search::controller::{Guidance, Settings};
 use cellwright_search::simulate::{Curve, KnownResults, Simulation, simulate};
-use cellwright_search::strategy;
+use cellwright_search::{Identities, strategy};
 use cellwright_space::Space;
 
 /// The evaluations at which a row is read.
@@ -43,8 +43,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         AT.map(|it| it.to_string()).join(" | ")
     );
     println!("|---|{}", "---|".repeat(AT.len()));
+    let identities = Identities::of_space(&space);
     for (name, settings) in variants() {
-        let make = |seed| strategy::with_controller(&space, seed, settings);
+        let make = |seed| strategy::with_controller(&identities, seed, settings);
         let outcome = simulate(&make, &results, &simulation)?;
         println!("| {name} | {} |", cells(&outcome.columns[0], runs));
     }

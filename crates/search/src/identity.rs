@@ -1,17 +1,18 @@
 //! Which architectures are the same computation.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cellwright_graph::{Graph, Shape};
 use cellwright_space::{Choices, Space};
 
-/// The identities of a space's architectures, each computed once.
+/// The identities of a space's architectures, each computed once; clones share what they know.
 #[derive(Debug, Clone)]
-pub(crate) struct Identities {
+pub struct Identities {
     space: Space,
     input: Shape,
     classes: usize,
-    known: HashMap<Choices, String>,
+    known: Arc<RwLock<HashMap<Choices, Arc<str>>>>,
 }
 
 /// So many identities are kept; those beyond are computed again.
@@ -19,17 +20,19 @@ const KEPT: usize = 100_000;
 
 impl Identities {
     /// For images of a shape and a number of classes.
+    #[must_use]
     pub fn new(space: &Space, input: Shape, classes: usize) -> Self {
         Identities {
             space: space.clone(),
             input,
             classes,
-            known: HashMap::new(),
+            known: Arc::default(),
         }
     }
 
     /// For the images that the space file names: what is equal for one shape of images is equal for
     /// another.
+    #[must_use]
     pub fn of_space(space: &Space) -> Self {
         let usual = Shape {
             height: 32,
@@ -40,15 +43,27 @@ impl Identities {
         Self::new(space, input, space.default_classes().unwrap_or(10))
     }
 
+    /// The space.
+    #[must_use]
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
     /// The identity of an architecture. One that cannot be built for these images has one of its own.
-    pub fn get(&mut self, choices: &Choices) -> String {
-        if let Some(identity) = self.known.get(choices) {
+    #[must_use]
+    pub fn get(&self, choices: &Choices) -> Arc<str> {
+        // What is kept is whole at any time, so a thread that panicked beside does no harm.
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(identity) = known.get(choices) {
             return identity.clone();
         }
-        let identity = Graph::build(&self.space, choices, self.input, self.classes)
-            .map_or_else(|_| format!("invalid {choices}"), |graph| graph.identity());
-        if self.known.len() < KEPT {
-            self.known.insert(choices.clone(), identity.clone());
+        drop(known);
+        let identity: Arc<str> = Graph::build(&self.space, choices, self.input, self.classes)
+            .map_or_else(|_| format!("invalid {choices}"), |graph| graph.identity())
+            .into();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < KEPT {
+            known.insert(choices.clone(), identity.clone());
         }
         identity
     }

@@ -21,4 +21,5 @@ pub mod simulate;
 pub mod strategy;
 
 pub use error::Error;
+pub use identity::Identities;
 pub use objective::Objective;

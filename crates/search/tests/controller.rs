@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use cellwright_search::strategy;
+use cellwright_search::{Identities, strategy};
 use cellwright_space::{Choices, Space};
 
 const SAMPLES: usize = 300;
@@ -33,7 +33,7 @@ fn share(space: &Space, choices: &Choices) -> f64 {
 
 /// The mean reward of the last samples.
 fn learned(space: &Space, name: &str, seed: u64) -> f64 {
-    let mut strategy = strategy::create(name, space, seed).unwrap();
+    let mut strategy = strategy::create(name, &Identities::of_space(space), seed).unwrap();
     let mut rewards = Vec::new();
     while rewards.len() < SAMPLES {
         let told: Vec<_> = strategy

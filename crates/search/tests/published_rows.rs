@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cellwright_ledger::Table;
 use cellwright_search::simulate::{KnownResults, Point, Simulation, simulate};
-use cellwright_search::strategy;
+use cellwright_search::{Identities, strategy};
 use cellwright_space::Space;
 
 /// Name, mean and standard deviation of the published row.
@@ -39,7 +39,7 @@ fn simulated(name: &str, runs: usize) -> Option<Point> {
         noise: 0.0,
         threads: 2,
     };
-    let make = |seed| strategy::create(name, &space, seed);
+    let make = |seed| strategy::create(name, &Identities::of_space(&space), seed);
     let outcome = simulate(&make, &results, &simulation).unwrap();
     assert_eq!(outcome.missing, 0, "{name}");
     outcome.columns[0].points.last().copied()

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use cellwright_search::Identities;
 use cellwright_search::strategy::{self, Strategy};
 use cellwright_space::{Choices, Space};
 
@@ -129,7 +130,7 @@ fn each(check: impl Fn(&str, &Space)) {
 #[test]
 fn choices_are_legal_and_the_best_is_recommended() {
     each(|name, space| {
-        let mut strategy = strategy::create(name, space, 1).unwrap();
+        let mut strategy = strategy::create(name, &Identities::of_space(space), 1).unwrap();
         assert_eq!(strategy.recommend(), None, "{name}: nothing was told");
         let mut rewards = HashMap::new();
         for (choices, reward) in drive(&mut *strategy, 12, reward).into_iter().flatten() {
@@ -151,7 +152,7 @@ fn choices_are_legal_and_the_best_is_recommended() {
 fn the_same_seed_gives_the_same_sequence_and_another_one_another() {
     let sequence = |name: &str, space: &Space, seed| {
         drive(
-            &mut *strategy::create(name, space, seed).unwrap(),
+            &mut *strategy::create(name, &Identities::of_space(space), seed).unwrap(),
             6,
             reward,
         )
@@ -168,9 +169,9 @@ fn the_same_seed_gives_the_same_sequence_and_another_one_another() {
 #[test]
 fn what_was_told_before_is_all_that_resuming_needs() {
     each(|name, space| {
-        let mut whole = strategy::create(name, space, 2).unwrap();
+        let mut whole = strategy::create(name, &Identities::of_space(space), 2).unwrap();
         let before = drive(&mut *whole, 5, reward);
-        let mut resumed = strategy::create(name, space, 2).unwrap();
+        let mut resumed = strategy::create(name, &Identities::of_space(space), 2).unwrap();
         for told in &before {
             let asked: Vec<Choices> = told.iter().map(|it| it.0.clone()).collect();
             assert_eq!(resumed.ask(), asked, "{name}");
@@ -185,7 +186,7 @@ fn what_was_told_before_is_all_that_resuming_needs() {
 #[test]
 fn failures_alone_leave_it_going_and_nothing_to_recommend() {
     each(|name, space| {
-        let mut strategy = strategy::create(name, space, 3).unwrap();
+        let mut strategy = strategy::create(name, &Identities::of_space(space), 3).unwrap();
         drive(&mut *strategy, 12, |_| None);
         assert_eq!(strategy.recommend(), None, "{name}");
         drive(&mut *strategy, 3, |_| Some(f64::NAN));
@@ -198,7 +199,7 @@ fn small_spaces_are_asked_for_again_without_end() {
     for text in [TINY, FIXED] {
         let space = parse(text);
         for name in strategy::names() {
-            let mut strategy = strategy::create(name, &space, 4).unwrap();
+            let mut strategy = strategy::create(name, &Identities::of_space(&space), 4).unwrap();
             drive(&mut *strategy, 60, reward);
             let updates = strategy.updates();
             let counted = updates.iter().enumerate();

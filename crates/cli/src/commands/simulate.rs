@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use cellwright_ledger::Table;
 use cellwright_search::simulate::{Curve, KnownResults, Outcome, Point, Simulation, simulate};
-use cellwright_search::strategy;
+use cellwright_search::{Identities, strategy};
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 
@@ -91,6 +91,7 @@ pub fn run(args: Args) -> Result<()> {
         .chain(reports.iter().map(String::as_str))
         .collect();
     let mut lines = table(&head);
+    let identities = Identities::of_space(&space);
     for name in names(&args.strategy) {
         let simulation = Simulation {
             budget: args.budget as usize,
@@ -99,7 +100,7 @@ pub fn run(args: Args) -> Result<()> {
             noise: args.noise,
             threads: args.threads.map_or(0, usize::from),
         };
-        let make = |seed| strategy::create(&name, &space, seed);
+        let make = |seed| strategy::create(&name, &identities, seed);
         let outcome = simulate(&make, &results, &simulation)?;
         if outcome.missing > 0 {
             warn(format!(

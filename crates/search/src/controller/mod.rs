@@ -128,7 +128,7 @@ impl Settings {
             uniform: 100,
             best: 12,
             optimism: 1.0,
-            curiosity: 1.5,
+            curiosity: 1.0,
             patience: 3,
             strays: 3,
             smooth: true,

@@ -68,13 +68,14 @@ impl<'a> Search<'a> {
             .iter()
             .filter(|it| it.kind == Kind::Search)
             .map(|it| (it.id, it.clone()));
+        let identities = Identities::new(space, input, classes);
         Ok(Search {
             config,
             space,
-            identities: Identities::new(space, input, classes),
             input,
             classes,
-            strategy: strategy::create(&config.search.strategy, space, config.search.seed)?,
+            strategy: strategy::create(&config.search.strategy, &identities, config.search.seed)?,
+            identities,
             earlier: earlier.collect(),
             architectures: Vec::new(),
             known: HashMap::new(),
@@ -125,7 +126,7 @@ impl<'a> Search<'a> {
     /// trial.
     fn ask(&mut self) -> Vec<Asked> {
         let asked = |choices: Choices| Asked {
-            identity: self.identities.get(&choices),
+            identity: self.identities.get(&choices).to_string(),
             choices,
         };
         self.strategy.ask().into_iter().map(asked).collect()

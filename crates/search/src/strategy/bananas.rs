@@ -18,6 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use super::ensemble::Ensemble;
 use super::{Best, Strategy};
 use crate::Error;
+use crate::identity::Identities;
 
 /// Architectures at random before the predictor is asked, and of each batch.
 const BATCH: usize = 10;
@@ -41,7 +42,8 @@ struct Bananas {
 
 /// Makes the strategy.
 #[allow(clippy::unnecessary_wraps)] // the form of all strategies
-pub(super) fn make(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+pub(super) fn make(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+    let space = identities.space();
     let mut offsets = vec![0];
     for decision in space.decisions() {
         offsets.push(offsets[offsets.len() - 1] + decision.options.len());

@@ -9,6 +9,7 @@
 //! - Every evaluated architecture updates the policy, whoever proposed it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use cellwright_ledger::ControllerUpdate;
 use cellwright_space::{Choices, Space};
@@ -35,7 +36,7 @@ struct Search {
     rng: ChaCha8Rng,
     identities: Identities,
     /// Identities of all that was told.
-    known: HashSet<String>,
+    known: HashSet<Arc<str>>,
     /// What was told, each architecture once.
     told: Vec<(Choices, Option<f64>)>,
     best: Best,
@@ -46,36 +47,41 @@ struct Search {
 }
 
 /// PPO, for tens to hundreds of trials.
-pub(super) fn make(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
-    with(space, seed, Settings::DEFAULT)
+pub(super) fn make(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+    with(identities, seed, Settings::DEFAULT)
 }
 
 /// REINFORCE.
-pub(super) fn reinforce(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
-    with(space, seed, Settings::REINFORCE)
+pub(super) fn reinforce(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+    with(identities, seed, Settings::REINFORCE)
 }
 
 /// REINFORCE with a softmax for each decision in place of the network.
-pub(super) fn softmax(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
-    with(space, seed, Settings::SOFTMAX)
+pub(super) fn softmax(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+    with(identities, seed, Settings::SOFTMAX)
 }
 
 /// The NASNet paper's settings.
-pub(super) fn nasnet(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
-    with(space, seed, Settings::NASNET)
+pub(super) fn nasnet(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+    with(identities, seed, Settings::NASNET)
 }
 
-/// A controller with settings of one's own.
+/// A controller with settings of one's own, for the space of the identities.
 ///
 /// # Errors
 /// [`Error::Controller`] when its network cannot be built.
-pub fn with(space: &Space, seed: u64, settings: Settings) -> Result<Box<dyn Strategy>, Error> {
+pub fn with(
+    identities: &Identities,
+    seed: u64,
+    settings: Settings,
+) -> Result<Box<dyn Strategy>, Error> {
+    let space = identities.space();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     Ok(Box::new(Search {
         space: space.clone(),
         controller: Controller::new(space, settings, &mut rng)?,
         rng,
-        identities: Identities::of_space(space),
+        identities: identities.clone(),
         known: HashSet::new(),
         told: Vec::new(),
         best: Best::default(),
@@ -212,7 +218,7 @@ impl Search {
 #[derive(Default)]
 struct Batch {
     choices: Vec<Choices>,
-    identities: HashSet<String>,
+    identities: HashSet<Arc<str>>,
 }
 
 impl Strategy for Search {

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Best, Strategy};
 use crate::Error;
+use crate::identity::Identities;
 
 /// Architectures that are alive, as NATS-Bench has it for hundreds of trials.
 const POPULATION: usize = 10;
@@ -25,9 +26,9 @@ struct Evolution {
 
 /// Makes the strategy.
 #[allow(clippy::unnecessary_wraps)] // the form of all strategies
-pub(super) fn make(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+pub(super) fn make(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
     Ok(Box::new(Evolution {
-        space: space.clone(),
+        space: identities.space().clone(),
         rng: ChaCha8Rng::seed_from_u64(seed),
         population: VecDeque::new(),
         best: Best::default(),

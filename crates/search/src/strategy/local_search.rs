@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Best, Strategy};
 use crate::Error;
+use crate::identity::Identities;
 
 struct LocalSearch {
     space: Space,
@@ -21,9 +22,9 @@ struct LocalSearch {
 
 /// Makes the strategy.
 #[allow(clippy::unnecessary_wraps)] // the form of all strategies
-pub(super) fn make(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+pub(super) fn make(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
     Ok(Box::new(LocalSearch {
-        space: space.clone(),
+        space: identities.space().clone(),
         rng: ChaCha8Rng::seed_from_u64(seed),
         here: None,
         open: Vec::new(),

@@ -12,9 +12,10 @@ mod random;
 pub use controller::with as with_controller;
 
 use cellwright_ledger::ControllerUpdate;
-use cellwright_space::{Choices, Space};
+use cellwright_space::Choices;
 
 use crate::Error;
+use crate::identity::Identities;
 
 /// A strategy: asked for architectures, told their rewards.
 ///
@@ -65,8 +66,8 @@ impl Best {
     }
 }
 
-/// How a strategy is made for a space and a seed.
-type Make = fn(&Space, u64) -> Result<Box<dyn Strategy>, Error>;
+/// How a strategy is made for a space, which the identities name, and a seed.
+type Make = fn(&Identities, u64) -> Result<Box<dyn Strategy>, Error>;
 
 /// All strategies: name, what it is, how it is made.
 const STRATEGIES: &[(&str, &str, Make)] = &[
@@ -126,13 +127,14 @@ pub fn list() -> impl Iterator<Item = (&'static str, &'static str)> {
     STRATEGIES.iter().map(|(name, about, _)| (*name, *about))
 }
 
-/// Makes a strategy by its name.
+/// Makes a strategy by its name, for the space of the identities. Strategies that are made with clones of
+/// the same identities compute each once.
 ///
 /// # Errors
 /// [`Error::Strategy`] for an unknown name, [`Error::Controller`] when its model cannot be built.
-pub fn create(name: &str, space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+pub fn create(name: &str, identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
     match STRATEGIES.iter().find(|(it, ..)| *it == name) {
-        Some((.., make)) => make(space, seed),
+        Some((.., make)) => make(identities, seed),
         None => Err(Error::Strategy {
             name: name.to_owned(),
             known: names().join(", "),

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Best, Strategy};
 use crate::Error;
+use crate::identity::Identities;
 
 /// Architectures of a batch: enough to keep several workers busy.
 const BATCH: usize = 8;
@@ -18,9 +19,9 @@ struct Random {
 
 /// Makes the strategy.
 #[allow(clippy::unnecessary_wraps)] // the form of all strategies
-pub(super) fn make(space: &Space, seed: u64) -> Result<Box<dyn Strategy>, Error> {
+pub(super) fn make(identities: &Identities, seed: u64) -> Result<Box<dyn Strategy>, Error> {
     Ok(Box::new(Random {
-        space: space.clone(),
+        space: identities.space().clone(),
         rng: ChaCha8Rng::seed_from_u64(seed),
         best: Best::default(),
     }))
