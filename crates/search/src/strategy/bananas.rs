@@ -168,7 +168,7 @@ mod tests {
             .map(|it| it.options.len() as u32 - 1)
             .sum();
         for seed in 0..3 {
-            let mut strategy = make(&space, seed).unwrap();
+            let mut strategy = make(&Identities::of_space(&space), seed).unwrap();
             for _ in 0..12 {
                 let asked = strategy.ask().into_iter();
                 let reward = |it: Choices| (f64::from(it.0.iter().sum::<u32>()), it);
