@@ -208,7 +208,7 @@ fn what_is_beyond_a_limit_takes_no_epochs_and_is_not_promoted() {
         assert!(
             refused
                 .iter()
-                .all(|it| it.status == Status::Failed && it.rung == Some(0))
+                .all(|it| it.status == Status::Refused && it.rung == Some(0))
         );
         let epochs: u32 = tried.iter().map(|it| it.epochs).sum();
         assert!(
