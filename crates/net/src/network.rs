@@ -10,7 +10,7 @@ use dfdx::shapes::HasShape;
 use dfdx::tensor::Tape;
 use dfdx::tensor_ops::ReshapeTo;
 
-use crate::plan::{Branch, Kind, Step, Unit, plan};
+use crate::plan::{Branch, Kind, Residual, Step, Unit, plan};
 use crate::{Error, Parameter, Value};
 
 /// What a forward pass is for.
@@ -334,7 +334,11 @@ impl<D: Kernels> Pass<'_, D> {
 
     fn step<T: Tape<f32, D>>(&mut self, step: &Step, tape: &mut T) -> Result<Feature<D>, Error> {
         let result = match &step.kind {
-            Kind::Chain { input, units } => self.chain(*input, units, tape),
+            Kind::Chain {
+                input,
+                units,
+                residual,
+            } => self.chain(*input, units, residual.as_ref(), tape),
             Kind::BatchNorm { norm, relu } => self.batch_norm(*norm, *relu, tape),
             Kind::Sum(branches) => self.sum(branches, tape),
             Kind::Layer => self.layer(step.output, tape),
@@ -356,6 +360,7 @@ impl<D: Kernels> Pass<'_, D> {
         &mut self,
         input: NodeId,
         units: &[Unit],
+        residual: Option<&Residual>,
         tape: &mut T,
     ) -> Result<Feature<D>, Error> {
         let network = self.network;
@@ -394,7 +399,14 @@ impl<D: Kernels> Pass<'_, D> {
                 norm,
             });
         }
-        let value = ops::chain(tape, self.value(input)?, parts)?;
+        let residual = match residual {
+            Some(it) => Some(ops::Residual {
+                x: self.value(it.input)?,
+                relu: it.relu,
+            }),
+            None => None,
+        };
+        let value = ops::residual_chain(tape, self.value(input)?, parts, residual)?;
         if training {
             for (unit, moved) in units.iter().zip(running) {
                 if let (Some(norm), Some(moved)) = (unit.norm, moved) {

@@ -22,6 +22,8 @@ pub enum Kind {
         input: NodeId,
         /// The units.
         units: Vec<Unit>,
+        /// What is added at the end.
+        residual: Option<Residual>,
     },
     /// Batch norm, with the ReLU after it.
     BatchNorm {
@@ -51,6 +53,15 @@ pub struct Unit {
     pub relu_after: bool,
 }
 
+/// A sum with another value, at the end of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Residual {
+    /// The other value.
+    pub input: NodeId,
+    /// A ReLU after the sum.
+    pub relu: bool,
+}
+
 /// One term of a sum.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Branch {
@@ -65,7 +76,12 @@ impl Step {
     #[must_use]
     pub fn inputs(&self, graph: &Graph) -> Vec<NodeId> {
         match &self.kind {
-            Kind::Chain { input, .. } => vec![*input],
+            Kind::Chain {
+                input, residual, ..
+            } => {
+                let residual = residual.iter().map(|it| it.input);
+                [*input].into_iter().chain(residual).collect()
+            }
             Kind::BatchNorm { norm, .. } => graph.nodes[*norm].inputs.to_vec(),
             Kind::Sum(branches) => branches.iter().map(|branch| branch.input).collect(),
             Kind::Layer => graph.nodes[self.output].inputs.to_vec(),
@@ -210,7 +226,46 @@ impl<'g> Planner<'g> {
             self.done[relu] = true;
             output = relu;
         }
-        Some((output, Kind::Chain { input, units }))
+        let normalised = units
+            .last()
+            .is_some_and(|it| it.norm.is_some() && !it.relu_after);
+        let found = if normalised {
+            self.residual(output)
+        } else {
+            None
+        };
+        let (output, residual) = found.map_or((output, None), |(end, it)| (end, Some(it)));
+        let kind = Kind::Chain {
+            input,
+            units,
+            residual,
+        };
+        Some((output, kind))
+    }
+
+    /// The sum of a chain's output with one other value, if no other step has it already.
+    fn residual(&mut self, node: NodeId) -> Option<(NodeId, Residual)> {
+        let sum = self.only_reader(node).filter(|&sum| !self.done[sum])?;
+        let graph = self.graph;
+        let input = match graph.nodes[sum].inputs[..] {
+            [a, b] if a == node => b,
+            [a, b] if b == node => a,
+            _ => return None,
+        };
+        let drops = matches!(graph.nodes[input].layer, Layer::DropPath(_));
+        if graph.nodes[sum].layer != Layer::Add || input == node || drops {
+            return None;
+        }
+        self.done[sum] = true;
+        let relu = self.only_reader(sum).filter(|&reader| self.is_relu(reader));
+        if let Some(relu) = relu {
+            self.done[relu] = true;
+        }
+        let residual = Residual {
+            input,
+            relu: relu.is_some(),
+        };
+        Some((relu.unwrap_or(sum), residual))
     }
 
     /// The unit that begins with a node, and its last node.

@@ -4,10 +4,10 @@ use cellwright_graph::{Layer, NodeId};
 use cellwright_ops::program::{
     Buffer, Builder, DropPath, Input, Norm, Program, Share, Value as Tensor, Weights,
 };
-use cellwright_ops::{Kernels, Running, Vector};
+use cellwright_ops::{self as ops, Kernels, Running, Vector};
 
 use crate::network::{activation, conv_options, pool_options};
-use crate::plan::{Branch, Kind, Step, Unit};
+use crate::plan::{Branch, Kind, Residual, Step, Unit};
 use crate::{Error, Network, Parameter, Value};
 
 /// What a program is for.
@@ -176,7 +176,17 @@ impl<D: Kernels> Lowering<'_, D> {
 
     fn step(&mut self, step: &Step) -> Result<Tensor, Error> {
         match &step.kind {
-            Kind::Chain { input, units } => self.chain(*input, units),
+            Kind::Chain {
+                input,
+                units,
+                residual,
+            } => {
+                let value = self.chain(*input, units)?;
+                match residual {
+                    Some(residual) => self.residual(value, residual),
+                    None => Ok(value),
+                }
+            }
             Kind::BatchNorm { norm, relu } => self.batch_norm(*norm, *relu),
             Kind::Sum(branches) => self.sum(branches),
             Kind::Layer => self.layer(step.output),
@@ -235,6 +245,17 @@ impl<D: Kernels> Lowering<'_, D> {
         Ok(match next {
             Input::Plain(value) => value,
             Input::Normalised(normalised) => self.builder.normalise(normalised, relu_before),
+        })
+    }
+
+    fn residual(&mut self, value: Tensor, residual: &Residual) -> Result<Tensor, Error> {
+        let other = self.value(residual.input)?;
+        let terms = [value, other].map(|x| (x, Share::All(1.0)));
+        let sum = self.builder.combine(&terms)?;
+        Ok(if residual.relu {
+            self.builder.activation(sum, ops::Activation::Relu)
+        } else {
+            sum
         })
     }
 

@@ -3,7 +3,7 @@
 use dfdx::shapes::Shape;
 use dfdx::tensor::{Cpu, CpuError, Gradients, Tape, Tensor};
 
-use super::{ChainKernel, Norm, Shapes, Unit, fold};
+use super::{ChainKernel, Norm, Residual, Shapes, Unit, fold, reference, residual};
 use crate::batch_norm::cpu::{Statistics, adopt, input_gradient, widened};
 use crate::batch_norm::kernel::{affine, gradient_sums};
 use crate::buffers::{give, put_gradient, read, take, take_gradient, tensor};
@@ -21,13 +21,17 @@ impl ChainKernel for Cpu {
         tape: &mut T,
         x: &Feature<Self>,
         units: Vec<Unit<'_, Self>>,
+        residual: Option<Residual<'_, Self>>,
     ) -> Result<Feature<Self>, Error> {
         let shapes = super::shapes(NAME, x, &units)?;
+        if residual.is_some() && !adds_in_place(units.last(), shapes.last()) {
+            return reference::chain(tape, x, units, residual);
+        }
         let training = units
             .iter()
             .any(|u| u.norm.as_ref().is_some_and(|n| n.training));
         if !T::OWNS_TAPE && !training {
-            return fold::evaluate(x, &units, &shapes);
+            return fold::evaluate(x, &units, &shapes, residual.as_ref());
         }
         let mut links: Vec<Link> = Vec::with_capacity(units.len());
         for (unit, shapes) in units.into_iter().zip(shapes) {
@@ -37,12 +41,18 @@ impl ChainKernel for Cpu {
         let Some(last) = links.last_mut() else {
             return Err(Error::shape(NAME, "there is no unit"));
         };
-        let y = last.finish();
+        let y = last.finish(residual.as_ref())?;
         let y = tensor(x.device(), y, last.shapes.out())?;
         if T::OWNS_TAPE {
             let (x, output) = (x.clone(), y.ghost());
+            let residual = residual.map(|r| (r.x.ghost(), r.relu.then(|| y.clone())));
             tape.add_backward_op(move |gradients| {
-                let dy = take_gradient(gradients.get_or_alloc_mut(&output)?);
+                let mut dy = take_gradient(gradients.get_or_alloc_mut(&output)?);
+                if let Some((residual, y)) = residual {
+                    // Written by this operation, so reading it cannot fail.
+                    let y = y.as_ref().map(|y| read(NAME, y).unwrap_or_default());
+                    residual::backward(&mut dy, y, gradients.get_or_alloc_mut(&residual)?);
+                }
                 backward(&x, links, dy, gradients)
             });
         } else {
@@ -50,6 +60,13 @@ impl ChainKernel for Cpu {
         }
         Ok(y)
     }
+}
+
+/// Whether a residual can be added by the pass that normalises the last unit, or, where the norm is
+/// folded into the weights, as the product is stored.
+fn adds_in_place(unit: Option<&Unit<'_, Cpu>>, shapes: Option<&Shapes>) -> bool {
+    let normalised = unit.and_then(|u| u.norm.as_ref()).is_some_and(|n| !n.relu);
+    normalised && shapes.is_some_and(|s| s.pointwise.is_some() || !s.first.is_depthwise())
 }
 
 /// What evaluation normalises with.
@@ -147,16 +164,19 @@ impl Link {
     }
 
     /// The output of the chain, of which this is the last link.
-    fn finish(&mut self) -> Vec<f32> {
-        match &self.norm {
-            None => std::mem::take(&mut self.z),
-            Some(norm) => {
-                let mut y = take(self.z.len());
-                let Statistics { factor, offset, .. } = &norm.statistics;
-                affine(&self.z, factor, offset, norm.relu, &mut y);
-                y
+    fn finish(&mut self, residual: Option<&Residual<'_, Cpu>>) -> Result<Vec<f32>, Error> {
+        let Some(norm) = &self.norm else {
+            return Ok(std::mem::take(&mut self.z));
+        };
+        let mut y = take(self.z.len());
+        let Statistics { factor, offset, .. } = &norm.statistics;
+        match residual {
+            Some(Residual { x, relu }) => {
+                residual::forward(&self.z, factor, offset, read(NAME, x)?, *relu, &mut y);
             }
+            None => affine(&self.z, factor, offset, norm.relu, &mut y),
         }
+        Ok(y)
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod cpu;
 mod fold;
 pub mod reference;
+mod residual;
 #[cfg(test)]
 mod tests;
 
@@ -48,9 +49,17 @@ pub struct Unit<'a, D: Base> {
     pub norm: Option<Norm<'a, D>>,
 }
 
-/// The kernel behind [`chain`]; shapes have been checked.
+/// What is added to the output of a chain's last unit.
+pub struct Residual<'a, D: Base> {
+    /// Of the shape of the output.
+    pub x: &'a Feature<D>,
+    /// Whether a ReLU follows the sum.
+    pub relu: bool,
+}
+
+/// The kernel behind [`chain`] and [`residual_chain`]; shapes have been checked.
 pub trait ChainKernel: Base {
-    /// See [`chain`].
+    /// See [`residual_chain`].
     ///
     /// # Errors
     /// [`Error::Device`] if the device fails.
@@ -58,11 +67,12 @@ pub trait ChainKernel: Base {
         tape: &mut T,
         x: &Feature<Self>,
         units: Vec<Unit<'_, Self>>,
+        residual: Option<Residual<'_, Self>>,
     ) -> Result<Feature<Self>, Error>
     where
         Self: Kernels,
     {
-        reference::chain(tape, x, units)
+        reference::chain(tape, x, units, residual)
     }
 }
 
@@ -174,11 +184,37 @@ pub fn chain<D: Kernels, T: Tape<f32, D>>(
     x: &Feature<D>,
     units: Vec<Unit<'_, D>>,
 ) -> Result<Feature<D>, Error> {
-    if units.is_empty() {
+    residual_chain(tape, x, units, None)
+}
+
+/// A [`chain`] to whose output a residual is added, as at the end of a residual block:
+/// y = relu(chain(x) + residual), the ReLU only if the residual asks for it.
+///
+/// - Shapes as for [`chain`]; the residual's is that of the answer. It may be `x` itself.
+/// - Gradient: where the ReLU let a number through, dy goes to the residual and to the chain.
+/// - Paper: He et al. 2016, arXiv 1512.03385.
+/// - PyTorch: `F.relu(sequential(x) + residual)`.
+///
+/// # Errors
+/// As [`chain`], and [`Error::Shape`] if the residual has another shape than the chain's output.
+pub fn residual_chain<D: Kernels, T: Tape<f32, D>>(
+    tape: &mut T,
+    x: &Feature<D>,
+    units: Vec<Unit<'_, D>>,
+    residual: Option<Residual<'_, D>>,
+) -> Result<Feature<D>, Error> {
+    let Some(out) = shapes("chain", x, &units)?.last().map(Shapes::out) else {
         return Err(Error::shape("chain", "there is no unit"));
+    };
+    if let Some(other) = residual.as_ref().map(|r| *r.x.shape())
+        && other != out
+    {
+        return Err(Error::shape(
+            "chain",
+            format!("the output is {out:?}, the residual {other:?}"),
+        ));
     }
-    shapes("chain", x, &units)?;
-    D::chain(tape, x, units)
+    D::chain(tape, x, units, residual)
 }
 
 /// [ReLU →] convolution → batch norm [→ ReLU] as one operation: a [`chain`] of one unit.

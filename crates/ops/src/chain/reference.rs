@@ -2,20 +2,22 @@
 
 use dfdx::tensor::Tape;
 
-use super::Unit;
+use super::{Residual, Unit};
 use crate::activation::{Activation, activation};
 use crate::batch_norm::batch_norm;
 use crate::conv2d::{Conv2d, conv2d};
+use crate::elementwise::combine::add;
 use crate::{Error, Feature, Kernels};
 
-/// [`super::chain`], operation by operation.
+/// [`super::residual_chain`], operation by operation.
 ///
 /// # Errors
-/// As [`super::chain`].
+/// As [`super::residual_chain`].
 pub fn chain<D: Kernels, T: Tape<f32, D>>(
     tape: &mut T,
     x: &Feature<D>,
     units: Vec<Unit<'_, D>>,
+    residual: Option<Residual<'_, D>>,
 ) -> Result<Feature<D>, Error> {
     let mut x = x.clone();
     for unit in units {
@@ -37,6 +39,12 @@ pub fn chain<D: Kernels, T: Tape<f32, D>>(
                 norm.relu,
                 norm.training,
             )?;
+        }
+    }
+    if let Some(residual) = residual {
+        x = add(tape, &[&x, residual.x])?;
+        if residual.relu {
+            x = activation(tape, &x, Activation::Relu)?;
         }
     }
     Ok(x)

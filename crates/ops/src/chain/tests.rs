@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 use proptest::prelude::*;
 
-use super::{Norm, Unit, chain, reference};
+use super::{Norm, Residual, Unit, chain, reference, residual_chain};
 use crate::batch_norm::{BatchNorm, Running};
 use crate::conv2d::Conv2d;
 use crate::conv2d::tests::{assert_within, backward, feature, numbers, vector};
@@ -124,25 +124,96 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
     assert_within(2e-4, what, found, expected);
 }
 
+/// What is added at the end, and whether a ReLU follows.
+type Added<'a> = (&'a Feature<Cpu>, bool);
+
+fn residual(added: Option<Added<'_>>) -> Option<Residual<'_, Cpu>> {
+    added.map(|(x, relu)| Residual { x, relu })
+}
+
 fn check(dims: (usize, usize, usize, usize), plans: &[Plan], training: bool) {
+    check_with(dims, plans, training, None);
+}
+
+fn check_with(
+    dims: (usize, usize, usize, usize),
+    plans: &[Plan],
+    training: bool,
+    added: Option<Added<'_>>,
+) {
     let x = feature(dims, 7);
     let start = parts(dims.3, plans);
     let mut ours = start.clone();
     let mut tape = OwnedTape::default();
-    let y = chain(&mut tape, &x, units(&mut ours, training)).unwrap();
+    let y = residual_chain(&mut tape, &x, units(&mut ours, training), residual(added)).unwrap();
     let found = backward(&y, tape);
     let mut theirs = start.clone();
     let mut tape = OwnedTape::default();
-    let expected_y = reference::chain(&mut tape, &x, units(&mut theirs, training)).unwrap();
+    let plain = units(&mut theirs, training);
+    let expected_y = reference::chain(&mut tape, &x, plain, residual(added)).unwrap();
     let expected = backward(&expected_y, tape);
     assert_close("y", &y.as_vec(), &expected_y.as_vec());
+    if let Some((added, _)) = added {
+        let [found, expected] = [&found, &expected].map(|it| it.get(added).as_vec());
+        assert_close("dresidual", &found, &expected);
+    }
     let found = everything(&x, &ours, &found);
     for ((name, found), (_, expected)) in found.iter().zip(everything(&x, &theirs, &expected)) {
         assert_close(name, found, &expected);
     }
     let mut without = start;
-    let y = chain(&mut NoneTape, &x, units(&mut without, training)).unwrap();
+    let plain = units(&mut without, training);
+    let y = residual_chain(&mut NoneTape, &x, plain, residual(added)).unwrap();
     assert_close("y without a tape", &y.as_vec(), &expected_y.as_vec());
+}
+
+#[test]
+fn a_residual_is_added_before_the_last_relu() {
+    let unit = |separable, norm| Plan {
+        relu_before: false,
+        kernel: 3,
+        stride: 1,
+        separable,
+        filters: 24,
+        norm,
+    };
+    let added = feature((4, 9, 9, 24), 70);
+    for training in [true, false] {
+        for relu in [true, false] {
+            for norm in [Some(false), Some(true), None] {
+                for separable in [true, false] {
+                    let plans = [unit(false, Some(true)), unit(separable, norm)];
+                    check_with((4, 9, 9, 24), &plans, training, Some((&added, relu)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_residual_may_be_the_input_and_must_have_the_shape_of_the_output() {
+    let plans = [Plan {
+        relu_before: false,
+        kernel: 3,
+        stride: 1,
+        separable: false,
+        filters: 8,
+        norm: Some(false),
+    }];
+    let x = feature((3, 6, 6, 8), 7);
+    let run = |added: &Feature<Cpu>, composed: bool| {
+        let mut parts = parts(8, &plans);
+        let mut tape = OwnedTape::default();
+        let (units, added) = (units(&mut parts, true), residual(Some((added, true))));
+        let y = if composed {
+            reference::chain(&mut tape, &x, units, added)
+        } else {
+            residual_chain(&mut tape, &x, units, added)
+        };
+        y.map(|y| backward(&y, tape).get(&x).as_vec())
+    };
+    assert_close("dx", &run(&x, false).unwrap(), &run(&x, true).unwrap());
+    assert!(run(&feature((3, 6, 6, 7), 8), false).is_err());
 }
 
 fn plan() -> impl Strategy<Value = Plan> {

@@ -70,6 +70,30 @@ impl<'w> Plan<'w> {
         parts.into_iter().flatten().collect()
     }
 
+    /// Convolves the batch as [`Plan::run`] does. With a residual, which `finish` must add, it is
+    /// copied to `out` a tile at a time, just before that tile is added to it.
+    pub fn evaluate(
+        &self,
+        x: &[f32],
+        prologue: &Prologue,
+        finish: Finish,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        let tiles = self.first.g.forward_tiles();
+        let out = Shared::new(out);
+        threads::for_each(tiles.count(), |index| {
+            let tile = tiles.tile(index);
+            let range = self.out_range(&tile);
+            // SAFETY: tiles are apart, and so are their outputs.
+            let out = unsafe { out.slice(range.clone()) };
+            if let Some(residual) = residual {
+                out.copy_from_slice(&residual[range]);
+            }
+            self.tile(x, prologue, finish, &tile, out);
+        });
+    }
+
     fn out_range(&self, tile: &Tile) -> std::ops::Range<usize> {
         let g = &self.last().g;
         let row = g.out_width * g.filters;

@@ -22,10 +22,10 @@ pub(crate) struct Row {
 pub(crate) struct Finish<'a> {
     /// Added per column.
     pub shift: Option<&'a [f32]>,
-    /// Then the larger of it and zero.
-    pub relu: bool,
     /// Then added to what is there, rather than to replace it.
     pub add: bool,
+    /// Then the larger of it and zero.
+    pub relu: bool,
 }
 
 /// One product; see the module. `from` and `out` must reach as far as the tables say, which is
@@ -176,12 +176,12 @@ unsafe fn tile_of<V: Vector, const M: usize, const N: usize>(block: &Block, rows
             };
             for i in 0..M {
                 let mut sum = sums[i][j].add(shift);
-                if block.relu {
-                    sum = sum.max(V::zero());
-                }
                 let to = block.out.add(rows[i].to + j * V::LANES);
                 if block.add {
                     sum = sum.add(V::load_first(to, columns));
+                }
+                if block.relu {
+                    sum = sum.max(V::zero());
                 }
                 if columns == V::LANES {
                     sum.store(to);
