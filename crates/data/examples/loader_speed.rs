@@ -1,7 +1,7 @@
 //! `cargo run --release -p cellwright-data --example loader_speed`: images a second of the loader on images shaped like
 //! CIFAR-10, augmented with all there is, one thread, batches of 128, each of 10 epochs timed.
 
-use cellwright_data::{Augmentation, Dataset, Images, Loader, Part};
+use cellwright_data::{Augmentation, Dataset, Images, Loader, Part, Plan};
 use std::{error::Error, sync::Arc, time::Instant};
 
 const IMAGES: usize = 50_000;
@@ -41,16 +41,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     for epoch in 0..10 {
         report(
             "train",
-            Loader::train(
+            Plan::train(
                 Arc::clone(&data),
                 all.clone(),
                 BATCH,
                 augmentation,
                 1,
                 epoch,
-            )?,
+            )
+            .and_then(Loader::start)?,
         );
     }
-    report("evaluate", Loader::evaluate(data, Part::Test, all, BATCH)?);
+    report(
+        "evaluate",
+        Plan::evaluate(data, Part::Test, all, BATCH).and_then(Loader::start)?,
+    );
     Ok(())
 }

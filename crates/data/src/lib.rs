@@ -8,18 +8,19 @@
 //! - [`Loader`]: batches of normalised `f32`, prepared ahead on a thread of its own.
 //!
 //! ```
-//! use cellwright_data::{Loader, Part, load, split};
+//! use cellwright_data::{Loader, Part, Plan, load, split};
 //! use std::{path::Path, sync::Arc};
 //!
 //! # fn main() -> Result<(), cellwright_data::Error> {
 //! let digits = Arc::new(load("digits", Path::new("data"))?);
 //! let parts = split(&digits.train.labels, 0.1, 7);
 //! let epoch = 0;
-//! let loader = Loader::train(Arc::clone(&digits), parts.train, 32, digits.augmentation, 7, epoch)?;
-//! for batch in loader {
+//! let plan = Plan::train(Arc::clone(&digits), parts.train, 32, digits.augmentation, 7, epoch)?;
+//! for batch in Loader::start(plan)? {
 //!     assert_eq!(batch.pixels.len(), 32 * 8 * 8);
 //! }
-//! for batch in Loader::evaluate(Arc::clone(&digits), Part::Train, parts.valid, 32)? {
+//! let plan = Plan::evaluate(Arc::clone(&digits), Part::Train, parts.valid, 32)?;
+//! for batch in Loader::start(plan)? {
 //!     assert!(batch.len() <= 32);
 //! }
 //! # Ok(())

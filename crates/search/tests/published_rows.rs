@@ -39,7 +39,8 @@ fn simulated(name: &str, runs: usize) -> Option<Point> {
         noise: 0.0,
         threads: 2,
     };
-    let make = |seed| strategy::create(name, &Identities::of_space(&space), seed);
+    let identities = Identities::of_space(&space);
+    let make = |seed| strategy::create(name, &identities, seed);
     let outcome = simulate(&make, &results, &simulation).unwrap();
     assert_eq!(outcome.missing, 0, "{name}");
     outcome.columns[0].points.last().copied()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cellwright_data::{Dataset, Loader, Part};
+use cellwright_data::{Dataset, Loader, Part, Plan};
 use cellwright_net::Network;
 use cellwright_ops::{Kernels, softmax_cross_entropy, top_k_correct};
 use dfdx::tensor::NoneTape;
@@ -38,7 +38,9 @@ pub fn evaluate<D: Kernels>(
         return Ok(None);
     }
     let (mut right, mut loss) = ([0, 0], 0.0);
-    for batch in Loader::evaluate(Arc::clone(dataset), part, indices, BATCH)? {
+    for batch in
+        Plan::evaluate(Arc::clone(dataset), part, indices, BATCH).and_then(Loader::start)?
+    {
         let images = crate::trainer::images(network, batch.pixels, batch.labels.len())?;
         let logits = network.evaluate(images, &mut NoneTape)?;
         let correct = top_k_correct(&logits, &batch.labels, &[1, 5])?;

@@ -7,13 +7,10 @@ mod batch;
 
 pub use batch::Batch;
 
-use crate::{Augmentation, Dataset, Error, Part, Plan};
+use crate::{Error, Plan};
 use batch::Maker;
 use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -34,35 +31,6 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// The batches of [`Plan::train`].
-    ///
-    /// # Errors
-    /// As there; [`Error::Io`] if no thread can be started.
-    pub fn train(
-        dataset: Arc<Dataset>,
-        indices: Vec<u32>,
-        batch_size: usize,
-        augmentation: Augmentation,
-        seed: u64,
-        epoch: u64,
-    ) -> Result<Self, Error> {
-        let plan = Plan::train(dataset, indices, batch_size, augmentation, seed, epoch)?;
-        Self::start(plan)
-    }
-
-    /// The batches of [`Plan::evaluate`].
-    ///
-    /// # Errors
-    /// As [`Loader::train`].
-    pub fn evaluate(
-        dataset: Arc<Dataset>,
-        part: Part,
-        indices: Vec<u32>,
-        batch_size: usize,
-    ) -> Result<Self, Error> {
-        Self::start(Plan::evaluate(dataset, part, indices, batch_size)?)
-    }
-
     /// The batches of a plan, in order.
     ///
     /// # Errors

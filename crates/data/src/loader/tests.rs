@@ -1,8 +1,9 @@
 //! Order, determinism, normalisation and a clean end.
 
 use super::*;
-use crate::Images;
+use crate::{Augmentation, Dataset, Images, Part};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// `n` grey images of 4×4, image `i` filled with `i`, label `i % 3`.
 fn numbered(n: usize) -> Arc<Dataset> {
@@ -52,7 +53,9 @@ fn bits(loader: Loader, pause: Duration) -> Vec<(Vec<u32>, Vec<u32>)> {
 fn same_seed_and_epoch_same_batches_whatever_the_timing() {
     let data = numbered(50);
     let run = |seed, epoch, pause| {
-        let loader = Loader::train(Arc::clone(&data), all(50), 8, EVERYTHING, seed, epoch).unwrap();
+        let loader = Plan::train(Arc::clone(&data), all(50), 8, EVERYTHING, seed, epoch)
+            .and_then(Loader::start)
+            .unwrap();
         bits(loader, Duration::from_millis(pause))
     };
     let first = run(1, 0, 0);
@@ -68,7 +71,8 @@ fn a_batch_depends_on_its_number_alone() {
     let plan = Plan::train(Arc::clone(&data), all(50), 8, EVERYTHING, 1, 0).unwrap();
     assert!(plan.draws(6).is_empty());
     let maker = Maker::new(plan);
-    let in_order: Vec<Batch> = Loader::train(data, all(50), 8, EVERYTHING, 1, 0)
+    let in_order: Vec<Batch> = Plan::train(data, all(50), 8, EVERYTHING, 1, 0)
+        .and_then(Loader::start)
         .unwrap()
         .collect();
     for number in [5, 0, 3] {
@@ -79,8 +83,9 @@ fn a_batch_depends_on_its_number_alone() {
 #[test]
 fn an_epoch_is_a_permutation_without_the_last_partial_batch() {
     let data = numbered(50);
-    let loader =
-        Loader::train(Arc::clone(&data), all(50), 8, Augmentation::default(), 1, 0).unwrap();
+    let loader = Plan::train(Arc::clone(&data), all(50), 8, Augmentation::default(), 1, 0)
+        .and_then(Loader::start)
+        .unwrap();
     assert_eq!(loader.len(), 6);
     let value = |pixel: f32| ((pixel * data.std[0] + data.mean[0]) * 255.0).round() as u32;
     let mut seen: Vec<u32> = loader
@@ -95,14 +100,18 @@ fn an_epoch_is_a_permutation_without_the_last_partial_batch() {
 
 #[test]
 fn fewer_images_than_a_batch_are_one_batch() {
-    let loader = Loader::train(numbered(5), all(5), 8, EVERYTHING, 1, 0).unwrap();
+    let loader = Plan::train(numbered(5), all(5), 8, EVERYTHING, 1, 0)
+        .and_then(Loader::start)
+        .unwrap();
     assert_eq!(loader.map(|b| b.len()).collect::<Vec<_>>(), [5]);
 }
 
 #[test]
 fn evaluation_keeps_order_and_the_partial_batch_and_normalises() {
     let data = numbered(10);
-    let loader = Loader::evaluate(Arc::clone(&data), Part::Test, vec![3, 1, 9, 0, 2], 2).unwrap();
+    let loader = Plan::evaluate(Arc::clone(&data), Part::Test, vec![3, 1, 9, 0, 2], 2)
+        .and_then(Loader::start)
+        .unwrap();
     let batches: Vec<Batch> = loader.collect();
     assert_eq!(
         batches.iter().map(Batch::len).collect::<Vec<_>>(),
@@ -110,7 +119,8 @@ fn evaluation_keeps_order_and_the_partial_batch_and_normalises() {
     );
     let labels: Vec<u32> = batches.iter().flat_map(|b| b.labels.clone()).collect();
     assert_eq!(labels, [0, 1, 0, 0, 2]);
-    let pixels: Vec<f32> = Loader::evaluate(Arc::clone(&data), Part::Train, all(10), 10)
+    let pixels: Vec<f32> = Plan::evaluate(Arc::clone(&data), Part::Train, all(10), 10)
+        .and_then(Loader::start)
         .unwrap()
         .flat_map(|b| b.pixels)
         .collect();
@@ -125,7 +135,9 @@ fn evaluation_keeps_order_and_the_partial_batch_and_normalises() {
 #[test]
 fn dropped_early_the_thread_has_ended() {
     let data = numbered(200);
-    let mut loader = Loader::train(Arc::clone(&data), all(200), 1, EVERYTHING, 1, 0).unwrap();
+    let mut loader = Plan::train(Arc::clone(&data), all(200), 1, EVERYTHING, 1, 0)
+        .and_then(Loader::start)
+        .unwrap();
     assert!(loader.next().is_some());
     drop(loader);
     assert_eq!(
@@ -139,7 +151,7 @@ fn dropped_early_the_thread_has_ended() {
 fn impossible_arguments_are_refused() {
     let data = numbered(4);
     let train = |indices, batch, augmentation| {
-        Loader::train(Arc::clone(&data), indices, batch, augmentation, 0, 0)
+        Plan::train(Arc::clone(&data), indices, batch, augmentation, 0, 0).and_then(Loader::start)
     };
     assert!(train(all(4), 0, EVERYTHING).is_err());
     assert!(train(vec![], 2, EVERYTHING).is_err());
@@ -172,7 +184,7 @@ proptest! {
         let augmentation = Augmentation { pad, flip, cutout };
         let data = numbered(12);
         let mut labels: Vec<u32> = Vec::new();
-        for b in Loader::train(data, all(12), batch, augmentation, seed, epoch).unwrap() {
+        for b in Plan::train(data, all(12), batch, augmentation, seed, epoch).and_then(Loader::start).unwrap() {
             prop_assert_eq!(b.pixels.len(), batch * 16);
             prop_assert_eq!(b.len(), batch);
             labels.extend(b.labels);

@@ -130,7 +130,7 @@ impl Link {
         };
         let mut z = take(plan.out_len());
         let moments = unit.norm.as_ref().is_some_and(|n| n.training);
-        let parts = plan.run(input, &prologue, Finish::default(), moments, &mut z);
+        let parts = plan.run(input, &prologue, Finish::default(), None, moments, &mut z);
         let norm = match unit.norm {
             None => None,
             Some(norm) => {

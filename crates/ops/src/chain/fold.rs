@@ -71,7 +71,7 @@ fn one(
         None => Plan::new(shapes.first, &last),
     };
     let mut out = take(plan.out_len());
-    plan.evaluate(x, prologue, finish, residual, &mut out);
+    plan.run(x, prologue, finish, residual, false, &mut out);
     drop(plan);
     give(last);
     Ok(out)

@@ -29,7 +29,14 @@ impl Conv2dKernel for Cpu {
             add: false,
         };
         let mut y = take(g.out_len());
-        forward::Plan::new(g, weights).run(values, &Prologue::default(), finish, false, &mut y);
+        forward::Plan::new(g, weights).run(
+            values,
+            &Prologue::default(),
+            finish,
+            None,
+            false,
+            &mut y,
+        );
         let y = tensor(x.device(), y, g.out())?;
         if T::OWNS_TAPE {
             let (x, w, output) = (x.clone(), w.clone(), y.ghost());

@@ -47,13 +47,15 @@ impl<'w> Plan<'w> {
         self.pointwise.as_ref().unwrap_or(&self.first)
     }
 
-    /// Convolves the batch `x`, each number of which passes the prologue, into `out`. With
+    /// Convolves the batch `x`, each number of which passes the prologue, into `out`. A residual, which
+    /// `finish` must add, is copied there a tile at a time, just before that tile is added to it. With
     /// `moments`, also answers with the moments of each tile's output, in the order of the tiles.
     pub fn run(
         &self,
         x: &[f32],
         prologue: &Prologue,
         finish: Finish,
+        residual: Option<&[f32]>,
         moments: bool,
         out: &mut [f32],
     ) -> Vec<Part> {
@@ -62,28 +64,6 @@ impl<'w> Plan<'w> {
         let out = Shared::new(out);
         let parts = threads::map(tiles.count(), |index| {
             let tile = tiles.tile(index);
-            // SAFETY: tiles are apart, and so are their outputs.
-            let out = unsafe { out.slice(self.out_range(&tile)) };
-            self.tile(x, prologue, finish, &tile, out);
-            moments.then(|| statistics::part(out, filters))
-        });
-        parts.into_iter().flatten().collect()
-    }
-
-    /// Convolves the batch as [`Plan::run`] does. With a residual, which `finish` must add, it is
-    /// copied to `out` a tile at a time, just before that tile is added to it.
-    pub fn evaluate(
-        &self,
-        x: &[f32],
-        prologue: &Prologue,
-        finish: Finish,
-        residual: Option<&[f32]>,
-        out: &mut [f32],
-    ) {
-        let tiles = self.first.g.forward_tiles();
-        let out = Shared::new(out);
-        threads::for_each(tiles.count(), |index| {
-            let tile = tiles.tile(index);
             let range = self.out_range(&tile);
             // SAFETY: tiles are apart, and so are their outputs.
             let out = unsafe { out.slice(range.clone()) };
@@ -91,7 +71,9 @@ impl<'w> Plan<'w> {
                 out.copy_from_slice(&residual[range]);
             }
             self.tile(x, prologue, finish, &tile, out);
+            moments.then(|| statistics::part(out, filters))
         });
+        parts.into_iter().flatten().collect()
     }
 
     fn out_range(&self, tile: &Tile) -> std::ops::Range<usize> {

@@ -90,6 +90,13 @@ impl Images<'_> {
         self.count() * image + size_of_val(self.table)
     }
 
+    /// Whether a device with so many free bytes keeps images of so many: at most half of it is for them,
+    /// beyond that the host uploads batch by batch.
+    #[must_use]
+    pub fn fit(bytes: u64, free: u64) -> bool {
+        bytes <= free / 2
+    }
+
     /// Refuses parts and a table that do not fit the shape.
     ///
     /// # Errors

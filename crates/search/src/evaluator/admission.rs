@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-/// How often one that waits looks whether the user wants to stop.
-const PATIENCE: Duration = Duration::from_millis(100);
+use super::PATIENCE;
+
 /// Kept free for what the driver takes beside what is asked for, one part in so many.
 const MARGIN: u64 = 20;
 /// What each worker holds whatever it trains: the driver's context, the kernels, cuBLAS's workspace.

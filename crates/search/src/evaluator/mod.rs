@@ -3,6 +3,7 @@
 //! by a scheduler elsewhere.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cellwright_graph::Shape;
 use cellwright_ledger::{CurvePoint, Kind, Trial};
@@ -26,6 +27,9 @@ pub use local::{Local, profile};
 pub use process::Processes;
 pub(crate) use row::{describe, refused};
 pub use worker::serve;
+
+/// How often one that waits looks whether the user wants to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// All that is needed to evaluate one architecture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

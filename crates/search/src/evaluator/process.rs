@@ -9,16 +9,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cellwright_ops::program::Images;
+
 use super::admission::{Budget, Refusal, Share};
 use super::local::{device_bytes, free_memory};
 use super::row::{describe, failed};
 use super::worker::Reply;
-use super::{Evaluator, Request, Row, Watch};
+use super::{Evaluator, PATIENCE, Request, Row, Watch};
 use crate::Error;
 use crate::run::DeviceSpec;
 
-/// How often a waiting slot looks whether the user wants to stop.
-const PATIENCE: Duration = Duration::from_millis(100);
 /// A worker that has said nothing for so long hangs.
 const SILENCE: Duration = Duration::from_secs(600);
 /// How much of a worker's last words is kept.
@@ -82,8 +82,7 @@ impl Processes {
     pub fn on(mut self, device: DeviceSpec, images: u64) -> Result<Self, Error> {
         self.memory = free_memory(device)?.map(|free| Memory {
             budget: Budget::new(free, self.slots.len()),
-            // More than half of the memory, and a worker uploads batch by batch.
-            images: if images > free / 2 { 0 } else { images },
+            images: if Images::fit(images, free) { images } else { 0 },
         });
         Ok(self)
     }

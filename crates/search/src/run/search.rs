@@ -1,6 +1,7 @@
 //! The search of a run: a strategy's batches are trained as far as the epochs reach, and it is told.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use cellwright_graph::Shape;
@@ -36,7 +37,7 @@ pub(super) struct Search<'a> {
     /// Every architecture so far, in the order in which they were asked for.
     architectures: Vec<Choices>,
     /// The place of each identity among them.
-    known: HashMap<String, usize>,
+    known: HashMap<Arc<str>, usize>,
     /// For how long each is trained, and what came of it.
     schedule: Schedule,
     /// Ids of rows that are not the search's.
@@ -53,7 +54,7 @@ pub(super) struct Search<'a> {
 /// One architecture of a batch: its choices and its identity.
 struct Asked {
     choices: Choices,
-    identity: String,
+    identity: Arc<str>,
 }
 
 impl<'a> Search<'a> {
@@ -126,7 +127,7 @@ impl<'a> Search<'a> {
     /// trial.
     fn ask(&mut self) -> Vec<Asked> {
         let asked = |choices: Choices| Asked {
-            identity: self.identities.get(&choices).to_string(),
+            identity: self.identities.get(&choices),
             choices,
         };
         self.strategy.ask().into_iter().map(asked).collect()

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Shape;
-use crate::expression::{Expression, Tensor, Value, Values};
+use crate::expression::{Expression, Value, Values};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Guard {
@@ -59,14 +58,6 @@ impl Values for Seen<'_> {
 
     fn index(&self) -> Option<i64> {
         self.frame.index
-    }
-
-    fn classes(&self) -> Option<i64> {
-        None
-    }
-
-    fn shape(&mut self, _: Tensor) -> Option<Shape> {
-        None
     }
 }
 

@@ -154,14 +154,8 @@ impl<S: Sink> Expansion<'_, S> {
             fn local(&mut self, slot: u32) -> Result<Option<Value>, String> {
                 Ok(self.0.get(slot as usize).copied())
             }
-            fn index(&self) -> Option<i64> {
-                None
-            }
             fn classes(&self) -> Option<i64> {
                 i64::try_from(self.1).ok()
-            }
-            fn shape(&mut self, _: Tensor) -> Option<Shape> {
-                None
             }
         }
         default

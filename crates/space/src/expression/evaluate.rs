@@ -1,7 +1,6 @@
 //! The value of an expression, or none where it depends on what is not known yet.
 
-use super::{Expression, Function, Operator, Tensor, Value, Values};
-use crate::Shape;
+use super::{Expression, Function, Operator, Value, Values};
 
 impl Expression {
     /// The value, or none where it depends on what is not known yet.
@@ -188,20 +187,7 @@ fn call<V: Values>(
 
 struct Nothing;
 
-impl Values for Nothing {
-    fn local(&mut self, _: u32) -> Result<Option<Value>, String> {
-        Ok(None)
-    }
-    fn index(&self) -> Option<i64> {
-        None
-    }
-    fn classes(&self) -> Option<i64> {
-        None
-    }
-    fn shape(&mut self, _: Tensor) -> Option<Shape> {
-        None
-    }
-}
+impl Values for Nothing {}
 
 /// A constant where all parts are constants. What cannot be computed is left, and told in use.
 pub(super) fn fold(expression: Expression) -> Expression {

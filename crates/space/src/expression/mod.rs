@@ -187,10 +187,18 @@ pub(crate) trait Names {
 
 /// What an expression is evaluated against. `None`: not known yet.
 pub(crate) trait Values {
-    fn local(&mut self, slot: u32) -> Result<Option<Value>, String>;
-    fn index(&self) -> Option<i64>;
-    fn classes(&self) -> Option<i64>;
-    fn shape(&mut self, tensor: Tensor) -> Option<Shape>;
+    fn local(&mut self, _slot: u32) -> Result<Option<Value>, String> {
+        Ok(None)
+    }
+    fn index(&self) -> Option<i64> {
+        None
+    }
+    fn classes(&self) -> Option<i64> {
+        None
+    }
+    fn shape(&mut self, _tensor: Tensor) -> Option<Shape> {
+        None
+    }
     fn decisions(&self, _name: u32) -> Option<Value> {
         None
     }

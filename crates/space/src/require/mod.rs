@@ -5,7 +5,7 @@ mod range;
 
 use crate::Space;
 use crate::discover::{Decisions, Found, Meaning};
-use crate::expression::{Tensor, Value, Values};
+use crate::expression::{Value, Values};
 use crate::program::Program;
 
 pub(crate) use kinds::{check, counted};
@@ -92,18 +92,6 @@ pub(crate) fn possible(space: &Space, prefix: &[u32], active: bool) -> Vec<bool>
 struct Sums<'s>(&'s [i64]);
 
 impl Values for Sums<'_> {
-    fn local(&mut self, _: u32) -> Result<Option<Value>, String> {
-        Ok(None)
-    }
-    fn index(&self) -> Option<i64> {
-        None
-    }
-    fn classes(&self) -> Option<i64> {
-        None
-    }
-    fn shape(&mut self, _: Tensor) -> Option<crate::Shape> {
-        None
-    }
     fn decisions(&self, name: u32) -> Option<Value> {
         self.0.get(name as usize).copied().map(Value::Whole)
     }

@@ -21,14 +21,14 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Uploads images; none if they would take more than half of the free memory.
+    /// Uploads images; none if they do not [fit](Images::fit).
     ///
     /// # Errors
     /// [`Error::Program`] if the images do not fit together, [`Error::Driver`].
     pub fn new(device: &Arc<Device>, images: &Images<'_>) -> Result<Option<Self>, Error> {
         images.check()?;
         let (free, _) = device.memory()?;
-        if images.bytes() > free / 2 {
+        if !Images::fit(images.bytes() as u64, free as u64) {
             return Ok(None);
         }
         let stream = &device.stream;

@@ -35,7 +35,7 @@ impl Context<'_> {
                     add: false,
                 };
                 let plan = Plan::new(*geometry, self.get(*w));
-                plan.run(self.get(*x), &prologue, finish, false, self.put(*y));
+                plan.run(self.get(*x), &prologue, finish, None, false, self.put(*y));
             }
             Call::Linear {
                 size: [rows, inputs, units],
