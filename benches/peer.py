@@ -182,7 +182,7 @@ def timed(work):
 def compare(torch, args, network):
     graph = cellwright(args.program, "inspect", network, "--graph")
     peers = {"PyTorch": Torch(torch, graph, args.batch, False)}
-    if args.compile:
+    if args.compile is not None and args.compile in network:
         peers["torch.compile"] = Torch(torch, graph, args.batch, True)
     for peer in peers.values():
         peer.train(3)
@@ -243,7 +243,8 @@ def main():
     parser.add_argument("--steps", type=int, default=10, help="steps of each in a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--compile", action="store_true", help="torch.compile too")
+    parser.add_argument("--compile", nargs="?", const="", metavar="NAME",
+                        help="torch.compile too, for networks whose name has NAME in it (all without it)")
     parser.add_argument("--only", help="networks whose name has this in it")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
