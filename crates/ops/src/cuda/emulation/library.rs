@@ -1,10 +1,10 @@
 //! The kernels compiled for the host and loaded.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
-use crate::cuda::{Launch, kernels};
+use crate::cuda::Launch;
+use crate::cuda::stand_in::{self, Source};
 
 type Emulate =
     unsafe extern "C" fn(*const c_char, *const u32, *const u32, *mut *mut c_void, c_int) -> c_int;
@@ -24,65 +24,18 @@ pub(super) fn get() -> Option<&'static Library> {
     LIBRARY.get_or_init(build).as_ref()
 }
 
-/// The names that follow `extern "C" __global__ void` and perhaps launch bounds, in the preprocessed source.
-fn names(source: &str) -> Vec<String> {
-    let heads = source.split("extern \"C\" __global__ void").skip(1);
-    heads
-        .map(|text| {
-            let text = text.trim_start();
-            let text = match text.strip_prefix("__launch_bounds__(") {
-                Some(rest) => rest.split_once(')').unwrap().1,
-                None => text,
-            };
-            text.split_once('(').unwrap().0.trim().to_owned()
-        })
-        .collect()
-}
-
 fn build() -> Option<Library> {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    if Command::new(&compiler).arg("--version").output().is_err() {
-        eprintln!("skipped: no C++ compiler ({compiler}) to run the CUDA kernels on the host");
+    if !stand_in::is_possible() {
+        eprintln!("skipped: no C++ compiler to run the CUDA kernels on the host");
         return None;
     }
     let folder = std::env::temp_dir().join(format!("cellwright-kernels-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let (from, to) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
-    let compile = |source: &str, flags: &[&str]| {
-        std::fs::write(&from, source).unwrap();
-        let mut command = Command::new(&compiler);
-        let output = command.arg("-w").args(flags).arg(&from).output().unwrap();
-        let messages = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{messages}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let kernels = names(&compile(&kernels::source(), &["-E", "-P"]));
-    let entry = |name: &String| {
-        format!(
-            "{{\"{name}\", [](void** at) {{ emulation::call({name}, at); }}, \
-             [](char* to, int* size) {{ emulation::kinds({name}, to, size); }}}},\n"
-        )
-    };
-    let entries: String = kernels.iter().map(entry).collect();
-    let source = format!(
-        "{}\n{}\nstatic const emulation::Entry ENTRIES[] = {{\n{entries}}};\n{}",
-        include_str!("emulation.hpp"),
-        kernels::source(),
-        include_str!("scheduler.hpp")
-    );
-    let library = to.to_str().unwrap();
-    compile(
-        &source,
-        &[
-            "-std=c++17",
-            "-O1",
-            "-U_FORTIFY_SOURCE",
-            "-shared",
-            "-fPIC",
-            "-o",
-            library,
-        ],
-    );
+    let source = Source::new(&folder).unwrap();
+    source.compile(&folder, "", "kernels.so").unwrap();
+    let library = folder.join("kernels.so");
+    let kernels = source.kernels;
+    let library = library.to_str().unwrap();
     let path = CString::new(library).unwrap();
     // SAFETY: the library has no initialisers beside those of its own static data.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };

@@ -93,7 +93,11 @@ template <class... A> inline void kinds(void (*)(A...), char* to, int* structure
     for (int size : sizes) *structure += size;
 }
 
-struct Entry { const char* name; void (*call)(void**); void (*kinds)(char*, int*); };
+template <class... A> inline std::vector<size_t> sizes(void (*)(A...)) {
+    return {sizeof(A)...};
+}
+
+struct Entry { const char* name; void (*call)(void**); void (*kinds)(char*, int*); std::vector<size_t> (*sizes)(); };
 }  // namespace emulation
 
 inline void __syncthreads() { emulation::wait(emulation::BLOCK_BARRIER); }
