@@ -10,7 +10,11 @@ mod emulation;
 pub mod kernels;
 pub mod launch;
 pub mod script;
-#[cfg(all(any(test, feature = "ci-check"), target_os = "linux", target_env = "gnu"))]
+#[cfg(all(
+    any(test, feature = "ci-check"),
+    target_os = "linux",
+    target_env = "gnu"
+))]
 pub mod stand_in;
 
 pub use launch::{Argument, Launch, Pointer};

@@ -114,10 +114,7 @@ fn with_device<W: OnDevice>(spec: DeviceSpec, work: W) -> Result<W::Output, Erro
         DeviceSpec::Cpu => work.on(&Cpu::default()),
         #[cfg(feature = "cuda")]
         DeviceSpec::Cuda(ordinal) => {
-            // First of all: without the libraries dfdx cannot even say what is wrong.
-            cellwright_ops::cuda::device::libraries::load().map_err(|error| {
-                Error::Device(format!("cuda:{ordinal} cannot be used: {error}"))
-            })?;
+            opened(ordinal)?;
             let device = dfdx::tensor::Cuda::try_build(ordinal, 0).map_err(|error| {
                 Error::Device(format!("cuda:{ordinal} cannot be used: {error:?}"))
             })?;
@@ -126,6 +123,18 @@ fn with_device<W: OnDevice>(spec: DeviceSpec, work: W) -> Result<W::Output, Erro
         #[cfg(not(feature = "cuda"))]
         DeviceSpec::Cuda(_) => Err(no_cuda()),
     }
+}
+
+/// Our side of a CUDA device. It is opened before dfdx's, which panics where there is no driver or no such device.
+#[cfg(feature = "cuda")]
+fn opened(ordinal: usize) -> Result<std::sync::Arc<cellwright_ops::cuda::device::Device>, Error> {
+    let device = cellwright_ops::cuda::device::Device::get(ordinal);
+    device.map_err(unusable(ordinal))
+}
+
+#[cfg(feature = "cuda")]
+fn unusable(ordinal: usize) -> impl Fn(cellwright_ops::cuda::device::Error) -> Error {
+    move |error| Error::Device(format!("cuda:{ordinal} cannot be used: {error}"))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -141,10 +150,8 @@ pub(super) fn free_memory(spec: DeviceSpec) -> Result<Option<u64>, Error> {
         DeviceSpec::Cpu => Ok(None),
         #[cfg(feature = "cuda")]
         DeviceSpec::Cuda(ordinal) => {
-            let device = cellwright_ops::cuda::device::Device::get(ordinal);
-            let memory = device.and_then(|device| device.memory());
-            let wrong = |error| Error::Device(format!("cuda:{ordinal} cannot be used: {error}"));
-            Ok(Some(memory.map_err(wrong)?.0 as u64))
+            let memory = opened(ordinal)?.memory();
+            Ok(Some(memory.map_err(unusable(ordinal))?.0 as u64))
         }
         #[cfg(not(feature = "cuda"))]
         DeviceSpec::Cuda(_) => Err(no_cuda()),
@@ -170,14 +177,8 @@ pub(super) fn device_bytes(request: &Request) -> Option<u64> {
 /// Whether the first CUDA device can be used, or why not: a library is missing, no device answers, or
 /// the kernels do not compile for it.
 #[cfg(feature = "cuda")]
-pub(crate) fn cuda_available() -> Result<(), String> {
-    use cellwright_ops::cuda::device::{Device, libraries};
-    libraries::load().map_err(|error| error.to_string())?;
-    if let Err(error) = dfdx::tensor::Cuda::try_build(0, 0) {
-        return Err(format!("no CUDA device answers: {error:?}"));
-    }
-    let opened = Device::get(0).map(drop);
-    opened.map_err(|error| format!("the CUDA device cannot be used: {error}"))
+pub(crate) fn cuda_available() -> Result<(), Error> {
+    opened(0).map(drop)
 }
 
 /// Times a training step of a network on a device.

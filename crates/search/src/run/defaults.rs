@@ -25,7 +25,7 @@ pub fn pick_device() -> Picked<DeviceSpec> {
         },
         Err(reason) => Picked {
             value: DeviceSpec::Cpu,
-            why: reason,
+            why: reason.to_string(),
         },
     };
     #[cfg(not(feature = "cuda"))]

@@ -11,7 +11,11 @@ mod columns;
 mod combine;
 mod convolution;
 mod depthwise;
+#[cfg(feature = "ci-check")]
+mod driver;
 mod elementwise;
+#[cfg(feature = "cuda")]
+mod executor;
 mod library;
 mod loss;
 mod memory;
@@ -80,7 +84,7 @@ fn check(name: &'static str, check: impl Fn(&Emulator)) {
 
 /// The first GPU; none, with a message, where there is none or its libraries are not found.
 #[cfg(feature = "cuda")]
-fn gpu() -> Option<&'static super::device::Device> {
+fn gpu() -> Option<&'static std::sync::Arc<super::device::Device>> {
     use std::sync::{Arc, OnceLock};
     static GPU: OnceLock<Option<Arc<super::device::Device>>> = OnceLock::new();
     let found = GPU.get_or_init(|| match super::device::Device::get(0) {
@@ -90,7 +94,7 @@ fn gpu() -> Option<&'static super::device::Device> {
             None
         }
     });
-    found.as_deref()
+    found.as_ref()
 }
 
 /// Where launches run.

@@ -16,9 +16,9 @@ use crate::program::{
 };
 use crate::{Activation, Conv2d, Optimiser, Pool2d, PoolKind};
 
-const BATCH: usize = 3;
+pub(super) const BATCH: usize = 3;
 const CLASSES: usize = 7;
-const LABELS: [u32; BATCH] = [6, 0, 3];
+pub(super) const LABELS: [u32; BATCH] = [6, 0, 3];
 
 /// Adds layers with their parameters.
 struct Net(Builder);
@@ -54,7 +54,7 @@ impl Net {
 }
 
 /// All operations once, with shared inputs; `channels` that four divides or not take other kernels.
-fn program(channels: usize, training: bool) -> Program {
+pub(super) fn program(channels: usize, training: bool) -> Program {
     let c = channels;
     let mut net = Net(Builder::new(BATCH, training));
     let images = net.0.images([9, 8, 3]);
@@ -166,7 +166,7 @@ pub(super) fn run(emulator: &Emulator, work: &[Work], device: &mut Device) {
     }
 }
 
-fn settings(rule: Rule) -> Settings {
+pub(super) fn settings(rule: Rule) -> Settings {
     Settings {
         rule,
         weight_decay: 1e-2,
@@ -175,11 +175,14 @@ fn settings(rule: Rule) -> Settings {
     }
 }
 
-fn close(what: &str, found: &[f32], expected: &[f32]) {
+pub(super) fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let size = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
     for (f, e) in found.iter().zip(expected) {
-        assert!((f - e).abs() <= 1e-4 * size, "{what}: {f}, expected {e}");
+        assert!(
+            (f - e).abs() <= tolerance * size,
+            "{what}: {f}, expected {e}"
+        );
     }
 }
 
@@ -256,7 +259,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
         let mut same = |name: &str, buffer: Buffer| {
             let span = program.span(buffer);
             let found = device.get(span.start, span.len);
-            close(&format!("{what}, {name}"), &found, cpu.read(buffer));
+            close(&format!("{what}, {name}"), &found, cpu.read(buffer), 1e-4);
         };
         same("logits", ports.logits);
         same("losses", ports.losses);
@@ -283,7 +286,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
             .zip(&optimiser.state().moments)
         {
             for (found, expected) in found.iter().zip(expected) {
-                close("moments", found, expected);
+                close("moments", found, expected, 1e-4);
             }
         }
     }

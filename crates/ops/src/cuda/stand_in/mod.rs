@@ -34,7 +34,11 @@ pub fn is_possible() -> bool {
 /// Runs the compiler in a folder, and gives what it prints.
 pub(crate) fn compile(folder: &Path, arguments: &[&str]) -> io::Result<String> {
     let mut command = Command::new(compiler());
-    let output = command.current_dir(folder).arg("-w").args(arguments).output()?;
+    let output = command
+        .current_dir(folder)
+        .arg("-w")
+        .args(arguments)
+        .output()?;
     if !output.status.success() {
         let messages = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(io::Error::other(messages));

@@ -1,0 +1,180 @@
+//! Whole trainings on a GPU against the CPU's executor: launch by launch, and as one captured graph.
+
+use std::sync::Arc;
+
+use super::gpu;
+use super::script::{BATCH, LABELS, close, program, settings};
+use crate::Optimiser;
+use crate::cuda::device::{Device, DeviceExecutor, Modes, Replay};
+use crate::optimiser::{Rule, Settings};
+use crate::program::{Batch, Control, Executor, Program, Runner, Weights};
+use crate::testing::Random;
+
+const STEPS: u64 = 4;
+
+fn weights(program: &Program, random: &mut Random) -> Weights {
+    let mut draw = |len: usize| {
+        random
+            .values(len)
+            .iter()
+            .map(|it| 0.5 * it)
+            .collect::<Vec<_>>()
+    };
+    let ports = program.ports();
+    let parameters = ports.parameters.iter();
+    let parameters = parameters.map(|it| draw(program.span(it.value).len));
+    let parameters = parameters.collect();
+    let running = ports.running.iter();
+    // Variances are positive.
+    let running = running.map(|&it| {
+        draw(program.span(it).len)
+            .iter()
+            .map(|it| it.abs() + 0.1)
+            .collect()
+    });
+    Weights {
+        parameters,
+        running: running.collect(),
+    }
+}
+
+/// Trains, or evaluates without an optimiser, on both.
+fn compare(device: &Arc<Device>, channels: usize, optimiser: Option<Settings>, modes: Modes) {
+    let training = optimiser.is_some();
+    let program = Arc::new(program(channels, training));
+    let what = format!("{channels} channels, training {training}, {modes:?}");
+    // Products of rounded factors are far from exact ones after some steps.
+    let (tolerance, steps) = if modes.tf32 { (3e-2, 1) } else { (2e-4, STEPS) };
+    let mut random = Random::new(3);
+    let start = weights(&program, &mut random);
+    let mut cpu = Executor::new(Arc::clone(&program));
+    cpu.load(&start).unwrap();
+    cpu.set_labels(&LABELS).unwrap();
+    let mut rule = optimiser.map(|it| Optimiser::new(it).unwrap());
+    let runner = DeviceExecutor::new(device, Arc::clone(&program), optimiser, None, modes);
+    let mut runner = runner.unwrap();
+    runner.load(&start).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..steps {
+        let control = Control {
+            seed: 11 + step,
+            progress: 0.5,
+            learning_rate: 0.05,
+        };
+        let pixels = random.values(program.span(program.ports().images).len);
+        cpu.write(program.ports().images).copy_from_slice(&pixels);
+        cpu.run(&control, rule.as_mut()).unwrap();
+        runner
+            .run(&control, Batch::Pixels(&pixels, &LABELS))
+            .unwrap();
+        losses.extend_from_slice(cpu.read(program.ports().losses));
+    }
+    let last = &losses[losses.len() - BATCH..];
+    let (each, _) = runner.each().unwrap();
+    close(&format!("{what}: losses"), &each, last, tolerance);
+    let mean = last.iter().sum::<f32>() / BATCH as f32;
+    close(
+        &format!("{what}: loss"),
+        &[runner.loss().unwrap()],
+        &[mean],
+        tolerance,
+    );
+    let totals = runner.take_totals().unwrap();
+    assert_eq!(totals.images, steps * BATCH as u64, "{what}");
+    let sum = losses.iter().sum::<f32>();
+    close(
+        &format!("{what}: sum of losses"),
+        &[totals.loss as f32],
+        &[sum],
+        tolerance,
+    );
+    assert_eq!(
+        runner.take_totals().unwrap().images,
+        0,
+        "{what}: counted anew"
+    );
+    let found = runner.weights().unwrap();
+    let values = found.parameters.iter().chain(&found.running);
+    for (buffer, found) in program.learned().zip(values) {
+        close(
+            &format!("{what}: learned"),
+            found,
+            cpu.read(buffer),
+            tolerance,
+        );
+    }
+    let state = runner.state().unwrap();
+    if let Some(rule) = rule {
+        let expected = rule.state();
+        assert_eq!(state.steps, expected.steps, "{what}");
+        for (found, expected) in state
+            .moments
+            .iter()
+            .flatten()
+            .zip(expected.moments.iter().flatten())
+        {
+            close(&format!("{what}: moments"), found, expected, tolerance);
+        }
+        // Another executor goes on from there.
+        let next = DeviceExecutor::new(device, Arc::clone(&program), optimiser, None, modes);
+        let mut next = next.unwrap();
+        next.load(&found).unwrap();
+        next.set_state(&state).unwrap();
+        let again = next.state().unwrap();
+        assert_eq!(
+            (again.steps, &again.moments),
+            (state.steps, &state.moments),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn trainings_are_the_cpus() {
+    let Some(device) = gpu() else {
+        return;
+    };
+    let sgd = Rule::Sgd {
+        momentum: 0.9,
+        nesterov: true,
+    };
+    let adam = Rule::Adam {
+        beta1: 0.9,
+        beta2: 0.99,
+        epsilon: 1e-3,
+    };
+    for replay in [Replay::Eager, Replay::Captured] {
+        for tf32 in [false, true] {
+            let modes = Modes { replay, tf32 };
+            compare(device, 8, Some(settings(sgd)), modes);
+            // Adam's first step is the gradient's sign, which rounded factors may turn.
+            if !tf32 {
+                compare(device, 6, Some(settings(adam)), modes);
+            }
+            compare(device, 8, None, modes);
+        }
+    }
+}
+
+#[test]
+fn a_program_larger_than_the_memory_is_refused() {
+    let Some(device) = gpu() else {
+        return;
+    };
+    let (_, total) = device.memory().unwrap();
+    let mut builder = crate::program::Builder::new(1, false);
+    let images = builder.images([1, 1, 1]);
+    let flat = builder.flatten(images);
+    let units = total / 4 + 1;
+    let w = builder.parameter(units, true);
+    let logits = builder.linear(flat, w, None, units).unwrap();
+    builder.output(logits, 1.0, 0.0);
+    let program = Arc::new(builder.finish().unwrap());
+    let modes = Modes {
+        replay: Replay::Eager,
+        tf32: false,
+    };
+    let refused = DeviceExecutor::new(device, program, None, None, modes);
+    let error = refused.err().expect("it does not fit").to_string();
+    assert!(error.contains("out of memory"), "{error}");
+}
