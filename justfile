@@ -38,9 +38,11 @@ lint:
     cargo clippy --release --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 
-# Type-check the CUDA code; needs neither CUDA nor a GPU
+# Check the CUDA code, and run it on the host with libraries that stand for CUDA's; needs neither CUDA nor a GPU
 check-cuda:
-    cargo clippy --release --locked --workspace --features cuda,ci-check -- -D warnings
+    cargo clippy --release --locked --workspace --all-targets --features cuda,ci-check -- -D warnings
+    cargo test --release --locked --workspace --features cuda,ci-check --lib cuda::
+    cargo test --release --locked --workspace --features cuda,ci-check --test cuda
 
 # Assemble CUDA 13.0 in target/cuda, to build with `--features cuda` where there is none
 cuda-toolkit *args:

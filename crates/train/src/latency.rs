@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use cellwright_graph::Graph;
-use cellwright_net::Network;
+use cellwright_net::{Network, Purpose};
 use cellwright_ops::Kernels;
+use cellwright_ops::program::Batch;
 use dfdx::tensor::NoneTape;
 
 use crate::profile::{median, noise};
+use crate::programmed::{STILL, runner};
 use crate::{Error, trainer};
 
 /// Passes before the clock starts.
@@ -19,7 +21,8 @@ const BUDGET: Duration = Duration::from_millis(150);
 
 /// Milliseconds of inference for one image (a batch of 1): the median of 5 to 100 passes after 3 to warm up,
 /// for at most about 150 ms beyond the fifth. A pass begins with the image on the device and ends with the
-/// logits on the host. Weights are fresh: time does not depend on their values.
+/// logits on the host; on a device that runs programs it begins with the image on the host and ends with its
+/// loss there. Weights are fresh: time does not depend on their values.
 ///
 /// The number is of this device with the threads that are set, and of what else runs at the time: several
 /// workers on one machine slow each other.
@@ -29,19 +32,32 @@ const BUDGET: Duration = Duration::from_millis(150);
 pub fn latency<D: Kernels>(graph: &Graph, device: &D) -> Result<f64, Error> {
     let network = Network::build(graph, device, 0)?;
     let pixels = noise(graph.input.len() as usize);
-    let mut times = Vec::with_capacity(PASSES.1);
-    let begin = Instant::now();
-    for pass in 0..WARM_UP + PASSES.1 {
-        if times.len() >= PASSES.0 && begin.elapsed() > BUDGET {
-            break;
-        }
+    if let Some(mut runner) = runner(&network, 1, &Purpose::Evaluate, None, None)? {
+        runner.load(&network.weights())?;
+        return time(|| {
+            let start = Instant::now();
+            runner.run(&STILL, Batch::Pixels(&pixels, &[0]))?;
+            runner.loss()?;
+            Ok(start.elapsed())
+        });
+    }
+    time(|| {
         let image = trainer::images(&network, pixels.clone(), 1)?;
         let start = Instant::now();
-        // Reading the logits waits for a device that works beside the host.
-        network.evaluate(image, &mut NoneTape)?.as_vec();
-        if pass >= WARM_UP {
-            times.push(1e3 * start.elapsed().as_secs_f64());
-        }
+        network.evaluate(image, &mut NoneTape)?;
+        Ok(start.elapsed())
+    })
+}
+
+/// The median of a pass's times, in milliseconds.
+fn time(mut pass: impl FnMut() -> Result<Duration, Error>) -> Result<f64, Error> {
+    let mut times = Vec::with_capacity(PASSES.1);
+    let begin = Instant::now();
+    for _ in 0..WARM_UP {
+        pass()?;
+    }
+    while times.len() < PASSES.0 || (times.len() < PASSES.1 && begin.elapsed() <= BUDGET) {
+        times.push(1e3 * pass()?.as_secs_f64());
     }
     Ok(median(&times))
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cellwright_graph::Graph;
 use cellwright_net::{Mode, Network, Purpose};
-use cellwright_ops::program::{Batch, Control, Runner};
+use cellwright_ops::program::{Batch, Control, Draw, Images, Runner};
 use cellwright_ops::{Kernels, Optimiser};
 use dfdx::tensor::NoneTape;
 use serde::{Deserialize, Serialize};
@@ -135,8 +135,8 @@ impl Profile {
     }
 }
 
-/// The profile of a network whose device runs programs. A step goes from the batch on the host to its
-/// loss there.
+/// The profile of a network whose device runs programs. Batches are of a data set that the device keeps, if
+/// it keeps one, as in training; a step ends with its loss on the host.
 fn programmed<D: Kernels>(
     network: &Network<D>,
     settings: &Settings,
@@ -148,17 +148,33 @@ fn programmed<D: Kernels>(
         label_smoothing: 0.0,
     };
     let optimiser = Some(settings.optimiser());
-    let Some(mut train) = runner(network, batch, &train, optimiser, None)? else {
-        return Ok(None);
-    };
-    let Some(mut evaluate) = runner(network, batch, &Purpose::Evaluate, None, None)? else {
-        return Ok(None);
-    };
     let graph = network.graph();
-    let (pixels, labels) = (
-        noise(batch * graph.input.len() as usize),
-        labels(graph, batch),
-    );
+    let pixels = noise(batch * graph.input.len() as usize);
+    let labels = labels(graph, batch);
+    let bytes: Vec<u8> = pixels.iter().map(|it| (127.5 * it + 127.5) as u8).collect();
+    let table = std::array::from_fn(|byte| byte as f32 / 127.5 - 1.0);
+    let images = Images {
+        parts: vec![(&bytes, &labels)],
+        table: &vec![table; graph.input.channels],
+        shape: [graph.input.height, graph.input.width, graph.input.channels],
+    };
+    let kept = network.device().keep(&images)?;
+    let kept = kept.as_ref().map(|kept| (kept, 0));
+    let draws = (0..batch as u32).map(|image| Draw {
+        image,
+        ..Draw::default()
+    });
+    let draws: Vec<Draw> = draws.collect();
+    let fed = match kept {
+        Some(_) => Batch::Kept(&draws),
+        None => Batch::Pixels(&pixels, &labels),
+    };
+    let Some(mut train) = runner(network, batch, &train, optimiser, kept)? else {
+        return Ok(None);
+    };
+    let Some(mut evaluate) = runner(network, batch, &Purpose::Evaluate, None, kept)? else {
+        return Ok(None);
+    };
     let times = |runner: &mut dyn Runner| -> Result<Vec<f64>, Error> {
         runner.load(&network.weights())?;
         let mut times = Vec::with_capacity(steps);
@@ -169,7 +185,7 @@ fn programmed<D: Kernels>(
                 learning_rate: 1e-4,
             };
             let begin = Instant::now();
-            runner.run(&control, Batch::Pixels(&pixels, &labels))?;
+            runner.run(&control, fed)?;
             runner.loss()?;
             if step >= WARM_UP {
                 times.push(1e3 * begin.elapsed().as_secs_f64());

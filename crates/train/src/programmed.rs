@@ -16,7 +16,7 @@ use crate::feed::{Feed, keep};
 use crate::{Error, Settings as Training};
 
 /// In evaluation nothing is drawn and nothing moves.
-const STILL: Control = Control {
+pub(crate) const STILL: Control = Control {
     seed: 0,
     progress: 1.0,
     learning_rate: 0.0,

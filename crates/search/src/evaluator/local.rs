@@ -9,6 +9,8 @@ use cellwright_data::Dataset;
 use cellwright_graph::Graph;
 use cellwright_ledger::{CurvePoint, Status, Trial};
 use cellwright_ops::Kernels;
+#[cfg(feature = "cuda")]
+use cellwright_ops::cuda::device::{self, Device};
 use cellwright_train::{EpochRecord, Files, Observer, Outcome, Profile};
 use dfdx::tensor::Cpu;
 
@@ -127,13 +129,12 @@ fn with_device<W: OnDevice>(spec: DeviceSpec, work: W) -> Result<W::Output, Erro
 
 /// Our side of a CUDA device. It is opened before dfdx's, which panics where there is no driver or no such device.
 #[cfg(feature = "cuda")]
-fn opened(ordinal: usize) -> Result<std::sync::Arc<cellwright_ops::cuda::device::Device>, Error> {
-    let device = cellwright_ops::cuda::device::Device::get(ordinal);
-    device.map_err(unusable(ordinal))
+fn opened(ordinal: usize) -> Result<Arc<Device>, Error> {
+    Device::get(ordinal).map_err(unusable(ordinal))
 }
 
 #[cfg(feature = "cuda")]
-fn unusable(ordinal: usize) -> impl Fn(cellwright_ops::cuda::device::Error) -> Error {
+fn unusable(ordinal: usize) -> impl Fn(device::Error) -> Error {
     move |error| Error::Device(format!("cuda:{ordinal} cannot be used: {error}"))
 }
 

@@ -82,7 +82,6 @@ inline Result ready() {
 }
 
 inline Result allocate(unsigned long long* to, size_t bytes) {
-    if (bytes == 0) return INVALID_VALUE;
     if (allocated + bytes > memory()) return OUT_OF_MEMORY;
     const size_t all = (bytes + 255) / 256 * 256 + 2 * GUARD;
     char* start = (char*)aligned_alloc(256, all);
@@ -175,8 +174,11 @@ int cuMemAllocAsync(Address* to, size_t bytes, void* stream) {
     if (const int wrong = driver::outside(driver::of(stream))) return wrong;
     return driver::allocate(to, bytes);
 }
-int cuMemAlloc_v2(Address* to, size_t bytes) { LOCKED; READY; return driver::allocate(to, bytes); }
-int cuMemAllocManaged(Address* to, size_t bytes, unsigned int) { LOCKED; READY; return driver::allocate(to, bytes); }
+int cuMemAlloc_v2(Address* to, size_t bytes) {
+    LOCKED; READY;
+    return bytes ? driver::allocate(to, bytes) : driver::INVALID_VALUE;
+}
+int cuMemAllocManaged(Address* to, size_t bytes, unsigned int) { return cuMemAlloc_v2(to, bytes); }
 int cuMemFree_v2(Address at) { LOCKED; READY; driver::release((char*)at); return driver::failed; }
 int cuMemFreeAsync(Address at, void* stream) {
     LOCKED; READY;
@@ -230,9 +232,8 @@ int cuMemsetD32Async(Address to, unsigned int value, size_t count, void* stream)
 int cuStreamCreate(void** to, unsigned int) { LOCKED; READY; *to = new driver::Stream(); return 0; }
 int cuStreamDestroy_v2(void* stream) {
     LOCKED; READY;
-    const int wrong = driver::finish(driver::of(stream));
-    delete (driver::Stream*)stream;
-    return wrong;
+    // It is kept, as events may name it.
+    return driver::finish(driver::of(stream));
 }
 int cuStreamSynchronize(void* stream) {
     LOCKED; READY;

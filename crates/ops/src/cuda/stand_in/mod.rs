@@ -13,10 +13,12 @@ use std::process::Command;
 
 use super::kernels;
 
-/// The kernels' names, and their source as C++.
+/// The kernels' source as C++.
 pub(crate) struct Source {
-    pub(crate) kernels: Vec<String>,
     text: String,
+    /// The kernels' names.
+    #[cfg(test)]
+    pub(crate) kernels: Vec<String>,
 }
 
 /// The C++ compiler: `$CXX` or `c++`.
@@ -80,7 +82,11 @@ impl Source {
             kernels::source(),
             include_str!("scheduler.hpp")
         );
-        Ok(Self { kernels, text })
+        Ok(Self {
+            text,
+            #[cfg(test)]
+            kernels,
+        })
     }
 
     /// Compiles it, with `more` after it, as a shared library of the folder.
