@@ -1,7 +1,8 @@
 """Times training steps of PyTorch for `gpu.py`, in a process of its own, and prints one JSON object.
 
-A step goes from the batch on the host to its loss there, as `cellwright profile` times it. `row_ms` is
-a step where many follow each other on a batch that stays on the device, and only the last is waited for.
+The batch lies on the device before the clock starts; a step ends with its loss on the host. `row_ms` is
+a step where many follow each other and only the last is waited for. `cellwright profile` also makes each
+batch, on the device, of images that lie there.
 """
 
 import argparse
@@ -32,36 +33,30 @@ def times(args):
     images = torch.randn(args.batch, shape["channels"], shape["height"], shape["width"])
     images = images.to(memory_format=torch.channels_last)
     labels = torch.randint(0, graph["classes"], (args.batch,))
-    if cuda:
-        images, labels = images.pin_memory(), labels.pin_memory()
+    images, labels = images.to(args.device), labels.to(args.device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True,
                                 weight_decay=5e-4, fused=True)
     cross_entropy = torch.nn.functional.cross_entropy
 
-    def step(x, y):
+    def step():
         optimiser.zero_grad(set_to_none=True)
-        loss = cross_entropy(forward(x), y)
+        loss = cross_entropy(forward(images), labels)
         loss.backward()
         optimiser.step()
         return loss
 
-    def send():
-        return images.to(args.device, non_blocking=True), labels.to(args.device, non_blocking=True)
-
     def evaluate():
         with torch.no_grad():
-            x, y = send()
-            cross_entropy(forward(x), y).item()
+            cross_entropy(forward(images), labels).item()
 
     model.train()
     for _ in range(WARM_UP):
-        step(*send()).item()
-    ms = [peer.timed(lambda: step(*send()).item()) for _ in range(args.steps)]
-    x, y = send()
+        step().item()
+    ms = [peer.timed(lambda: step().item()) for _ in range(args.steps)]
     wait()
     begin = time.perf_counter()
     for _ in range(args.steps):
-        step(x, y)
+        step()
     wait()
     row = 1e3 * (time.perf_counter() - begin) / args.steps
     peak = torch.cuda.max_memory_allocated() if cuda else None

@@ -59,8 +59,9 @@ Checks of the kernels on the GPU against the CPU: {checked}.
 
 ## Training steps
 
-Milliseconds, medians of n steps in one process each. A step goes from the batch on the host to its loss
-there. "In a row": mean of n steps on a batch that stays on the device, with one wait at the end.
+Milliseconds, medians of n steps in one process each. A step ends with its loss on the host. Cellwright's
+begins with making the batch, on the device, of images that lie there; PyTorch's batch lies there already.
+"In a row": mean of n steps with one wait at the end.
 
 {steps(record["steps"])}
 ## Candidates an hour
