@@ -2,8 +2,8 @@
 """Measures a GPU in one call and writes the record results/records/DATE-gpu-DEVICE/.
 
 In this order: the kernels against their CPU twins; training steps of the networks of `peer.py`, in
-turn with this program (launch by launch, and captured as one CUDA graph) and with PyTorch (channels-last
-with TF32); candidates an hour of the default search with several workers; and, since it takes longest,
+turn with this program (launch by launch, and captured as one CUDA graph, without cuDNN too) and with
+PyTorch (channels-last with TF32); candidates an hour of the default search with several workers; and, since it takes longest,
 the networks in PyTorch with torch.compile (max-autotune). What fails or does not fit in --limit is
 recorded with its reason. The record is written anew after every measurement: what was measured is kept.
 
@@ -30,8 +30,9 @@ from pathlib import Path
 import gpu_table
 import peer
 
-STEPS = ["eager", "captured", "torch", "compile"]
+STEPS = ["eager", "captured", "own", "torch", "compile"]
 PARTS = ["checks", *STEPS, "search"]
+EAGER, NO_CUDNN = "CELLWRIGHT_EAGER", "CELLWRIGHT_NO_CUDNN"
 NOT_REACHED = {"missing": "not reached"}
 
 
@@ -120,11 +121,10 @@ class Report:
             raise Missing("no check was found")
         return {"passed": int(result[1])}
 
-    def ours(self, network, batch, eager):
-        """Training steps of this program."""
-        variables = {k: v for k, v in self.variables.items() if k != "CELLWRIGHT_EAGER"}
-        if eager:
-            variables["CELLWRIGHT_EAGER"] = "1"
+    def ours(self, network, batch, *switches):
+        """Training steps of this program, with some of the switches on."""
+        variables = {k: v for k, v in self.variables.items() if k not in (EAGER, NO_CUDNN)}
+        variables.update({switch: "1" for switch in switches})
         call = peer.call(self.args.program, "profile", network) + [
             "--batch", str(batch), "--steps", str(self.args.steps), "--device", self.args.device, "--json"]
         found = json.loads(run(call, self.seconds(300), variables)[0])
@@ -245,8 +245,9 @@ def main():
     report.measure(record, "checks", report.checks)
     for row in record["steps"]:
         case = row["network"], row["batch"]
-        report.measure(row, "eager", lambda: report.ours(*case, True))
-        report.measure(row, "captured", lambda: report.ours(*case, False))
+        report.measure(row, "eager", lambda: report.ours(*case, EAGER))
+        report.measure(row, "captured", lambda: report.ours(*case))
+        report.measure(row, "own", lambda: report.ours(*case, NO_CUDNN))
         report.measure(row, "torch", lambda: report.theirs(*case, False))
     for index, workers in enumerate(args.workers):
         found = {}

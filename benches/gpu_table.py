@@ -18,16 +18,16 @@ def table(head, rows):
 
 
 def steps(rows):
-    head = ["network", "batch", "n", "eager", "captured", "PyTorch", "torch.compile", "eager / PyTorch",
+    head = ["network", "batch", "n", "eager", "captured", "captured, no cuDNN", "PyTorch", "torch.compile", "eager / PyTorch",
             "captured / torch.compile", "PyTorch in a row", "torch.compile in a row"]
 
     def line(row):
-        eager, captured, torch, compiled = (row[key] for key in ("eager", "captured", "torch", "compile"))
-        counts = sorted({found["n"] for found in (eager, captured, torch, compiled) if "n" in found})
+        found = [row[key] for key in ("eager", "captured", "own", "torch", "compile")]
+        eager, captured, _, torch, compiled = found
+        counts = sorted({it["n"] for it in found if "n" in it})
         in_a_row = [f"{it['row_ms']:.3f}" if "row_ms" in it else "" for it in (torch, compiled)]
-        return [row["network"], row["batch"], "/".join(map(str, counts)), milliseconds(eager),
-                milliseconds(captured), milliseconds(torch), milliseconds(compiled), ratio(eager, torch),
-                ratio(captured, compiled), *in_a_row]
+        return [row["network"], row["batch"], "/".join(map(str, counts)), *map(milliseconds, found),
+                ratio(eager, torch), ratio(captured, compiled), *in_a_row]
 
     return table(head, [line(row) for row in rows])
 

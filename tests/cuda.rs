@@ -113,6 +113,58 @@ fn a_search_by_two_workers_on_a_gpu_is_the_cpus() {
     }
 }
 
+/// One step of a baseline on a few images, and what became of it.
+fn train(cuda: &Path, file: &str, device: &str, variables: &[&str]) -> Trial {
+    let mut command = cellwright(cuda);
+    command
+        .arg("train")
+        .arg(format!("search-spaces/baselines/{file}"));
+    command.args([
+        "--set",
+        "filters=4",
+        "--dataset",
+        "digits",
+        "--images",
+        "32",
+    ]);
+    command.args(["--batch", "16", "--epochs", "1", "--learning-rate", "0.01"]);
+    command.args(["--valid-fraction", "0", "--json", "--device", device]);
+    command.env("CELLWRIGHT_NO_TF32", "1");
+    command.envs(variables.iter().map(|name| (name, "1")));
+    let assert = command.assert().success();
+    serde_json::from_slice(&assert.get_output().stdout).unwrap()
+}
+
+#[test]
+fn baselines_train_on_a_gpu_as_on_the_cpu() {
+    let Some(cuda) = libraries() else {
+        return;
+    };
+    let launched: &[&str] = &["CELLWRIGHT_EAGER"];
+    let without: &[&str] = &["CELLWRIGHT_NO_CUDNN"];
+    for (file, ways) in [
+        ("resnet18.toml", &[&[][..], without, launched][..]),
+        ("vgg11-bn.toml", &[&[]]),
+        ("googlenet.toml", &[&[]]),
+        ("mobilenet-v2.toml", &[&[]]),
+    ] {
+        let expected = train(cuda, file, "cpu", &[]);
+        for variables in ways {
+            let found = train(cuda, file, "cuda", variables);
+            for (found, expected) in [
+                (found.train_loss, expected.train_loss),
+                (found.test_loss, expected.test_loss),
+            ] {
+                let (found, expected) = (found.unwrap(), expected.unwrap());
+                assert!(
+                    (found - expected).abs() < 2e-5 * expected,
+                    "{file}, {variables:?}: {found}, expected {expected}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn trials_that_do_not_fit_the_gpu_fail_alone() {
     let Some(cuda) = libraries() else {

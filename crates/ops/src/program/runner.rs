@@ -79,7 +79,8 @@ pub trait Runner: Send {
 /// A device that trains by programs.
 ///
 /// CUDA: a step is captured as one graph and matrix products use TF32; with CELLWRIGHT_EAGER set to
-/// anything it goes launch by launch, with CELLWRIGHT_NO_TF32 in full fp32.
+/// anything it goes launch by launch, with CELLWRIGHT_NO_TF32 in full fp32, with CELLWRIGHT_NO_CUDNN
+/// without cuDNN even where there is one.
 pub trait ProgramKernel: Base {
     /// A data set on the device.
     type Kept;
@@ -91,7 +92,7 @@ pub trait ProgramKernel: Base {
     /// [`Error::Shape`] if the images do not fit together, [`Error::Device`] if the device fails.
     fn keep(&self, images: &Images<'_>) -> Result<Option<Arc<Self::Kept>>, Error>;
 
-    /// Bytes that the program takes on such a device, known without one; none where networks run on the
+    /// Bytes that the program takes at most on such a device, known without one; none where networks run on the
     /// tape.
     ///
     /// # Errors
@@ -142,6 +143,11 @@ fn opened(device: &dfdx::tensor::Cuda) -> Result<Arc<crate::cuda::device::Device
 }
 
 #[cfg(feature = "cuda")]
+fn with_cudnn() -> bool {
+    std::env::var_os("CELLWRIGHT_NO_CUDNN").is_none()
+}
+
+#[cfg(feature = "cuda")]
 impl ProgramKernel for dfdx::tensor::Cuda {
     type Kept = crate::cuda::device::Kept;
 
@@ -151,7 +157,15 @@ impl ProgramKernel for dfdx::tensor::Cuda {
     }
 
     fn bytes(program: &Arc<Program>, optimiser: Option<Settings>) -> Result<Option<u64>, Error> {
-        let script = crate::cuda::script::Script::new(Arc::clone(program), optimiser, None)?;
+        use crate::cuda::{device::CUDNN_WORKSPACE, script};
+        let mut library = script::Library::default();
+        if with_cudnn() {
+            library.convolutions = script::Library::candidates(program);
+            if !library.convolutions.is_empty() {
+                library.workspace = CUDNN_WORKSPACE / 4;
+            }
+        }
+        let script = script::Script::new(Arc::clone(program), optimiser, None, library)?;
         Ok(Some(4 * script.words() as u64))
     }
 
@@ -167,7 +181,12 @@ impl ProgramKernel for dfdx::tensor::Cuda {
             None => Replay::Captured,
         };
         let tf32 = std::env::var_os("CELLWRIGHT_NO_TF32").is_none();
-        let modes = Modes { replay, tf32 };
+        let cudnn = with_cudnn();
+        let modes = Modes {
+            replay,
+            tf32,
+            cudnn,
+        };
         let kept = kept.map(|(kept, cutout)| (Arc::clone(kept), cutout));
         let program = Arc::clone(program);
         let executor = DeviceExecutor::new(&opened(self)?, program, optimiser, kept, modes)?;

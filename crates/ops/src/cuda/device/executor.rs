@@ -7,9 +7,10 @@ use std::sync::Arc;
 use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{CudaFunction, CudaGraph, result, sys};
 
+use super::cudnn::Plan;
 use super::memory::Memory;
 use super::{Device, Error, Kept};
-use crate::cuda::script::{Product, Script, Work};
+use crate::cuda::script::{Dense, Library, Pass, Product, Script, Work};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
 use crate::program::{Batch, Buffer, Control, Program, Runner, Totals, Weights};
@@ -31,6 +32,8 @@ pub struct Modes {
     /// Whether products and dense convolutions may round their factors to 10 bits of mantissa, where
     /// there are tensor cores.
     pub tf32: bool,
+    /// Whether cuDNN does dense convolutions, where there is one.
+    pub cudnn: bool,
 }
 
 /// A program with its memory on a device.
@@ -40,6 +43,8 @@ pub struct DeviceExecutor {
     memory: Memory,
     work: Vec<Work>,
     functions: HashMap<&'static str, CudaFunction>,
+    /// What cuDNN does.
+    plans: Vec<Plan>,
     replay: Replay,
     graph: Option<CudaGraph>,
     /// The images that batches are made of, if not on the host.
@@ -71,7 +76,16 @@ impl DeviceExecutor {
     ) -> Result<Self, Error> {
         let tf32 = modes.tf32 && device.tensor_cores;
         let resident = kept.as_ref().map(|(kept, cutout)| kept.resident(*cutout));
-        let script = Script::new(program, optimiser, resident)?;
+        let plans = match modes.cudnn {
+            true => plans(device, &program, optimiser.is_some(), tf32)?,
+            false => Vec::new(),
+        };
+        let workspace = plans.iter().map(Plan::workspace).max().unwrap_or(0);
+        let library = Library {
+            convolutions: plans.iter().map(|plan| plan.geometry).collect(),
+            workspace: workspace.div_ceil(4),
+        };
+        let script = Script::new(program, optimiser, resident, library)?;
         let mut memory = Memory::new(device, script.words())?;
         let base = memory.base();
         for (word, table) in script.tables(base)? {
@@ -98,6 +112,7 @@ impl DeviceExecutor {
             memory,
             work,
             functions,
+            plans,
             replay: modes.replay,
             graph: None,
             _kept: kept.map(|(kept, _)| kept),
@@ -142,6 +157,7 @@ impl DeviceExecutor {
             match piece {
                 Work::Launch(launch) => self.launch(launch)?,
                 Work::Product(product) => self.product(product)?,
+                Work::Dense(dense) => self.dense(dense)?,
                 Work::Clear(pointer, words) => self.clear(*pointer, *words)?,
             }
         }
@@ -166,6 +182,15 @@ impl DeviceExecutor {
             doing: launch.kernel,
             reason: format!("{error:?}"),
         })
+    }
+
+    fn dense(&self, dense: &Dense) -> Result<(), Error> {
+        let plan = self.plans.iter().find(|it| it.geometry == dense.geometry);
+        let (Some(plan), Some(cudnn)) = (plan, self.device.cudnn()?) else {
+            return Err(Error::driver("a convolution")("it has no plan"));
+        };
+        let workspace = self.memory.base().0 + 4 * self.script.workspace().0 as u64;
+        cudnn.run(plan, dense, workspace)
     }
 
     fn clear(&self, pointer: Pointer, words: usize) -> Result<(), Error> {
@@ -219,6 +244,31 @@ impl DeviceExecutor {
         };
         done.map_err(Error::driver("a matrix product"))
     }
+}
+
+/// How cuDNN, if there is one, does the convolutions of a program that it can do.
+fn plans(
+    device: &Device,
+    program: &Program,
+    training: bool,
+    tf32: bool,
+) -> Result<Vec<Plan>, Error> {
+    let candidates = Library::candidates(program);
+    if candidates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _turn = device.turn.lock().unwrap_or_else(|it| it.into_inner());
+    let Some(cudnn) = device.cudnn()? else {
+        return Ok(Vec::new());
+    };
+    let bound = device.context.bind_to_thread();
+    bound.map_err(Error::driver("choosing the GPU"))?;
+    let passes = [Pass::Forward, Pass::Input, Pass::Filters];
+    let passes = &passes[..if training { 3 } else { 1 }];
+    let plans = candidates.into_iter();
+    Ok(plans
+        .filter_map(|it| cudnn.plan(it, passes, tf32))
+        .collect())
 }
 
 impl Runner for DeviceExecutor {

@@ -1,4 +1,4 @@
-//! Finds the driver, NVRTC and cuBLAS where CUDA and Python's nvidia packages put them, and loads them.
+//! Finds the driver, NVRTC, cuBLAS and cuDNN where CUDA and Python's nvidia packages put them, and loads them.
 //!
 //! A library that is loaded by its path is found again by its name, so what looks for it later needs
 //! no LD_LIBRARY_PATH.
@@ -90,6 +90,19 @@ fn python() -> Vec<PathBuf> {
     found
 }
 
+/// Loads a library from the first folder that has it, else by its name alone.
+fn find(file: &str, folders: &[PathBuf]) -> Option<*mut c_void> {
+    let found = folders.iter().map(|folder| folder.join(file));
+    let mut found = found.filter(|path| path.is_file());
+    let handle = found.find_map(|path| open(&path));
+    handle.or_else(|| open(Path::new(file)))
+}
+
+/// Loads cuDNN 9, which dense convolutions are faster with; whether it is there.
+pub(super) fn load_cudnn() -> bool {
+    find("libcudnn.so.9", &folders()).is_some()
+}
+
 /// Loads all libraries; those that the system finds by their names alone are left to it.
 ///
 /// # Errors
@@ -98,10 +111,7 @@ pub fn load() -> Result<(), Error> {
     let folders = folders();
     let mut handles = Vec::with_capacity(LIBRARIES.len());
     for library in &LIBRARIES {
-        let found = folders.iter().map(|folder| folder.join(library.file));
-        let mut found = found.filter(|path| path.is_file());
-        let handle = found.find_map(|path| open(&path));
-        match handle.or_else(|| open(Path::new(library.file))) {
+        match find(library.file, &folders) {
             Some(handle) => handles.push(handle),
             // The built-ins' name has the minor version, and NVRTC looks for them itself.
             None if library.file.starts_with("libnvrtc-builtins") => {}

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod checks;
 mod compiler;
+mod cudnn;
 mod executor;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod forwarders;
@@ -12,7 +13,7 @@ mod memory;
 
 use std::ffi::c_void;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use cudarc::cublas::{CudaBlas, sys as blas_sys};
 use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr};
@@ -20,6 +21,8 @@ use cudarc::nvrtc::Ptx;
 
 #[cfg(test)]
 pub(crate) use checks::Shared;
+use cudnn::Cudnn;
+pub use cudnn::WORKSPACE as CUDNN_WORKSPACE;
 pub use executor::{DeviceExecutor, Modes, Replay};
 pub use kept::Kept;
 
@@ -95,6 +98,8 @@ pub struct Device {
     blas: CudaBlas,
     /// What cuBLAS computes in, so that it allocates nothing in a captured step.
     _workspace: CudaSlice<u8>,
+    /// Loaded when it is first wanted; none where it is not found.
+    cudnn: OnceLock<Option<Cudnn>>,
     /// Whether products of TF32 factors are to be had: compute capability 8.0.
     tensor_cores: bool,
     /// The stream is captured or run by one executor at a time.
@@ -156,11 +161,23 @@ impl Device {
             module: module.map_err(Error::driver("loading the kernels"))?,
             blas,
             _workspace: workspace,
+            cudnn: OnceLock::new(),
             tensor_cores: major >= 8,
             turn: Mutex::default(),
             context,
             stream,
         })
+    }
+
+    /// cuDNN on this device; the caller has the turn.
+    fn cudnn(&self) -> Result<Option<&Cudnn>, Error> {
+        if self.cudnn.get().is_none() {
+            let bound = self.context.bind_to_thread();
+            bound.map_err(Error::driver("choosing the GPU"))?;
+            let opened = Cudnn::open(self)?;
+            return Ok(self.cudnn.get_or_init(|| opened).as_ref());
+        }
+        Ok(self.cudnn.get().and_then(Option::as_ref))
     }
 
     /// Free and total memory in bytes.

@@ -145,7 +145,11 @@ fn trainings_are_the_cpus() {
     };
     for replay in [Replay::Eager, Replay::Captured] {
         for tf32 in [false, true] {
-            let modes = Modes { replay, tf32 };
+            let modes = Modes {
+                replay,
+                tf32,
+                cudnn: false,
+            };
             compare(device, 8, Some(settings(sgd)), modes);
             // Adam's first step is the gradient's sign, which rounded factors may turn.
             if !tf32 {
@@ -153,6 +157,43 @@ fn trainings_are_the_cpus() {
             }
             compare(device, 8, None, modes);
         }
+    }
+}
+
+#[test]
+fn trainings_with_cudnn_are_the_cpus() {
+    let Some(device) = gpu() else {
+        return;
+    };
+    let sgd = Rule::Sgd {
+        momentum: 0.9,
+        nesterov: true,
+    };
+    let modes = |replay, tf32| Modes {
+        replay,
+        tf32,
+        cudnn: true,
+    };
+    let bytes = |cudnn| {
+        let modes = Modes {
+            cudnn,
+            ..modes(Replay::Eager, false)
+        };
+        let program = Arc::new(program(8, true));
+        let made = DeviceExecutor::new(device, program, Some(settings(sgd)), None, modes);
+        made.unwrap().bytes()
+    };
+    if bytes(true) == bytes(false) {
+        eprintln!("cuDNN was not found, so nothing with it is checked");
+        return;
+    }
+    for (replay, tf32) in [
+        (Replay::Eager, false),
+        (Replay::Eager, true),
+        (Replay::Captured, false),
+    ] {
+        compare(device, 8, Some(settings(sgd)), modes(replay, tf32));
+        compare(device, 8, None, modes(replay, tf32));
     }
 }
 
@@ -173,6 +214,7 @@ fn a_program_larger_than_the_memory_is_refused() {
     let modes = Modes {
         replay: Replay::Eager,
         tf32: false,
+        cudnn: true,
     };
     let refused = DeviceExecutor::new(device, program, None, None, modes);
     let error = refused.err().expect("it does not fit").to_string();

@@ -10,6 +10,7 @@ mod buffer;
 mod columns;
 mod combine;
 mod convolution;
+mod dense;
 mod depthwise;
 #[cfg(feature = "ci-check")]
 mod driver;
@@ -23,6 +24,7 @@ mod optimiser;
 mod pool;
 mod resident;
 mod script;
+mod transpose;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -51,6 +53,7 @@ const CHECKS: &[&str] = &[
     "pool, NaN",
     "resident",
     "script",
+    "transpose",
 ];
 
 static LAUNCHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());

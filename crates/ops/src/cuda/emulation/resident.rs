@@ -70,7 +70,13 @@ fn steps(emulator: &Emulator, images: &Images<'_>, cutout: usize, plan: &Plan, f
         cutout,
     };
     let program = Arc::new(linear(images.shape));
-    let script = Script::new(Arc::clone(&program), None, Some(resident)).unwrap();
+    let script = Script::new(
+        Arc::clone(&program),
+        None,
+        Some(resident),
+        Default::default(),
+    )
+    .unwrap();
     let mut cpu = Executor::new(Arc::clone(&program));
     let mut random = Random::new(5);
     let (ports, weights) = (program.ports(), program.ports().parameters[0].value);

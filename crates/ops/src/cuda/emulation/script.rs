@@ -5,11 +5,12 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::dense::dense;
 use super::memory::Device;
 use super::{Emulator, check};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::loss::Totals;
-use crate::cuda::script::{Product, Script, Work};
+use crate::cuda::script::{Library, Product, Script, Work};
 use crate::optimiser::{Rule, Settings, WeightDecay};
 use crate::program::{
     Buffer, Builder, Control, DropPath, Executor, Input, Norm, Program, Share, Value, Weights,
@@ -76,6 +77,19 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let y = net.conv(y, true, [3, 3, c, c], same(3));
     let y = net.normalised(y);
     let separable = net.done(y, false);
+    let dilated = Conv2d {
+        dilation: [2, 2],
+        ..Conv2d::default()
+    };
+    let wide = net.conv(Input::Plain(x), false, [3, 3, c, c], dilated.same([3, 3]));
+    let wide = net.normalised(wide);
+    let wide = net.conv(wide, false, [5, 3, c, c], Conv2d::default().same([5, 3]));
+    let (w, bias) = (net.0.parameter(9 * c * c, true), net.0.parameter(c, false));
+    let weight = (w, [3, 3, c, c]);
+    let near = net
+        .0
+        .conv(Input::Plain(x), true, weight, Some(bias), same(3));
+    let near = near.unwrap();
     let pool = |kind| Pool2d {
         kind,
         kernel: [3, 3],
@@ -91,7 +105,14 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
         Share::All(1.0)
     };
     let (first, second) = (path(&mut net, 4), path(&mut net, 5));
-    let terms = [(separable, first), (largest, second), (x, Share::All(1.0))];
+    let all = Share::All(1.0);
+    let terms = [
+        (separable, first),
+        (largest, second),
+        (x, all),
+        (wide, all),
+        (near, all),
+    ];
     let sum = net.0.combine(&terms).unwrap();
     let squeezed = net.0.global_average_pool(sum);
     let w = net.0.parameter(c * c, true);
@@ -158,6 +179,7 @@ pub(super) fn run(emulator: &Emulator, work: &[Work], device: &mut Device) {
         match piece {
             Work::Launch(launch) => emulator.run(std::slice::from_ref(launch)),
             Work::Product(it) => product(it),
+            Work::Dense(it) => dense(it),
             Work::Clear(pointer, len) => {
                 let word = (pointer.0 - base) as usize / 4;
                 device.put(word, &vec![0; *len]);
@@ -186,7 +208,7 @@ pub(super) fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32)
     }
 }
 
-fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
+fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by_library: bool) {
     let program = Arc::new(program(channels, training));
     let ports = program.ports();
     let mut rng = ChaCha8Rng::seed_from_u64(channels as u64);
@@ -209,7 +231,13 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
     cpu.set_labels(&LABELS).unwrap();
     let mut optimiser = Optimiser::new(settings(rule)).unwrap();
 
-    let script = Script::new(Arc::clone(&program), training.then(|| settings(rule)), None);
+    let mut library = Library::default();
+    if by_library {
+        library.convolutions = Library::candidates(&program);
+        assert_eq!(library.convolutions.len(), 3);
+    }
+    let optimises = training.then(|| settings(rule));
+    let script = Script::new(Arc::clone(&program), optimises, None, library);
     let script = script.unwrap();
     let words = script.words();
     // Memory that no call writes first is poisoned: only what must be zeros is.
@@ -255,7 +283,9 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule) {
             &script.control(&control, step + 1, &[]).unwrap(),
         );
         run(emulator, &work, &mut device);
-        let what = format!("{channels} channels, training {training}, step {step}");
+        let what = format!(
+            "{channels} channels, training {training}, by library {by_library}, step {step}"
+        );
         let mut same = |name: &str, buffer: Buffer| {
             let span = program.span(buffer);
             let found = device.get(span.start, span.len);
@@ -304,9 +334,9 @@ fn a_whole_step_is_the_cpus() {
             beta2: 0.99,
             epsilon: 1e-3,
         };
-        for (channels, rule) in [(8, sgd), (6, adam)] {
-            compare(emulator, channels, true, rule);
-            compare(emulator, channels, false, rule);
+        for (channels, rule, by_library) in [(8, sgd, false), (6, adam, false), (8, sgd, true)] {
+            compare(emulator, channels, true, rule, by_library);
+            compare(emulator, channels, false, rule, by_library);
         }
     });
 }

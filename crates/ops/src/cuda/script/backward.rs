@@ -133,6 +133,9 @@ impl Writer<'_> {
             self.matrix_gradient(size, [*x, *w, *dy], *dx, *dw);
             return Ok(());
         }
+        if plain && self.by_library(geometry) {
+            return self.dense_gradient(*geometry, [*x, *w, *dy], *dx, *dw);
+        }
         let conv = Convolution::of(*geometry).with_tf32(self.tf32);
         let gated = prologue.relu;
         let prologue = self.prologue(prologue);

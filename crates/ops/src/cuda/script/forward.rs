@@ -163,6 +163,10 @@ impl Writer<'_> {
             let size = [rows, geometry.filters, geometry.channels];
             return self.matrix(size, [*x, *w, *y], *bias);
         }
+        if plain && self.by_library(geometry) {
+            self.dense(*geometry, [*x, *w, *y])?;
+            return self.bias(*bias, self.at(*y), geometry.filters, self.len(*y));
+        }
         let conv = Convolution::of(*geometry).with_tf32(self.tf32);
         let prologue = self.prologue(prologue);
         let (x, w, y) = (self.at(*x), self.at(*w), self.at(*y));
@@ -191,9 +195,20 @@ impl Writer<'_> {
             c: y,
             add: false,
         });
+        self.bias(bias, y, size[1], size[0] * size[1])
+    }
+
+    /// Adds a bias, if there is one, to so many numbers.
+    fn bias(
+        &mut self,
+        bias: Option<Buffer>,
+        y: Pointer,
+        channels: usize,
+        len: usize,
+    ) -> Result<(), Error> {
         if let Some(bias) = bias {
             let bias = self.at(bias);
-            self.push(affine::add_bias(bias, y, size[0], size[1])?);
+            self.push(affine::add_bias(bias, y, len / channels.max(1), channels)?);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::dense::Library;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::columns::{Scratch, ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
@@ -51,12 +52,16 @@ pub(super) struct Layout {
     pub moment: usize,
     pub table: usize,
     pub runs: usize,
+    /// A library's filters, or their gradient.
+    pub filters: usize,
+    /// What a library computes in.
+    pub workspace: usize,
     /// The size of all memory.
     pub words: usize,
 }
 
 impl Layout {
-    pub fn new(program: &Program, optimiser: Option<&Settings>) -> Self {
+    pub fn new(program: &Program, optimiser: Option<&Settings>, library: &Library) -> Self {
         let masks = masks(program);
         let places = masks.iter().enumerate();
         let places = places.map(|(place, mask)| (mask.salt, place)).collect();
@@ -94,6 +99,8 @@ impl Layout {
             moment,
             table: region(10 * program.ports().parameters.len()),
             runs: region(2 * runs),
+            filters: region(library.filters()),
+            workspace: region(library.workspace),
             masks,
             places,
             words,

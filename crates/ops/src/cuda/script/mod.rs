@@ -6,6 +6,7 @@
 
 mod backward;
 mod control;
+mod dense;
 mod forward;
 mod layout;
 
@@ -18,6 +19,7 @@ use super::{Launch, Pointer, kernels};
 use crate::Error;
 use crate::optimiser::{Settings, State};
 use crate::program::{Buffer, Call, Program};
+pub use dense::{Dense, Library, Pass};
 use layout::{Layout, at};
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
@@ -44,6 +46,8 @@ pub enum Work {
     Launch(Launch),
     /// A matrix product.
     Product(Product),
+    /// A convolution by a library.
+    Dense(Dense),
     /// Sets so many words of four bytes to zero.
     Clear(Pointer, usize),
 }
@@ -54,12 +58,14 @@ pub struct Script {
     program: Arc<Program>,
     optimiser: Option<Settings>,
     resident: Option<Resident>,
+    library: Library,
     layout: Layout,
 }
 
 impl Script {
     /// The script of a program; in training with the optimiser that moves the parameters. Where the data
-    /// set lies on the device, a step begins by making the batch that [`Script::control`] names.
+    /// set lies on the device, a step begins by making the batch that [`Script::control`] names. The
+    /// library does the convolutions that it names.
     ///
     /// # Errors
     /// [`Error::Shape`] if the data set's images or classes are not the program's.
@@ -67,6 +73,7 @@ impl Script {
         program: Arc<Program>,
         optimiser: Option<Settings>,
         resident: Option<Resident>,
+        library: Library,
     ) -> Result<Self, Error> {
         if let Some(resident) = &resident {
             let image: usize = resident.shape.iter().product();
@@ -79,11 +86,12 @@ impl Script {
                 return Err(Error::shape("program", detail));
             }
         }
-        let layout = Layout::new(&program, optimiser.as_ref());
+        let layout = Layout::new(&program, optimiser.as_ref(), &library);
         Ok(Self {
             program,
             optimiser,
             resident,
+            library,
             layout,
         })
     }
@@ -120,6 +128,12 @@ impl Script {
 
     /// The words of [`Totals`].
     pub const TOTALS: usize = size_of::<Totals>() / 4;
+
+    /// The words that the library computes in: the first, and how many.
+    #[must_use]
+    pub fn workspace(&self) -> (usize, usize) {
+        (self.layout.workspace, self.library.workspace)
+    }
 
     /// The word at which the mean loss of the last step lies.
     #[must_use]

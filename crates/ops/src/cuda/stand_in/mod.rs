@@ -1,5 +1,5 @@
 //! CUDA on the host, for machines without a GPU: the kernels' source compiled as C++ with a header that stands for CUDA,
-//! and around it the driver's, NVRTC's and cuBLAS's functions that a step calls.
+//! and around it the driver's, NVRTC's, cuBLAS's and cuDNN's functions that a step calls.
 //!
 //! [`libraries`] writes them as the shared libraries that a program looks for, so that a build with the features `cuda`
 //! and `ci-check` runs as a whole without CUDA. What it finds are wrong indices, arguments, grids, orders and missing
@@ -107,10 +107,20 @@ pub fn libraries(folder: &Path) -> io::Result<()> {
     const DRIVER: &str = "libcuda.so.1";
     let to = folder.join("lib64");
     std::fs::create_dir_all(&to)?;
-    let more = [include_str!("driver.hpp"), include_str!("libraries.hpp")].join("\n");
+    let more = [
+        include_str!("driver.hpp"),
+        include_str!("libraries.hpp"),
+        include_str!("cudnn.hpp"),
+    ];
+    let more = more.join("\n");
     Source::new(&to)?.compile(&to, &more, DRIVER)?;
     std::fs::write(to.join("empty.cpp"), "")?;
-    for library in ["libnvrtc.so.13", "libcublasLt.so.13", "libcublas.so.13"] {
+    for library in [
+        "libnvrtc.so.13",
+        "libcublasLt.so.13",
+        "libcublas.so.13",
+        "libcudnn.so.9",
+    ] {
         // All functions are in one library, which the others need.
         let name = format!("-Wl,-soname,{library}");
         let flags = ["-shared", "-fPIC", &name, "-Wl,--no-as-needed"];
