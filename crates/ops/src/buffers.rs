@@ -200,14 +200,16 @@ fn find(len: usize) -> Option<Vec<f32>> {
     data.map(|(_, data)| data)
 }
 
-/// Asks the C library once to keep freed memory in the process. dfdx allocates and frees a gradient
-/// for each activation in each step; by default the C library would map and unmap these.
-fn prepare_allocator() {
+/// Asks the C library once to keep freed memory in the process, for all threads together. dfdx allocates
+/// and frees a gradient for each activation in each step; by default the C library would map and unmap
+/// these. To be called before there are threads: each has memory of its own by default.
+pub(crate) fn prepare_allocator() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         // SAFETY: mallopt only sets parameters of the allocator, which it locks itself.
         unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
             libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
         }

@@ -11,9 +11,9 @@ pub type Vector<D> = Tensor<(usize,), f32, D>;
 pub type Matrix<D> = Tensor<(usize, usize), f32, D>;
 
 /// What the composed references need of a device: dfdx's own operations on f32.
-pub trait Base: Device<f32> + ZerosTensor<f32> {}
+pub trait Base: Device<f32> + ZerosTensor<f32> + Send + Sync {}
 
-impl<D: Device<f32> + ZerosTensor<f32>> Base for D {}
+impl<D: Device<f32> + ZerosTensor<f32> + Send + Sync> Base for D {}
 
 /// All kernels together: the one bound that generic code on top of this crate writes.
 ///

@@ -4,12 +4,13 @@
 //! shapes alone, each task writes its own part of the output, and partial sums are kept per task and
 //! added in the order of the tasks.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::Error;
+use crate::{Error, buffers};
 
 /// `None`: not asked for yet; rayon's global pool serves.
 static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
@@ -19,6 +20,7 @@ static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
 /// # Errors
 /// [`Error::Threads`] if the system does not grant them.
 pub fn set_threads(threads: usize) -> Result<(), Error> {
+    buffers::prepare_allocator();
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|i| format!("kernel-{i}"))
@@ -88,6 +90,61 @@ pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     }
 }
 
+/// Runs `work`, of many short parallel pieces, on one of the kernels' threads while the others look out for
+/// the next piece: to be put to sleep and woken for each would cost more than many of them take.
+pub fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    if threads() == 1 {
+        return work();
+    }
+    run(|| {
+        let done = Done::default();
+        let leader = rayon::current_thread_index();
+        rayon::in_place_scope(|scope| {
+            scope.spawn_broadcast(|_, thread| {
+                if leader != Some(thread.index()) {
+                    done.look_out();
+                }
+            });
+            // Said when this ends, however it does.
+            let _said = Say(&done);
+            work()
+        })
+    })
+}
+
+/// Whether the work that threads stay awake for is over.
+#[derive(Default)]
+struct Done(AtomicBool);
+
+impl Done {
+    /// Takes part in what other threads do until all is done.
+    fn look_out(&self) {
+        let mut idle = 0;
+        while !self.0.load(Ordering::Acquire) {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                idle = 0;
+            } else if idle < SPINS {
+                idle += 1;
+                (0..32).for_each(|_| std::hint::spin_loop());
+            } else {
+                // The core may have other work.
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// How often a thread without work looks for some before it lets others have the core in between.
+const SPINS: usize = 1000;
+
+struct Say<'a>(&'a Done);
+
+impl Drop for Say<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
+    }
+}
+
 /// Elements that one task of an elementwise pass handles: enough to outweigh the cost of handing a
 /// task out, few enough that its data stay in a core's second-level cache.
 pub const PART: usize = 32 * 1024;
@@ -103,6 +160,20 @@ mod tests {
     #[test]
     fn results_come_in_order() {
         assert_eq!(map(5, |i| i * i), [0, 1, 4, 9, 16]);
+    }
+
+    #[test]
+    fn work_is_shared_while_all_are_awake() {
+        let sum = |n: usize| map(8, |i| i * n).iter().sum::<usize>();
+        let sums: Vec<usize> = awake(|| (0..50).map(sum).collect());
+        assert_eq!(sums, (0..50).map(|n| 28 * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_panic_lets_all_sleep() {
+        let ended = std::panic::catch_unwind(|| awake(|| panic!("of the test")));
+        assert!(ended.is_err());
+        assert_eq!(awake(|| map(2, |i| i)), [0, 1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cellwright_data::{Dataset, Loader, Part, Plan};
 use cellwright_net::Network;
-use cellwright_ops::{Kernels, softmax_cross_entropy, top_k_correct};
+use cellwright_ops::{Kernels, softmax_cross_entropy, threads, top_k_correct};
 use dfdx::tensor::NoneTape;
 
 use crate::Error;
@@ -42,7 +42,7 @@ pub fn evaluate<D: Kernels>(
         Plan::evaluate(Arc::clone(dataset), part, indices, BATCH).and_then(Loader::start)?
     {
         let images = crate::trainer::images(network, batch.pixels, batch.labels.len())?;
-        let logits = network.evaluate(images, &mut NoneTape)?;
+        let logits = threads::awake(|| network.evaluate(images, &mut NoneTape))?;
         let correct = top_k_correct(&logits, &batch.labels, &[1, 5])?;
         right[0] += correct[0];
         right[1] += correct[1];

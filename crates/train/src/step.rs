@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cellwright_graph::Role;
 use cellwright_net::{Mode, Network};
-use cellwright_ops::{Feature, Kernels, Optimiser, softmax_cross_entropy, top_k_correct};
+use cellwright_ops::{Feature, Kernels, Optimiser, softmax_cross_entropy, threads, top_k_correct};
 use dfdx::shapes::Rank0;
 use dfdx::tensor::{Gradients, OwnedTape, PutTape, Tensor};
 use dfdx::tensor_ops::{Backward, TryAdd};
@@ -41,6 +41,17 @@ pub(crate) struct Stepper {
 impl Stepper {
     /// Makes one step. Where the loss is no number the network is left as it was.
     pub fn step<D: Kernels>(
+        &mut self,
+        network: &mut Network<D>,
+        images: Feature<D>,
+        labels: &[u32],
+        mode: Mode,
+        learning_rate: f64,
+    ) -> Result<Stepped, Error> {
+        threads::awake(|| self.make(network, images, labels, mode, learning_rate))
+    }
+
+    fn make<D: Kernels>(
         &mut self,
         network: &mut Network<D>,
         images: Feature<D>,
