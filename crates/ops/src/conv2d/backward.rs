@@ -73,7 +73,9 @@ impl<'w> Plan<'w> {
         }
         let tiles = g.backward_tiles();
         let sums = g.weights() + self.pointwise.as_ref().map_or(0, |(_, p)| p.g.weights());
-        let lanes = (SUMS / sums.max(1)).clamp(4, LANES).min(tiles.count());
+        // A power of two, for threads to share them evenly.
+        let lanes = (SUMS / sums.max(1)).clamp(4, LANES).next_power_of_two();
+        let lanes = lanes.min(tiles.count());
         let dx = Target::new(dx);
         let found = threads::map(lanes, |lane| {
             let mut sums = buffers::take_zeros(sums);
