@@ -65,7 +65,7 @@ pub(super) fn spaces(args: &Args, device: DeviceSpec) -> Result<(SpaceSource, Ve
 }
 
 /// Workers and the threads of each: on a CPU one trial a core, since candidates side by side use the
-/// cores better than threads within a step; on a GPU one.
+/// cores a few per cent better than threads within a step (benches/README.md); on a GPU one.
 pub(super) fn share(args: &Args, device: DeviceSpec) -> (usize, usize) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = args.workers.map_or(
