@@ -11,9 +11,9 @@ pub type Vector<D> = Tensor<(usize,), f32, D>;
 pub type Matrix<D> = Tensor<(usize, usize), f32, D>;
 
 /// What the composed references need of a device: dfdx's own operations on f32.
-pub trait Base: Device<f32> + ZerosTensor<f32> + Send + Sync {}
+pub trait Base: Device<f32> + ZerosTensor<f32> {}
 
-impl<D: Device<f32> + ZerosTensor<f32> + Send + Sync> Base for D {}
+impl<D: Device<f32> + ZerosTensor<f32>> Base for D {}
 
 /// All kernels together: the one bound that generic code on top of this crate writes.
 ///
@@ -38,9 +38,31 @@ pub trait Kernels:
     + crate::program::ProgramKernel
     + crate::softmax_cross_entropy::SoftmaxCrossEntropyKernel
 {
+    /// Runs `work`, many operations on this device, so that they follow each other fast: on the CPU by
+    /// [`crate::threads::awake`].
+    ///
+    /// # Safety
+    /// `work` may run on another thread while this one waits: what it holds beside this device and its
+    /// tensors must be [`Send`].
+    unsafe fn together<R>(work: impl FnOnce() -> R) -> R {
+        work()
+    }
 }
 
-impl Kernels for dfdx::tensor::Cpu {}
+impl Kernels for dfdx::tensor::Cpu {
+    unsafe fn together<R>(work: impl FnOnce() -> R) -> R {
+        struct Carried<T>(T);
+        // SAFETY: the caller promises it of the work; dfdx's CPU and its tensors are of `Arc`s of `Send`.
+        unsafe impl<T> Send for Carried<T> {}
+        let carried = Carried(work);
+        crate::threads::awake(move || {
+            // All of it, not the part that is not `Send` by itself.
+            let carried = carried;
+            Carried((carried.0)())
+        })
+        .0
+    }
+}
 
 #[cfg(feature = "cuda")]
 impl Kernels for dfdx::tensor::Cuda {}

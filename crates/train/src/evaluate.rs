@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use cellwright_data::{Dataset, Loader, Part, Plan};
 use cellwright_net::Network;
-use cellwright_ops::{Kernels, softmax_cross_entropy, threads, top_k_correct};
+use cellwright_ops::{Kernels, softmax_cross_entropy, top_k_correct};
 use dfdx::tensor::NoneTape;
 
 use crate::Error;
+use crate::step::together;
 
 /// Images of an evaluation step.
 pub(crate) const BATCH: usize = 250;
@@ -42,7 +43,7 @@ pub fn evaluate<D: Kernels>(
         Plan::evaluate(Arc::clone(dataset), part, indices, BATCH).and_then(Loader::start)?
     {
         let images = crate::trainer::images(network, batch.pixels, batch.labels.len())?;
-        let logits = threads::awake(|| network.evaluate(images, &mut NoneTape))?;
+        let logits = together::<D, _>(|| network.evaluate(images, &mut NoneTape))?;
         let correct = top_k_correct(&logits, &batch.labels, &[1, 5])?;
         right[0] += correct[0];
         right[1] += correct[1];

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use cellwright_graph::Graph;
 use cellwright_net::{Network, Purpose};
+use cellwright_ops::Kernels;
 use cellwright_ops::program::Batch;
-use cellwright_ops::{Kernels, threads};
 use dfdx::tensor::NoneTape;
 
 use crate::profile::{median, noise};
 use crate::programmed::{STILL, runner};
+use crate::step::together;
 use crate::{Error, trainer};
 
 /// Passes before the clock starts.
@@ -44,7 +45,7 @@ pub fn latency<D: Kernels>(graph: &Graph, device: &D) -> Result<f64, Error> {
     time(|| {
         let image = trainer::images(&network, pixels.clone(), 1)?;
         let start = Instant::now();
-        threads::awake(|| network.evaluate(image, &mut NoneTape))?;
+        together::<D, _>(|| network.evaluate(image, &mut NoneTape))?;
         Ok(start.elapsed())
     })
 }

@@ -5,12 +5,12 @@ use std::time::Instant;
 use cellwright_graph::Graph;
 use cellwright_net::{Mode, Network, Purpose};
 use cellwright_ops::program::{Batch, Control, Draw, Images, Runner};
-use cellwright_ops::{Kernels, Optimiser, threads};
+use cellwright_ops::{Kernels, Optimiser};
 use dfdx::tensor::NoneTape;
 use serde::{Deserialize, Serialize};
 
 use crate::programmed::runner;
-use crate::step::{Stepper, decays};
+use crate::step::{Stepper, decays, together};
 use crate::{Error, Settings, memory};
 
 /// Times of one network and batch size. Milliseconds are medians over the steps.
@@ -93,7 +93,7 @@ pub fn profile<D: Kernels>(
     for step in 0..WARM_UP + steps {
         let images = crate::trainer::images(&network, pixels.clone(), batch)?;
         let begin = Instant::now();
-        threads::awake(|| network.evaluate(images, &mut NoneTape))?;
+        together::<D, _>(|| network.evaluate(images, &mut NoneTape))?;
         if step >= WARM_UP {
             inference.push(1e3 * begin.elapsed().as_secs_f64());
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cellwright_graph::Role;
 use cellwright_net::{Mode, Network};
-use cellwright_ops::{Feature, Kernels, Optimiser, softmax_cross_entropy, threads, top_k_correct};
+use cellwright_ops::{Feature, Kernels, Optimiser, softmax_cross_entropy, top_k_correct};
 use dfdx::shapes::Rank0;
 use dfdx::tensor::{Gradients, OwnedTape, PutTape, Tensor};
 use dfdx::tensor_ops::{Backward, TryAdd};
@@ -20,6 +20,12 @@ pub(crate) struct Stepped {
     pub correct: usize,
     /// Seconds of forward, backward and update.
     pub seconds: [f64; 3],
+}
+
+/// Runs a whole step or evaluation of a network; see [`Kernels::together`].
+pub(crate) fn together<D: Kernels, R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: networks, batches and optimisers hold tensors, numbers and names, nothing of a thread.
+    unsafe { D::together(work) }
 }
 
 /// Which parameters decay.
@@ -48,7 +54,7 @@ impl Stepper {
         mode: Mode,
         learning_rate: f64,
     ) -> Result<Stepped, Error> {
-        threads::awake(|| self.make(network, images, labels, mode, learning_rate))
+        together::<D, _>(|| self.make(network, images, labels, mode, learning_rate))
     }
 
     fn make<D: Kernels>(
