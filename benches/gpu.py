@@ -3,9 +3,10 @@
 
 In this order: the kernels against their CPU twins; training steps of the networks of `peer.py`, in
 turn with this program (launch by launch, and captured as one CUDA graph, without cuDNN too) and with
-PyTorch (channels-last with TF32); candidates an hour of the default search with several workers; and, since it takes longest,
-the networks in PyTorch with torch.compile (max-autotune). What fails or does not fit in --limit is
-recorded with its reason. The record is written anew after every measurement: what was measured is kept.
+PyTorch (channels-last with TF32); candidates an hour of the default search with several workers; and,
+since it takes longest, the networks in PyTorch with torch.compile (max-autotune). What fails or does
+not fit in --limit is recorded with its reason. The record is written anew after every measurement:
+what was measured is kept.
 
 `just gpu-report` builds what is needed and starts this. Where there is no Rust, carry the program
 and the checks (the test binary of crate `ops`, built with the feature `cuda`) there:

@@ -18,8 +18,8 @@ def table(head, rows):
 
 
 def steps(rows):
-    head = ["network", "batch", "n", "eager", "captured", "captured, no cuDNN", "PyTorch", "torch.compile", "eager / PyTorch",
-            "captured / torch.compile", "PyTorch in a row", "torch.compile in a row"]
+    head = ["network", "batch", "n", "eager", "captured", "captured, no cuDNN", "PyTorch", "torch.compile",
+            "eager / PyTorch", "captured / torch.compile", "PyTorch in a row", "torch.compile in a row"]
 
     def line(row):
         found = [row[key] for key in ("eager", "captured", "own", "torch", "compile")]

@@ -54,49 +54,40 @@ impl Stepper {
         mode: Mode,
         learning_rate: f64,
     ) -> Result<Stepped, Error> {
-        together::<D, _>(|| self.make(network, images, labels, mode, learning_rate))
-    }
-
-    fn make<D: Kernels>(
-        &mut self,
-        network: &mut Network<D>,
-        images: Feature<D>,
-        labels: &[u32],
-        mode: Mode,
-        learning_rate: f64,
-    ) -> Result<Stepped, Error> {
-        let begin = Instant::now();
-        let mut tape = OwnedTape::<f32, D>::default();
-        let outputs = network.run(images, mode, &mut tape)?;
-        let correct = top_k_correct(&outputs.logits, labels, &[1])?[0];
-        let (mean, each) =
-            softmax_cross_entropy(&mut tape, &outputs.logits, labels, self.label_smoothing)?;
-        let loss = each.iter().map(|it| f64::from(*it)).sum::<f64>() / each.len().max(1) as f64;
-        let mut total = mean.put_tape(tape);
-        for (logits, weight) in &outputs.auxiliary {
-            total = self.add_auxiliary(total, logits, *weight, labels)?;
-        }
-        drop(outputs);
-        let forward = begin.elapsed().as_secs_f64();
-        if !loss.is_finite() {
-            return Ok(Stepped {
+        together::<D, _>(|| {
+            let begin = Instant::now();
+            let mut tape = OwnedTape::<f32, D>::default();
+            let outputs = network.run(images, mode, &mut tape)?;
+            let correct = top_k_correct(&outputs.logits, labels, &[1])?[0];
+            let (mean, each) =
+                softmax_cross_entropy(&mut tape, &outputs.logits, labels, self.label_smoothing)?;
+            let loss = each.iter().map(|it| f64::from(*it)).sum::<f64>() / each.len().max(1) as f64;
+            let mut total = mean.put_tape(tape);
+            for (logits, weight) in &outputs.auxiliary {
+                total = self.add_auxiliary(total, logits, *weight, labels)?;
+            }
+            drop(outputs);
+            let forward = begin.elapsed().as_secs_f64();
+            if !loss.is_finite() {
+                return Ok(Stepped {
+                    loss,
+                    correct,
+                    seconds: [forward, 0.0, 0.0],
+                });
+            }
+            let mut gradients: Gradients<f32, D> = total
+                .try_backward()
+                .map_err(cellwright_ops::Error::device)?;
+            let backward = begin.elapsed().as_secs_f64();
+            let mut parameters = network.parameters_mut();
+            self.optimiser
+                .step(learning_rate, &mut parameters, &self.decays, &mut gradients)?;
+            let end = begin.elapsed().as_secs_f64();
+            Ok(Stepped {
                 loss,
                 correct,
-                seconds: [forward, 0.0, 0.0],
-            });
-        }
-        let mut gradients: Gradients<f32, D> = total
-            .try_backward()
-            .map_err(cellwright_ops::Error::device)?;
-        let backward = begin.elapsed().as_secs_f64();
-        let mut parameters = network.parameters_mut();
-        self.optimiser
-            .step(learning_rate, &mut parameters, &self.decays, &mut gradients)?;
-        let end = begin.elapsed().as_secs_f64();
-        Ok(Stepped {
-            loss,
-            correct,
-            seconds: [forward, backward - forward, end - backward],
+                seconds: [forward, backward - forward, end - backward],
+            })
         })
     }
 

@@ -92,8 +92,8 @@ pub trait ProgramKernel: Base {
     /// [`Error::Shape`] if the images do not fit together, [`Error::Device`] if the device fails.
     fn keep(&self, images: &Images<'_>) -> Result<Option<Arc<Self::Kept>>, Error>;
 
-    /// Bytes that the program takes at most on such a device, known without one; none where networks run on the
-    /// tape.
+    /// Bytes that the program takes at most on such a device, known without one; none where networks run
+    /// on the tape.
     ///
     /// # Errors
     /// As [`ProgramKernel::runner`].

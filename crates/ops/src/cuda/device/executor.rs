@@ -189,7 +189,7 @@ impl DeviceExecutor {
         let (Some(plan), Some(cudnn)) = (plan, self.device.cudnn()?) else {
             return Err(Error::driver("a convolution")("it has no plan"));
         };
-        let workspace = self.memory.base().0 + 4 * self.script.workspace().0 as u64;
+        let workspace = self.memory.base().0 + 4 * self.script.workspace() as u64;
         cudnn.run(plan, dense, workspace)
     }
 

@@ -11,6 +11,10 @@ use crate::program::{Batch, Control, Executor, Program, Runner, Weights};
 use crate::testing::Random;
 
 const STEPS: u64 = 4;
+const SGD: Rule = Rule::Sgd {
+    momentum: 0.9,
+    nesterov: true,
+};
 
 fn weights(program: &Program, random: &mut Random) -> Weights {
     let mut draw = |len: usize| {
@@ -134,10 +138,6 @@ fn trainings_are_the_cpus() {
     let Some(device) = gpu() else {
         return;
     };
-    let sgd = Rule::Sgd {
-        momentum: 0.9,
-        nesterov: true,
-    };
     let adam = Rule::Adam {
         beta1: 0.9,
         beta2: 0.99,
@@ -150,7 +150,7 @@ fn trainings_are_the_cpus() {
                 tf32,
                 cudnn: false,
             };
-            compare(device, 8, Some(settings(sgd)), modes);
+            compare(device, 8, Some(settings(SGD)), modes);
             // Adam's first step is the gradient's sign, which rounded factors may turn.
             if !tf32 {
                 compare(device, 6, Some(settings(adam)), modes);
@@ -165,10 +165,6 @@ fn trainings_with_cudnn_are_the_cpus() {
     let Some(device) = gpu() else {
         return;
     };
-    let sgd = Rule::Sgd {
-        momentum: 0.9,
-        nesterov: true,
-    };
     let modes = |replay, tf32| Modes {
         replay,
         tf32,
@@ -180,7 +176,7 @@ fn trainings_with_cudnn_are_the_cpus() {
             ..modes(Replay::Eager, false)
         };
         let program = Arc::new(program(8, true));
-        let made = DeviceExecutor::new(device, program, Some(settings(sgd)), None, modes);
+        let made = DeviceExecutor::new(device, program, Some(settings(SGD)), None, modes);
         made.unwrap().bytes()
     };
     if bytes(true) == bytes(false) {
@@ -192,7 +188,7 @@ fn trainings_with_cudnn_are_the_cpus() {
         (Replay::Eager, true),
         (Replay::Captured, false),
     ] {
-        compare(device, 8, Some(settings(sgd)), modes(replay, tf32));
+        compare(device, 8, Some(settings(SGD)), modes(replay, tf32));
         compare(device, 8, None, modes(replay, tf32));
     }
 }

@@ -95,16 +95,13 @@ impl Writer<'_> {
         geometry: Geometry,
         [x, w, y]: [Buffer; 3],
     ) -> Result<(), Error> {
-        let (x, y) = (self.at(x), self.at(y));
         let filters = self.filters(&geometry, w)?;
-        self.work.push(Work::Dense(Dense {
-            pass: Pass::Forward,
+        self.pass(
+            Pass::Forward,
             geometry,
-            x,
-            filters,
-            y,
-            add: false,
-        }));
+            [self.at(x), filters, self.at(y)],
+            false,
+        );
         Ok(())
     }
 
@@ -116,31 +113,32 @@ impl Writer<'_> {
         dx: Option<Target>,
         dw: Buffer,
     ) -> Result<(), Error> {
-        let (x, y, dw) = (self.at(x), self.at(dy), self.at(dw));
+        let (x, dy, dw) = (self.at(x), self.at(dy), self.at(dw));
         let filters = self.word(self.script.layout.filters);
+        self.pass(Pass::Filters, geometry, [x, filters, dy], false);
+        let terms = geometry.weights() / geometry.filters;
+        self.push(transpose(filters, dw, geometry.filters, terms)?);
+        if let Some(dx) = dx {
+            let filters = self.filters(&geometry, w)?;
+            self.pass(
+                Pass::Input,
+                geometry,
+                [self.at(dx.buffer), filters, dy],
+                dx.add,
+            );
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, pass: Pass, geometry: Geometry, [x, filters, y]: [Pointer; 3], add: bool) {
         self.work.push(Work::Dense(Dense {
-            pass: Pass::Filters,
+            pass,
             geometry,
             x,
             filters,
             y,
-            add: false,
+            add,
         }));
-        let terms = geometry.weights() / geometry.filters;
-        self.push(transpose(filters, dw, geometry.filters, terms)?);
-        if let Some(Target { buffer, add }) = dx {
-            let filters = self.filters(&geometry, w)?;
-            let x = self.at(buffer);
-            self.work.push(Work::Dense(Dense {
-                pass: Pass::Input,
-                geometry,
-                x,
-                filters,
-                y,
-                add,
-            }));
-        }
-        Ok(())
     }
 
     /// The weight as the library's filters, in memory that all convolutions share.

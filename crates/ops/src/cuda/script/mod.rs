@@ -129,10 +129,10 @@ impl Script {
     /// The words of [`Totals`].
     pub const TOTALS: usize = size_of::<Totals>() / 4;
 
-    /// The words that the library computes in: the first, and how many.
+    /// The word at which what the library computes in begins.
     #[must_use]
-    pub fn workspace(&self) -> (usize, usize) {
-        (self.layout.workspace, self.library.workspace)
+    pub fn workspace(&self) -> usize {
+        self.layout.workspace
     }
 
     /// The word at which the mean loss of the last step lies.
