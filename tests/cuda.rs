@@ -176,7 +176,7 @@ fn trials_that_do_not_fit_the_gpu_fail_alone() {
         let mut command = search(cuda, &out, &["--device", "cuda", "--workers", workers]);
         // Hardly more than what cuBLAS takes.
         command
-            .env("CELLWRIGHT_STAND_IN_MEMORY", "36000000")
+            .env("CELLWRIGHT_STAND_IN_MEMORY", "140000000")
             .assert()
             .success();
         for trial in trials(&out) {

@@ -37,6 +37,7 @@ impl Device {
 
     /// Runs a launch whose arguments have been checked, and waits for its end.
     pub(crate) fn run(&self, launch: &Launch) -> Result<(), Error> {
+        let _turn = self.turn();
         let bound = self.context.bind_to_thread();
         bound.map_err(Error::driver("choosing the GPU"))?;
         let function = self.module.load_function(launch.kernel);

@@ -230,8 +230,8 @@ impl Cudnn {
         }
     }
 
-    /// Runs a pass of a planned convolution, in a workspace of the plan's size.
-    pub(super) fn run(&self, plan: &Plan, dense: &Dense, workspace: u64) -> Result<(), Error> {
+    /// Runs a pass of a planned convolution, whose workspace has the plan's size.
+    pub(super) fn run(&self, plan: &Plan, dense: &Dense) -> Result<(), Error> {
         let choice = plan.choices.iter().find(|(pass, _)| *pass == dense.pass);
         let Some((_, choice)) = choice else {
             return Err(Error::driver(DOING)("a pass without a plan"));
@@ -247,7 +247,7 @@ impl Cudnn {
             filters: of_filters,
         } = &plan.tensors;
         let [x, y, filters, room] =
-            [dense.x.0, dense.y.0, dense.filters.0, workspace].map(|it| it as *mut c_void);
+            [dense.x, dense.y, dense.filters, dense.workspace].map(|it| it.0 as *mut c_void);
         let (one, beta) = (1.0f32, if dense.add { 1.0f32 } else { 0.0 });
         let (one, beta) = ((&raw const one).cast(), (&raw const beta).cast());
         let (handle, conv) = (self.0.it, convolution.it);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{CudaFunction, CudaGraph, result, sys};
 
+use super::capture::Nodes;
 use super::cudnn::Plan;
 use super::memory::Memory;
 use super::{Device, Error, Kept};
-use crate::cuda::script::{Dense, Library, Pass, Product, Script, Work};
+use crate::cuda::script::{Dense, Library, Pass, Piece, Product, Script, Work};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
 use crate::program::{Batch, Buffer, Control, Program, Runner, Totals, Weights};
@@ -41,7 +42,7 @@ pub struct DeviceExecutor {
     device: Arc<Device>,
     script: Script,
     memory: Memory,
-    work: Vec<Work>,
+    work: Vec<Piece>,
     functions: HashMap<&'static str, CudaFunction>,
     /// What cuDNN does.
     plans: Vec<Plan>,
@@ -98,7 +99,7 @@ impl DeviceExecutor {
         let work = script.work(base, tf32)?;
         let mut functions = HashMap::new();
         for piece in &work {
-            if let Work::Launch(launch) = piece
+            if let Work::Launch(launch) = &piece.work
                 && !functions.contains_key(launch.kernel)
             {
                 let function = device.module.load_function(launch.kernel);
@@ -137,7 +138,7 @@ impl DeviceExecutor {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         let begun = stream.begin_capture(mode);
         begun.map_err(Error::driver("beginning a capture"))?;
-        let written = self.eager();
+        let written = self.branches();
         // Ended in any case, or the stream stays of no use.
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
         written?;
@@ -150,18 +151,37 @@ impl DeviceExecutor {
         Ok(())
     }
 
+    /// Hands all pieces over, one after the other.
     fn eager(&self) -> Result<(), Error> {
         let bound = self.device.context.bind_to_thread();
         bound.map_err(Error::driver("choosing the GPU"))?;
+        self.work.iter().try_for_each(|it| self.hand_over(&it.work))
+    }
+
+    /// As [`Self::eager`] while the stream is captured, but a piece waits for those alone that it must.
+    fn branches(&self) -> Result<(), Error> {
+        let mut ends: Vec<Nodes> = Vec::with_capacity(self.work.len());
+        let mut last = vec![true; self.work.len()];
         for piece in &self.work {
-            match piece {
-                Work::Launch(launch) => self.launch(launch)?,
-                Work::Product(product) => self.product(product)?,
-                Work::Dense(dense) => self.dense(dense)?,
-                Work::Clear(pointer, words) => self.clear(*pointer, *words)?,
-            }
+            let before = piece.after.iter();
+            let mut before = Nodes::of(before.clone().map(|&it| &ends[it]));
+            piece.after.iter().for_each(|&it| last[it] = false);
+            self.device.wait_for(&mut before)?;
+            self.hand_over(&piece.work)?;
+            ends.push(self.device.captured()?);
         }
-        Ok(())
+        let ends = ends.iter().zip(last).filter(|(_, last)| *last);
+        self.device
+            .wait_for(&mut Nodes::of(ends.map(|(nodes, _)| nodes)))
+    }
+
+    fn hand_over(&self, work: &Work) -> Result<(), Error> {
+        match work {
+            Work::Launch(launch) => self.launch(launch),
+            Work::Product(product) => self.product(product),
+            Work::Dense(dense) => self.dense(dense),
+            Work::Clear(pointer, words) => self.clear(*pointer, *words),
+        }
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), Error> {
@@ -189,8 +209,7 @@ impl DeviceExecutor {
         let (Some(plan), Some(cudnn)) = (plan, self.device.cudnn()?) else {
             return Err(Error::driver("a convolution")("it has no plan"));
         };
-        let workspace = self.memory.base().0 + 4 * self.script.workspace() as u64;
-        cudnn.run(plan, dense, workspace)
+        cudnn.run(plan, dense)
     }
 
     fn clear(&self, pointer: Pointer, words: usize) -> Result<(), Error> {
@@ -217,6 +236,7 @@ impl DeviceExecutor {
             blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
         };
         let float = blas_sys::cudaDataType::CUDA_R_32F;
+        self.device.compute_in(product.lane)?;
         // SAFETY: the factors and the product lie in this executor's memory, with these sizes; the two
         // numbers are read before the call returns.
         let done = unsafe {
@@ -257,7 +277,7 @@ fn plans(
     if candidates.is_empty() {
         return Ok(Vec::new());
     }
-    let _turn = device.turn.lock().unwrap_or_else(|it| it.into_inner());
+    let _turn = device.turn();
     let Some(cudnn) = device.cudnn()? else {
         return Ok(Vec::new());
     };
@@ -316,7 +336,7 @@ impl Runner for DeviceExecutor {
 
     fn run(&mut self, control: &Control, batch: Batch<'_>) -> Result<(), crate::Error> {
         let device = Arc::clone(&self.device);
-        let _turn = device.turn.lock().unwrap_or_else(|it| it.into_inner());
+        let _turn = device.turn();
         let draws = match (batch, self.script.is_resident()) {
             (Batch::Kept(draws), true) => draws,
             (Batch::Pixels(pixels, labels), false) => {

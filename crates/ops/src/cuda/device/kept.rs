@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, DevicePtr};
 
+use super::memory::InTurn;
 use super::{Device, Error};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch::Resident;
@@ -12,9 +13,9 @@ use crate::program::Images;
 /// Images of bytes with their labels, uploaded once.
 pub struct Kept {
     device: Arc<Device>,
-    pixels: CudaSlice<u8>,
-    labels: CudaSlice<u32>,
-    table: CudaSlice<f32>,
+    pixels: InTurn<CudaSlice<u8>>,
+    labels: InTurn<CudaSlice<u32>>,
+    table: InTurn<CudaSlice<f32>>,
     count: usize,
     classes: usize,
     shape: [usize; 3],
@@ -27,6 +28,7 @@ impl Kept {
     /// [`Error::Program`] if the images do not fit together, [`Error::Driver`].
     pub fn new(device: &Arc<Device>, images: &Images<'_>) -> Result<Option<Self>, Error> {
         images.check()?;
+        let _turn = device.turn();
         let (free, _) = device.memory()?;
         if !Images::fit(images.bytes() as u64, free as u64) {
             return Ok(None);
@@ -56,9 +58,9 @@ impl Kept {
         let table = table.map_err(copying())?;
         Ok(Some(Self {
             device: Arc::clone(device),
-            pixels,
-            labels,
-            table,
+            pixels: InTurn::new(device, pixels),
+            labels: InTurn::new(device, labels),
+            table: InTurn::new(device, table),
             count,
             classes: images.classes(),
             shape: images.shape,

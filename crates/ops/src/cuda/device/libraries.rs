@@ -64,10 +64,16 @@ pub fn folders() -> Vec<PathBuf> {
     seen
 }
 
-/// The libraries' folders in the site-packages of the virtual environment, the user and the system.
+/// The libraries' folders in the site-packages of the virtual environment, of the first Python of the
+/// PATH, of the user and the system.
 fn python() -> Vec<PathBuf> {
     let roots = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(std::env::var_os);
     let mut roots: Vec<PathBuf> = roots.into_iter().flatten().map(PathBuf::from).collect();
+    if let Some(paths) = std::env::var_os("PATH") {
+        let mut programs = std::env::split_paths(&paths);
+        let first = programs.find(|folder| folder.join("python3").is_file());
+        roots.extend(first.and_then(|it| it.parent().map(PathBuf::from)));
+    }
     if let Some(home) = std::env::var_os("HOME") {
         roots.push(Path::new(&home).join(".local"));
     }

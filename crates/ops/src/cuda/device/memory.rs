@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+
 use cudarc::driver::{CudaSlice, DevicePtr};
 
 use super::{Device, Error};
@@ -9,24 +12,63 @@ use crate::cuda::Pointer;
 
 const MIB: usize = 1 << 20;
 
+/// What is given back in the device's turn: giving back is work of the stream, which may be captured.
+pub(super) struct InTurn<T> {
+    device: Arc<Device>,
+    it: ManuallyDrop<T>,
+}
+
+impl<T> InTurn<T> {
+    pub fn new(device: &Arc<Device>, it: T) -> Self {
+        Self {
+            device: Arc::clone(device),
+            it: ManuallyDrop::new(it),
+        }
+    }
+}
+
+impl<T> Drop for InTurn<T> {
+    fn drop(&mut self) {
+        let _turn = self.device.turn();
+        // SAFETY: it is not used again.
+        unsafe { ManuallyDrop::drop(&mut self.it) }
+    }
+}
+
+impl<T> Deref for InTurn<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.it
+    }
+}
+
+impl<T> DerefMut for InTurn<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.it
+    }
+}
+
 /// Words of four bytes on a device, zeros at first.
 pub(super) struct Memory {
     device: Arc<Device>,
-    words: CudaSlice<u32>,
+    words: InTurn<CudaSlice<u32>>,
 }
 
 impl Memory {
     /// # Errors
     /// [`Error::Memory`] if there is not so much.
     pub fn new(device: &Arc<Device>, words: usize) -> Result<Self, Error> {
+        let _turn = device.turn();
         let (free, _) = device.memory()?;
         let (needed, free) = (words.saturating_mul(4) / MIB, free / MIB);
         if needed > free {
             return Err(Error::Memory { needed, free });
         }
         let allocated = device.stream.alloc_zeros::<u32>(words.max(1));
+        let words = allocated.map_err(|_| Error::Memory { needed, free })?;
         Ok(Self {
-            words: allocated.map_err(|_| Error::Memory { needed, free })?,
+            words: InTurn::new(device, words),
             device: Arc::clone(device),
         })
     }
@@ -39,6 +81,7 @@ impl Memory {
 
     /// Puts words into it, in the stream's order.
     pub fn put(&mut self, at: usize, words: &[u32]) -> Result<(), Error> {
+        let _turn = self.device.turn();
         let mut to = self.words.slice_mut(at..at + words.len());
         let copied = self.device.stream.memcpy_htod(words, &mut to);
         copied.map_err(Error::driver("copying to the GPU"))
@@ -53,6 +96,7 @@ impl Memory {
 
     /// Words of it, once all work before is done.
     pub fn get(&self, at: usize, len: usize) -> Result<Vec<u32>, Error> {
+        let _turn = self.device.turn();
         let from = self.words.slice(at..at + len);
         let copied = self.device.stream.clone_dtoh(&from);
         let words = copied.map_err(Error::driver("copying from the GPU"))?;

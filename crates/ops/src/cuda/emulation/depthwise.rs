@@ -77,7 +77,15 @@ impl Case {
 type Launched = Result<Launch, Error>;
 type Forward = fn(&Convolution, Pointer, Prologue, Pointer, Pointer) -> Launched;
 type Input = fn(&Convolution, Pointer, Pointer, Option<Gate>, Pointer, bool) -> Launched;
-type Weights = fn(&Convolution, Pointer, Prologue, Pointer, Scratch, Pointer, bool) -> Launched;
+type Weights = fn(
+    &Convolution,
+    Pointer,
+    Prologue,
+    Pointer,
+    Scratch,
+    Pointer,
+    bool,
+) -> Result<Vec<Launch>, Error>;
 
 /// The launches of one family of kernels.
 pub(super) struct Family {
@@ -142,7 +150,7 @@ pub(super) fn one(
     let old = random.values(case.w.len());
     let old = random.flip().then_some(&old[..]);
     let mut dw = target(old, case.w.len());
-    let launch = (family.weights)(
+    let launches = (family.weights)(
         &sizes,
         bx.pointer(),
         prologue,
@@ -151,7 +159,7 @@ pub(super) fn one(
         dw.pointer(),
         old.is_some(),
     );
-    device.run(&[launch.unwrap()]);
+    device.run(&launches.unwrap());
     memory.check();
     assert_within(
         family.tolerance,

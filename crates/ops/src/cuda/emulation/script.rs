@@ -10,7 +10,7 @@ use super::memory::Device;
 use super::{Emulator, check};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::loss::Totals;
-use crate::cuda::script::{Library, Product, Script, Work};
+use crate::cuda::script::{Library, Piece, Product, Script, Work};
 use crate::optimiser::{Rule, Settings, WeightDecay};
 use crate::program::{
     Buffer, Builder, Control, DropPath, Executor, Input, Norm, Program, Share, Value, Weights,
@@ -173,10 +173,16 @@ fn product(product: &Product) {
     }
 }
 
-pub(super) fn run(emulator: &Emulator, work: &[Work], device: &mut Device) {
+/// Runs pieces in the order that is as far from theirs as what they wait for allows.
+pub(super) fn run(emulator: &Emulator, pieces: &[Piece], device: &mut Device) {
     let base = device.base().0;
-    for piece in work {
-        match piece {
+    let mut done = vec![false; pieces.len()];
+    for _ in pieces {
+        let ready = |&it: &usize| !done[it] && pieces[it].after.iter().all(|&it| done[it]);
+        let next = (0..pieces.len()).rev().find(ready);
+        let next = next.expect("no piece waits for itself");
+        done[next] = true;
+        match &pieces[next].work {
             Work::Launch(launch) => emulator.run(std::slice::from_ref(launch)),
             Work::Product(it) => product(it),
             Work::Dense(it) => dense(it),

@@ -77,17 +77,34 @@ __device__ __forceinline__ float slope(int kind, float x) {
     }
 }
 
-extern "C" __global__ void activation(const float* x, float* y, int count, int kind) {
-    for (unsigned int i = thread_index(); i < count; i += thread_count()) y[i] = activated(kind, x[i]);
-}
-extern "C" __global__ void activation_gradient(const float* x, const float* dy, float* dx, int count, int kind,
-                                               int add) {
-    for (unsigned int i = thread_index(); i < count; i += thread_count()) {
-        Pack<1> g;
-        g.v[0] = slope(kind, x[i]) * dy[i];
-        put<1>(dx + i, g, add);
+template <int V> __device__ __forceinline__ void activation(const float* x, float* y, int packs, int kind) {
+    for (unsigned int i = thread_index(); i < packs; i += thread_count()) {
+        Pack<V> value = load<V>(x + (size_t)i * V);
+#pragma unroll
+        for (int k = 0; k < V; ++k) value.v[k] = activated(kind, value.v[k]);
+        store(y + (size_t)i * V, value);
     }
 }
+template <int V>
+__device__ __forceinline__ void activation_gradient(const float* x, const float* dy, float* dx, int packs, int kind, int add) {
+    for (unsigned int i = thread_index(); i < packs; i += thread_count()) {
+        const Pack<V> value = load<V>(x + (size_t)i * V);
+        Pack<V> g = load<V>(dy + (size_t)i * V);
+#pragma unroll
+        for (int k = 0; k < V; ++k) g.v[k] *= slope(kind, value.v[k]);
+        put<V>(dx + (size_t)i * V, g, add);
+    }
+}
+#define ACTIVATION(V)                                                                                                    \
+    extern "C" __global__ void activation_##V(const float* x, float* y, int packs, int kind) {                           \
+        activation<V>(x, y, packs, kind);                                                                                \
+    }                                                                                                                    \
+    extern "C" __global__ void activation_gradient_##V(const float* x, const float* dy, float* dx, int packs, int kind,  \
+                                                       int add) {                                                        \
+        activation_gradient<V>(x, dy, dx, packs, kind, add);                                                             \
+    }
+ACTIVATION(4)
+ACTIVATION(1)
 
 // y[row, c] += bias[c]
 template <int V>

@@ -72,9 +72,10 @@ fn number(kind: Activation) -> usize {
 /// # Errors
 /// As [`affine`].
 pub fn activation(kind: Activation, x: Pointer, y: Pointer, count: usize) -> Result<Launch, Error> {
-    flat("activation", count)
+    let (kernel, lanes) = by_four(count, "activation_4", "activation_1");
+    flat(kernel, count / lanes)
         .pointers([x, y])
-        .ints([count, number(kind)])
+        .ints([count / lanes, number(kind)])
         .build()
 }
 
@@ -90,9 +91,10 @@ pub fn activation_gradient(
     count: usize,
     add: bool,
 ) -> Result<Launch, Error> {
-    flat("activation_gradient", count)
+    let (kernel, lanes) = by_four(count, "activation_gradient_4", "activation_gradient_1");
+    flat(kernel, count / lanes)
         .pointers([x, dy, dx])
-        .ints([count, number(kind)])
+        .ints([count / lanes, number(kind)])
         .flag(add)
         .build()
 }

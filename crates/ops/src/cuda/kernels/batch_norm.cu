@@ -1,18 +1,5 @@
 // Batch norm: the statistics of a batch, their use, and the gradients. Ioffe and Szegedy 2015, arXiv 1502.03167.
 
-// Numbers, their mean and the sum of squared deviations from it; joined as in Chan, Golub and LeVeque 1979.
-template <class T> struct Moments {
-    T count, mean, squares;
-    __device__ __forceinline__ void join(const Moments& other) {
-        const T total = count + other.count;
-        if (total == 0) return;
-        const T delta = other.mean - mean, share = other.count / total;
-        mean += delta * share;
-        squares += other.squares + delta * delta * count * share;
-        count = total;
-    }
-};
-
 // What normalising takes of a channel: y = x · factor + offset.
 struct Normaliser {
     float *mean, *inverse, *factor, *offset;
@@ -27,7 +14,7 @@ struct Normaliser {
     }
 };
 
-// parts: [blocks of rows][mean, squares][channels]
+// parts: [blocks of rows][mean, squared deviations from it][channels]
 template <int V>
 __device__ __forceinline__ void batch_norm_statistics(const float* x, long long rows, int channels, int rows_per_block,
                                                       float* parts, unsigned int* counters, const float* scale,
@@ -35,94 +22,77 @@ __device__ __forceinline__ void batch_norm_statistics(const float* x, long long 
                                                       double momentum, double epsilon, Normaliser to, float* room,
                                                       double* wide, unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
-    // Sums about the thread's first value, which lies within the data, so that a large mean costs no digits.
-    Pack<V> origin = splat<V>(0.0f), sum = splat<V>(0.0f), squares = splat<V>(0.0f);
-    float count = 0.0f;
-    if (at.inside && at.first < at.end) {
-        origin = load<V>(x + at.first * channels + at.channel);
-#pragma unroll 4
+    // Sums about the block's first row, which lies within the data, so that a large mean costs no digits.
+    Pack<V> origin = splat<V>(0.0f), sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
+    if (at.inside) {
+        origin = load<V>(x + at.start * channels + at.channel);
+#pragma unroll 8
         for (long long row = at.first; row < at.end; row += blockDim.y) {
             const Pack<V> value = load<V>(x + row * channels + at.channel);
 #pragma unroll
             for (int i = 0; i < V; ++i) {
                 const float delta = value.v[i] - origin.v[i];
-                sum.v[i] += delta;
-                squares.v[i] = fmaf(delta, delta, squares.v[i]);
+                sums[0].v[i] += delta;
+                sums[1].v[i] = fmaf(delta, delta, sums[1].v[i]);
             }
-            count += 1.0f;
         }
     }
-    Moments<float> own[V];
-    float* const means = room;
-    float* const all_squares = room + COLUMN_THREADS * V;
-    float* const counts = room + 2 * COLUMN_THREADS * V;
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-        const float shift_by = count > 0.0f ? sum.v[i] / count : 0.0f;
-        own[i].count = count;
-        own[i].mean = origin.v[i] + shift_by;
-        own[i].squares = fmaf(-sum.v[i], shift_by, squares.v[i]);
-        means[thread * V + i] = own[i].mean;
-        all_squares[thread * V + i] = own[i].squares;
-    }
-    counts[thread] = count;
-    __syncthreads();
-    for (int step = blockDim.y / 2; step > 0; step /= 2) {
-        if (threadIdx.y < step) {
-            const int other = thread + step * blockDim.x;
-#pragma unroll
-            for (int i = 0; i < V; ++i) {
-                const Moments<float> theirs = {counts[other], means[other * V + i], all_squares[other * V + i]};
-                own[i].join(theirs);
-                means[thread * V + i] = own[i].mean;
-                all_squares[thread * V + i] = own[i].squares;
-            }
-            counts[thread] = own[0].count;
-        }
-        __syncthreads();
-    }
-    float* const part = parts + (size_t)blockIdx.y * 2 * channels;
+    sum_of_rows(sums, room);
+    float* const part = parts + (size_t)blockIdx.y * 2 * channels + at.channel;
     if (at.inside && threadIdx.y == 0) {
+        const float count = (float)(at.end - at.start);
+        Pack<V> mean, squares;
 #pragma unroll
         for (int i = 0; i < V; ++i) {
-            part[at.channel + i] = own[i].mean;
-            part[channels + at.channel + i] = own[i].squares;
+            const float shift_by = sums[0].v[i] / count;
+            mean.v[i] = origin.v[i] + shift_by;
+            squares.v[i] = fmaf(-sums[0].v[i], shift_by, sums[1].v[i]);
         }
+        store(part, mean);
+        store(part + channels, squares);
     }
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
 
-    const Join<V> join;
-    const int width = blockDim.x * V, c = join.channel;
-    Moments<double> total = {0.0, 0.0, 0.0};
-    if (c < channels) {
+    // The same about the first part's mean: Σ n · δ and Σ (squares + n · δ²).
+    Wide<V> total[2];
+#pragma unroll
+    for (int i = 0; i < V; ++i) total[0].v[i] = total[1].v[i] = 0.0;
+    Pack<V> middle = splat<V>(0.0f);
+    if (at.inside) {
+        middle = load_fresh<V>(parts + at.channel);
 #pragma unroll 4
-        for (int p = join.helper; p < gridDim.y; p += join.helpers) {
-            const float* found = parts + (size_t)p * 2 * channels + c;
+        for (int p = threadIdx.y; p < gridDim.y; p += blockDim.y) {
+            const float* const found = parts + (size_t)p * 2 * channels + at.channel;
+            const Pack<V> mean = load_fresh<V>(found), squares = load_fresh<V>(found + channels);
             const long long left = rows - (long long)p * rows_per_block;
             const double size = (double)(left < rows_per_block ? left : rows_per_block);
-            total.join({size, (double)__ldcg(found), (double)__ldcg(found + channels)});
+#pragma unroll
+            for (int i = 0; i < V; ++i) {
+                const double delta = (double)mean.v[i] - (double)middle.v[i];
+                total[0].v[i] += size * delta;
+                total[1].v[i] += (double)squares.v[i] + size * delta * delta;
+            }
         }
     }
-    double* const own_place = wide + join.slot * 3;
-    own_place[0] = total.count;
-    own_place[1] = total.mean;
-    own_place[2] = total.squares;
+    sum_of_rows(total, wide);
     __syncthreads();
-    for (int step = join.helpers / 2; step > 0; step /= 2) {
-        if (join.helper < step) {
-            const double* theirs = own_place + step * width * 3;
-            total.join({theirs[0], theirs[1], theirs[2]});
-            own_place[0] = total.count;
-            own_place[1] = total.mean;
-            own_place[2] = total.squares;
+    if (threadIdx.y == 0) {
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+            wide[threadIdx.x * V + i] = total[0].v[i];
+            wide[(blockDim.x + threadIdx.x) * V + i] = total[1].v[i];
+            room[threadIdx.x * V + i] = middle.v[i];
         }
-        __syncthreads();
     }
-    if (join.helper != 0 || c >= channels) return;
-    to.set(c, total.mean, total.squares / (double)rows, epsilon, scale, shift);
-    running_mean[c] = (float)((1.0 - momentum) * (double)running_mean[c] + momentum * total.mean);
-    const double unbiased = total.squares / (double)(rows - 1);
+    __syncthreads();
+    // One thread a channel.
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
+    if (thread >= width || c >= channels) return;
+    const double count = (double)rows, step = wide[thread] / count;
+    const double mean = (double)room[thread] + step, squares = wide[width + thread] - wide[thread] * step;
+    to.set(c, mean, squares / count, epsilon, scale, shift);
+    running_mean[c] = (float)((1.0 - momentum) * (double)running_mean[c] + momentum * mean);
+    const double unbiased = squares / (count - 1.0);
     running_variance[c] = (float)((1.0 - momentum) * (double)running_variance[c] + momentum * unbiased);
 }
 extern "C" __global__ void __launch_bounds__(256)
@@ -130,8 +100,8 @@ extern "C" __global__ void __launch_bounds__(256)
                             unsigned int* counters, const float* scale, const float* shift, float* running_mean,
                             float* running_variance, double momentum, double epsilon, float* mean, float* inverse,
                             float* factor, float* offset) {
-    __shared__ float room[9 * COLUMN_THREADS];
-    __shared__ double wide[3 * COLUMN_THREADS];
+    __shared__ float room[2 * 4 * SUM_ROOM];
+    __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Normaliser to = {mean, inverse, factor, offset};
     batch_norm_statistics<4>(x, rows, channels, rows_per_block, parts, counters, scale, shift, running_mean,
@@ -142,8 +112,8 @@ extern "C" __global__ void __launch_bounds__(256)
                             unsigned int* counters, const float* scale, const float* shift, float* running_mean,
                             float* running_variance, double momentum, double epsilon, float* mean, float* inverse,
                             float* factor, float* offset) {
-    __shared__ float room[3 * COLUMN_THREADS];
-    __shared__ double wide[3 * COLUMN_THREADS];
+    __shared__ float room[2 * SUM_ROOM];
+    __shared__ double wide[2 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Normaliser to = {mean, inverse, factor, offset};
     batch_norm_statistics<1>(x, rows, channels, rows_per_block, parts, counters, scale, shift, running_mean,

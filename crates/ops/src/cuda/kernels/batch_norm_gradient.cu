@@ -21,7 +21,7 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
                                                 int training, float* slope, float* constant, float* dscale, float* dshift,
                                                 float* room, double* wide, unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
-    Pack<V> sums = splat<V>(0.0f), products = splat<V>(0.0f);
+    Pack<V> sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
     if (at.inside) {
         const Pack<V> f = load<V>(factor + at.channel), o = load<V>(offset + at.channel), m = load<V>(mean + at.channel);
 #pragma unroll 4
@@ -30,24 +30,33 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
             const Pack<V> g = let_through<V>(value, load<V>(dy + row * channels + at.channel), f, o, with_relu);
 #pragma unroll
             for (int i = 0; i < V; ++i) {
-                sums.v[i] += g.v[i];
-                products.v[i] = fmaf(g.v[i], value.v[i] - m.v[i], products.v[i]);
+                sums[0].v[i] += g.v[i];
+                sums[1].v[i] = fmaf(g.v[i], value.v[i] - m.v[i], sums[1].v[i]);
             }
         }
     }
-    sums = sum_of_rows<V>(sums, room);
-    products = sum_of_rows<V>(products, room);
+    sum_of_rows(sums, room);
     float* const part = parts + (size_t)blockIdx.y * 2 * channels + at.channel;
     if (at.inside && threadIdx.y == 0) {
-        store(part, sums);
-        store(part + channels, products);
+        store(part, sums[0]);
+        store(part + channels, sums[1]);
     }
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
-    const Join<V> join;
-    const int c = join.channel;
-    const double sum = joined<V>(join, parts, gridDim.y, channels, 2 * channels, wide);
-    const double product = joined<V>(join, parts + channels, gridDim.y, channels, 2 * channels, wide);
-    if (join.helper != 0 || c >= channels) return;
+    Wide<V> total[2];
+    joined<V>(total, parts + at.channel, gridDim.y, 2 * channels, channels, at.inside, wide);
+    __syncthreads();
+    if (threadIdx.y == 0) {
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+            wide[threadIdx.x * V + i] = total[0].v[i];
+            wide[(blockDim.x + threadIdx.x) * V + i] = total[1].v[i];
+        }
+    }
+    __syncthreads();
+    // One thread a channel.
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
+    if (thread >= width || c >= channels) return;
+    const double sum = wide[thread], product = wide[width + thread];
     const double i = inverse[c], f = factor[c], share = training ? 1.0 / (double)rows : 0.0;
     slope[c] = (float)(-f * i * i * product * share);
     constant[c] = (float)(-f * sum * share);
@@ -58,8 +67,8 @@ extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_4(const float* x, const float* dy, const float* mean, const float* inverse, const float* factor,
                       const float* offset, int with_relu, long long rows, int channels, int rows_per_block, float* parts,
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale, float* dshift) {
-    __shared__ __align__(16) float room[4 * COLUMN_THREADS];
-    __shared__ double wide[COLUMN_THREADS];
+    __shared__ float room[2 * 4 * SUM_ROOM];
+    __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
     batch_norm_sums<4>(x, dy, mean, inverse, factor, offset, with_relu, rows, channels, rows_per_block, parts, counters,
                        training, slope, constant, dscale, dshift, room, wide, &flag);
@@ -68,8 +77,8 @@ extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_1(const float* x, const float* dy, const float* mean, const float* inverse, const float* factor,
                       const float* offset, int with_relu, long long rows, int channels, int rows_per_block, float* parts,
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale, float* dshift) {
-    __shared__ float room[COLUMN_THREADS];
-    __shared__ double wide[COLUMN_THREADS];
+    __shared__ float room[2 * SUM_ROOM];
+    __shared__ double wide[2 * SUM_ROOM];
     __shared__ unsigned int flag;
     batch_norm_sums<1>(x, dy, mean, inverse, factor, offset, with_relu, rows, channels, rows_per_block, parts, counters,
                        training, slope, constant, dscale, dshift, room, wide, &flag);

@@ -1,69 +1,84 @@
 // Sums over the rows of a matrix, for each column, in two stages within one launch: every block sums some rows and leaves
 // its part; the last block to end joins the parts, in their order. A block has `blockDim.x` lanes of V columns, a power of
-// two, and `blockDim.y` rows at a time, 256 threads in all; blockIdx.x picks the columns, blockIdx.y the rows.
+// two that divides a warp, and `blockDim.y` rows at a time, 256 threads in all; blockIdx.x picks the columns, blockIdx.y the
+// rows.
 
 #define COLUMN_THREADS 256
+// Numbers that `sum_of_rows` needs room for, for each column of a lane and each sum: one for each lane of every warp.
+#define SUM_ROOM 64
 
 // What a thread of such a block works on.
 template <int V> struct Columns {
     int channel;       // its first column
     bool inside;       // whether there is such a column
+    long long start;   // the block's first row
     long long first;   // its first row
     long long end;     // the end of the block's rows
     __device__ __forceinline__ Columns(long long rows, int channels, int rows_per_block) {
         channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
         inside = channel < channels;
-        const long long start = (long long)blockIdx.y * rows_per_block;
+        start = (long long)blockIdx.y * rows_per_block;
         first = start + threadIdx.y;
         end = start + rows_per_block < rows ? start + rows_per_block : rows;
     }
 };
 
-// The sum of `value` over the block's rows, valid in those with threadIdx.y = 0. `room` holds 256 · V numbers.
-template <int V> __device__ __forceinline__ Pack<V> sum_of_rows(Pack<V> value, float* room) {
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
-    store(room + thread * V, value);
-    __syncthreads();
-    for (int step = blockDim.y / 2; step > 0; step /= 2) {
-        if (threadIdx.y < step) {
-            plus<V>(value, load<V>(room + (thread + step * blockDim.x) * V));
-            store(room + thread * V, value);
+// The sums over the block's rows, valid in the threads with threadIdx.y = 0: first within each warp, then over the warps,
+// always in the same order. `N` is the type of the packs' numbers; `room` holds T · V · SUM_ROOM of them, which nobody may read
+// or write until the block's next barrier.
+template <class N, class P, int T> __device__ __forceinline__ void sum_of_rows(P (&sums)[T], N* room) {
+    const int V = sizeof(P) / sizeof(N);
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, lanes = blockDim.x;
+    for (int step = lanes; step < WARP; step *= 2) {
+#pragma unroll
+        for (int t = 0; t < T; ++t) {
+#pragma unroll
+            for (int i = 0; i < V; ++i) sums[t].v[i] += __shfl_xor_sync(ALL_LANES, sums[t].v[i], step);
         }
-        __syncthreads();
     }
-    return value;
+    if (thread % WARP < lanes) {
+        N* const own = room + (thread / WARP * lanes + threadIdx.x) * T * V;
+#pragma unroll
+        for (int t = 0; t < T; ++t) {
+#pragma unroll
+            for (int i = 0; i < V; ++i) own[t * V + i] = sums[t].v[i];
+        }
+    }
+    __syncthreads();
+    if (threadIdx.y != 0) return;
+#pragma unroll
+    for (int warp = 1; warp < COLUMN_THREADS / WARP; ++warp) {
+        const N* const other = room + (warp * lanes + threadIdx.x) * T * V;
+#pragma unroll
+        for (int t = 0; t < T; ++t) {
+#pragma unroll
+            for (int i = 0; i < V; ++i) sums[t].v[i] += other[t * V + i];
+        }
+    }
 }
 
-// Which column a thread joins the parts of, and which of them: every `helpers`-th from `helper` on.
-template <int V> struct Join {
-    int channel, helper, helpers, slot;
-    __device__ __forceinline__ Join() {
-        const int width = blockDim.x * V;
-        slot = threadIdx.y * blockDim.x + threadIdx.x;
-        helpers = COLUMN_THREADS / width;
-        helper = slot / width;
-        channel = blockIdx.x * width + slot % width;
-    }
-};
+template <int V> __device__ __forceinline__ void plus(Wide<V>& sum, const Pack<V>& a) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) sum.v[i] += (double)a.v[i];
+}
 
-// Σ over `count` parts of one column; valid in the threads with helper 0. `stride` numbers lie between parts; `room` holds 256.
-template <int V>
-__device__ __forceinline__ double joined(const Join<V>& join, const float* parts, int count, int channels, int stride,
-                                         double* room) {
-    double sum = 0.0;
-    if (join.channel < channels)
-#pragma unroll 8
-        for (int part = join.helper; part < count; part += join.helpers)
-            sum += (double)__ldcg(parts + (size_t)part * stride + join.channel);
-    const int width = blockDim.x * V;
-    __syncthreads();
-    room[join.slot] = sum;
-    __syncthreads();
-    for (int step = join.helpers / 2; step > 0; step /= 2) {
-        if (join.helper < step) room[join.slot] += room[join.slot + step * width];
-        __syncthreads();
+// Σ over `count` parts, of T sums each for these columns; valid in the threads with threadIdx.y = 0. `part` numbers lie
+// between the parts, `sum` between the sums of one.
+template <int V, class N, class P, int T>
+__device__ __forceinline__ void joined(P (&sums)[T], const float* parts, int count, int part, int sum, bool inside, N* room) {
+#pragma unroll
+    for (int t = 0; t < T; ++t) {
+#pragma unroll
+        for (int i = 0; i < V; ++i) sums[t].v[i] = 0;
     }
-    return room[join.slot];
+    if (inside) {
+#pragma unroll(T > 2 ? 1 : 4)
+        for (int p = threadIdx.y; p < count; p += blockDim.y) {
+#pragma unroll
+            for (int t = 0; t < T; ++t) plus<V>(sums[t], load_fresh<V>(parts + (size_t)p * part + (size_t)t * sum));
+        }
+    }
+    sum_of_rows(sums, room);
 }
 
 // sums[c] = or += Σ over the rows of x[row, c]: the gradient of a bias.
@@ -72,34 +87,35 @@ __device__ __forceinline__ void column_sums(const float* x, long long rows, int 
                                             unsigned int* counters, float* sums, int add, float* room, double* wide,
                                             unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
-    Pack<V> sum = splat<V>(0.0f);
+    Pack<V> sum[1] = {splat<V>(0.0f)};
     if (at.inside)
 #pragma unroll 4
-        for (long long row = at.first; row < at.end; row += blockDim.y) plus<V>(sum, load<V>(x + row * channels + at.channel));
-    sum = sum_of_rows<V>(sum, room);
-    if (at.inside && threadIdx.y == 0) store(parts + (size_t)blockIdx.y * channels + at.channel, sum);
+        for (long long row = at.first; row < at.end; row += blockDim.y) plus<V>(sum[0], load<V>(x + row * channels + at.channel));
+    sum_of_rows(sum, room);
+    if (at.inside && threadIdx.y == 0) store(parts + (size_t)blockIdx.y * channels + at.channel, sum[0]);
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
-    const Join<V> join;
-    const double total = joined<V>(join, parts, gridDim.y, channels, channels, wide);
-    if (join.helper == 0 && join.channel < channels) {
-        Pack<1> p;
-        p.v[0] = (float)total;
-        put<1>(sums + join.channel, p, add);
+    Wide<V> total[1];
+    joined<V>(total, parts + at.channel, gridDim.y, channels, 0, at.inside, wide);
+    if (at.inside && threadIdx.y == 0) {
+        Pack<V> p;
+#pragma unroll
+        for (int i = 0; i < V; ++i) p.v[i] = (float)total[0].v[i];
+        put<V>(sums + at.channel, p, add);
     }
 }
 extern "C" __global__ void __launch_bounds__(256) column_sums_4(const float* x, long long rows, int channels,
                                                                 int rows_per_block, float* parts, unsigned int* counters,
                                                                 float* sums, int add) {
-    __shared__ __align__(16) float room[4 * COLUMN_THREADS];
-    __shared__ double wide[COLUMN_THREADS];
+    __shared__ float room[4 * SUM_ROOM];
+    __shared__ double wide[4 * SUM_ROOM];
     __shared__ unsigned int flag;
     column_sums<4>(x, rows, channels, rows_per_block, parts, counters, sums, add, room, wide, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256) column_sums_1(const float* x, long long rows, int channels,
                                                                 int rows_per_block, float* parts, unsigned int* counters,
                                                                 float* sums, int add) {
-    __shared__ float room[COLUMN_THREADS];
-    __shared__ double wide[COLUMN_THREADS];
+    __shared__ float room[SUM_ROOM];
+    __shared__ double wide[SUM_ROOM];
     __shared__ unsigned int flag;
     column_sums<1>(x, rows, channels, rows_per_block, parts, counters, sums, add, room, wide, &flag);
 }

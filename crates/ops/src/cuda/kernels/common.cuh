@@ -7,6 +7,9 @@
 // A vector of V channels.
 template <int V> struct Pack { float v[V]; };
 
+// The same in fp64, for what few numbers are joined to.
+template <int V> struct Wide { double v[V]; };
+
 template <int V> __device__ __forceinline__ Pack<V> splat(float value) {
     Pack<V> p;
 #pragma unroll
@@ -23,6 +26,23 @@ template <> __device__ __forceinline__ Pack<1> load<1>(const float* from) {
 }
 template <> __device__ __forceinline__ Pack<4> load<4>(const float* from) {
     const float4 q = *reinterpret_cast<const float4*>(from);
+    Pack<4> p;
+    p.v[0] = q.x;
+    p.v[1] = q.y;
+    p.v[2] = q.z;
+    p.v[3] = q.w;
+    return p;
+}
+
+// Reads what another block has just written, so not from the multiprocessor's own cache.
+template <int V> __device__ __forceinline__ Pack<V> load_fresh(const float* from);
+template <> __device__ __forceinline__ Pack<1> load_fresh<1>(const float* from) {
+    Pack<1> p;
+    p.v[0] = __ldcg(from);
+    return p;
+}
+template <> __device__ __forceinline__ Pack<4> load_fresh<4>(const float* from) {
+    const float4 q = __ldcg(reinterpret_cast<const float4*>(from));
     Pack<4> p;
     p.v[0] = q.x;
     p.v[1] = q.y;

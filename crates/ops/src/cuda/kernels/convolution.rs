@@ -163,17 +163,19 @@ fn weight_cut(conv: &Convolution) -> ([usize; 2], usize, usize) {
     (tiles, pixels.div_ceil(size), size)
 }
 
+/// Parts of a block's numbers that [`weight_gradient`]'s second launch joins at a time, and those numbers.
+const JOIN: [u32; 3] = [32, 8, 1];
+
 /// What [`weight_gradient`] needs.
 pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
-    let (tiles, parts, _) = weight_cut(conv);
-    let g = &conv.geometry;
+    let (_, parts, _) = weight_cut(conv);
     ScratchSize {
-        parts: parts * g.weights(),
-        counters: tiles[0] * tiles[1] * g.conv.groups,
+        parts: parts * conv.geometry.weights(),
+        counters: 0,
     }
 }
 
-/// `dw` ←, or +=, the gradient of the weight.
+/// `dw` ←, or +=, the gradient of the weight, in two launches.
 ///
 /// # Errors
 /// As [`forward`].
@@ -185,19 +187,26 @@ pub fn weight_gradient(
     scratch: Scratch,
     dw: Pointer,
     add: bool,
-) -> Result<Launch, Error> {
+) -> Result<Vec<Launch>, Error> {
     let g = &conv.geometry;
     let (tiles, parts, size) = weight_cut(conv);
     let grid = [tiles[0], tiles[1], parts * g.conv.groups];
     let kernel = conv.either("convolution_weights", "convolution_weights_tf32");
-    Builder::new(kernel, grid, [BLOCK as u32, 1, 1])
+    let products = Builder::new(kernel, grid, [BLOCK as u32, 1, 1])
         .counted((g.images * g.out_pixels()).max(g.weights()))
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
         .pointers([dy])
         .ints([size, parts])
-        .pointers([scratch.parts, scratch.counters, dw])
-        .flag(add)
+        .pointers([scratch.parts])
         .argument(conv.window())
-        .build()
+        .build()?;
+    let blocks = g.weights().div_ceil(JOIN[0] as usize);
+    let join = Builder::new("join_parts", [blocks, 1, 1], JOIN)
+        .pointers([scratch.parts])
+        .ints([parts, g.weights()])
+        .pointers([dw])
+        .flag(add)
+        .build()?;
+    Ok(vec![products, join])
 }

@@ -1,5 +1,5 @@
-// The weight gradient of a dense or grouped convolution: a product over output pixels, which are cut into parts; the last
-// block to end joins them in their order. blockIdx.z is group × parts + part.
+// The weight gradient of a dense or grouped convolution: a product over output pixels, which are cut into parts that
+// `join_parts` joins. blockIdx.z is group × parts + part.
 
 // Rows: taps × channels of the group; terms: output pixels.
 struct Patches {
@@ -43,8 +43,7 @@ struct Outputs {
 template <bool TF32>
 __device__ __forceinline__ void convolve_weights(const float* x, const float* factor, const float* offset, int with_relu,
                                                  const float* dy, int pixels_per_part, int count, float* parts,
-                                                 unsigned int* counters, float* dw, int add, const Window& g, float* room,
-                                                 unsigned int* flag) {
+                                                 const Window& g, float* room) {
     const int group = blockIdx.z / count, part = blockIdx.z % count;
     const int m0 = blockIdx.x * TILE, f0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
     const int rows = g.kernel_height * g.kernel_width * depth, pixels = g.images * g.out_height * g.out_width;
@@ -62,28 +61,31 @@ __device__ __forceinline__ void convolve_weights(const float* x, const float* fa
             if (m < rows && f < width) parts[part * size + (size_t)m * g.filters + group * width + f] = sums[i][j];
         }
     }
-    const int tile = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-    if (!last_block(counters + tile, count, flag)) return;
-    for (int at = threadIdx.x; at < TILE * TILE; at += 256) {
-        const int m = m0 + at / TILE, f = f0 + at % TILE;
-        if (m >= rows || f >= width) continue;
-        const size_t place = (size_t)m * g.filters + group * width + f;
-        Pack<1> total = splat<1>(0.0f);
+}
+
+// to[i] = or += Σ over the parts of parts[part][i], in their order. A block has 32 numbers and eight parts at a time.
+extern "C" __global__ void __launch_bounds__(256) join_parts(const float* parts, int count, int size, float* to, int add) {
+    __shared__ float room[256];
+    const int i = blockIdx.x * WARP + threadIdx.x;
+    Pack<1> sum = splat<1>(0.0f);
+    if (i < size) {
 #pragma unroll 8
-        for (int p = 0; p < count; ++p) total.v[0] += __ldcg(parts + p * size + place);
-        put<1>(dw + place, total, add);
+        for (int p = threadIdx.y; p < count; p += 8) sum.v[0] += parts[(size_t)p * size + i];
     }
+    room[threadIdx.y * WARP + threadIdx.x] = sum.v[0];
+    __syncthreads();
+    if (threadIdx.y != 0 || i >= size) return;
+#pragma unroll
+    for (int other = 1; other < 8; ++other) sum.v[0] += room[other * WARP + threadIdx.x];
+    put<1>(to + i, sum, add);
 }
 
 #define CONVOLUTION_WEIGHTS(SUFFIX, TF32)                                                                                \
     extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
         convolution_weights##SUFFIX(const float* x, const float* factor, const float* offset, int with_relu,            \
-                                    const float* dy, int pixels_per_part, int count, float* parts,                       \
-                                    unsigned int* counters, float* dw, int add, Window g) {                              \
+                                    const float* dy, int pixels_per_part, int count, float* parts, Window g) {           \
         __shared__ __align__(16) float room[2 * DEPTH * PITCH];                                                          \
-        __shared__ unsigned int flag;                                                                                    \
-        convolve_weights<TF32>(x, factor, offset, with_relu, dy, pixels_per_part, count, parts, counters, dw, add, g,   \
-                               room, &flag);                                                                             \
+        convolve_weights<TF32>(x, factor, offset, with_relu, dy, pixels_per_part, count, parts, g, room);               \
     }
 CONVOLUTION_WEIGHTS(, false)
 CONVOLUTION_WEIGHTS(_tf32, true)

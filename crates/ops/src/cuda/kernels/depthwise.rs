@@ -183,11 +183,11 @@ pub fn weight_gradient(
     scratch: Scratch,
     dw: Pointer,
     add: bool,
-) -> Result<Launch, Error> {
+) -> Result<Vec<Launch>, Error> {
     check(conv)?;
     let v = Variant::of(conv);
     let cut = Cut::new(conv, &v);
-    Builder::new(v.weights, cut.grid, cut.block)
+    let launch = Builder::new(v.weights, cut.grid, cut.block)
         .counted(conv.geometry.out_len())
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
@@ -196,7 +196,8 @@ pub fn weight_gradient(
         .pointers([scratch.parts, scratch.counters, dw])
         .flag(add)
         .argument(conv.window())
-        .build()
+        .build()?;
+    Ok(vec![launch])
 }
 
 fn check(conv: &Convolution) -> Result<(), Error> {

@@ -2,28 +2,23 @@
 // summed in two stages as in columns.cu. blockIdx.x picks the channels, blockIdx.y the taps (a row of the kernel, or a
 // single tap), blockIdx.z the part of the strips of output pixels.
 
-// Joins the parts, [blocks][taps][channels], of the T taps from `first` on. True in no thread that has work left.
+// Joins the parts, [blocks][taps][channels], of the T taps from `first` on.
 template <int V, int T>
 __device__ __forceinline__ void join_taps(Pack<V> (&sums)[T], int first, bool inside, int channel, int channels, int taps,
                                           float* parts, unsigned int* counters, float* dw, int add, float* room,
-                                          double* wide, unsigned int* flag) {
-    float* const part = parts + ((size_t)blockIdx.z * taps + first) * channels;
+                                          unsigned int* flag) {
+    sum_of_rows(sums, room);
+    const size_t begin = (size_t)first * channels + channel;
+    if (inside && threadIdx.y == 0) {
+        float* const part = parts + (size_t)blockIdx.z * taps * channels + begin;
 #pragma unroll
-    for (int t = 0; t < T; ++t) {
-        const Pack<V> sum = sum_of_rows<V>(sums[t], room);
-        if (inside && threadIdx.y == 0) store(part + (size_t)t * channels + channel, sum);
+        for (int t = 0; t < T; ++t) store(part + (size_t)t * channels, sums[t]);
     }
     if (!last_block(counters + blockIdx.y * gridDim.x + blockIdx.x, gridDim.z, flag)) return;
-    const Join<V> join;
-    for (int t = 0; t < T; ++t) {
-        const size_t tap = (size_t)(first + t) * channels;
-        const double total = joined<V>(join, parts + tap, gridDim.z, channels, taps * channels, wide);
-        if (join.helper == 0 && join.channel < channels) {
-            Pack<1> p;
-            p.v[0] = (float)total;
-            put<1>(dw + tap + join.channel, p, add);
-        }
-    }
+    joined<V>(sums, parts + begin, gridDim.z, taps * channels, channels, inside, room);
+    if (!inside || threadIdx.y != 0) return;
+#pragma unroll
+    for (int t = 0; t < T; ++t) put<V>(dw + begin + (size_t)t * channels, sums[t], add);
 }
 
 // A row of a K × K kernel, P outputs at a time.
@@ -31,7 +26,7 @@ template <int K, int S, int D, int P>
 __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict__ x, const float* factor,
                                                         const float* offset, int with_relu, const float* __restrict__ dy,
                                                         int strips_per_block, float* parts, unsigned int* counters,
-                                                        float* dw, int add, const Window& g, float* room, double* wide,
+                                                        float* dw, int add, const Window& g, float* room,
                                                         unsigned int* flag) {
     const int c = (blockIdx.x * blockDim.x + threadIdx.x) * 4, a = blockIdx.y;
     const bool inside = c < g.channels;
@@ -71,7 +66,7 @@ __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict_
             }
         }
     }
-    join_taps<4, K>(sums, a * K, inside, c, g.channels, K * K, parts, counters, dw, add, room, wide, flag);
+    join_taps<4, K>(sums, a * K, inside, c, g.channels, K * K, parts, counters, dw, add, room, flag);
 }
 
 // One tap of any kernel; a strip is one pixel.
@@ -79,7 +74,7 @@ template <int V>
 __device__ __forceinline__ void depthwise_weights(const float* __restrict__ x, const float* factor, const float* offset,
                                                   int with_relu, const float* __restrict__ dy, int strips_per_block,
                                                   float* parts, unsigned int* counters, float* dw, int add,
-                                                  const Window& g, float* room, double* wide, unsigned int* flag) {
+                                                  const Window& g, float* room, unsigned int* flag) {
     const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const int a = blockIdx.y / g.kernel_width, b = blockIdx.y % g.kernel_width;
     const bool inside = c < g.channels;
@@ -99,27 +94,26 @@ __device__ __forceinline__ void depthwise_weights(const float* __restrict__ x, c
         }
     }
     const int taps = g.kernel_height * g.kernel_width;
-    join_taps<V, 1>(sums, blockIdx.y, inside, c, g.channels, taps, parts, counters, dw, add, room, wide, flag);
+    join_taps<V, 1>(sums, blockIdx.y, inside, c, g.channels, taps, parts, counters, dw, add, room, flag);
 }
 
-#define DEPTHWISE_WEIGHTS(NAME, V, ...)                                                                                  \
+#define DEPTHWISE_WEIGHTS(NAME, V, T, ...)                                                                                  \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
         NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
              const float* __restrict__ dy, int strips_per_block, float* parts, unsigned int* counters, float* dw,       \
              int add, Window g) {                                                                                        \
-        __shared__ __align__(16) float room[V * COLUMN_THREADS];                                                         \
-        __shared__ double wide[COLUMN_THREADS];                                                                          \
+        __shared__ float room[T * V * SUM_ROOM];                                                                             \
         __shared__ unsigned int flag;                                                                                    \
-        __VA_ARGS__(x, factor, offset, with_relu, dy, strips_per_block, parts, counters, dw, add, g, room, wide, &flag); \
+        __VA_ARGS__(x, factor, offset, with_relu, dy, strips_per_block, parts, counters, dw, add, g, room, &flag); \
     }
 
-DEPTHWISE_WEIGHTS(depthwise_weights_k3, 4, depthwise_weights_strip<3, 1, 1, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k5, 4, depthwise_weights_strip<5, 1, 1, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k7, 4, depthwise_weights_strip<7, 1, 1, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k3_stride2, 4, depthwise_weights_strip<3, 2, 1, 2>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k5_stride2, 4, depthwise_weights_strip<5, 2, 1, 2>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k7_stride2, 4, depthwise_weights_strip<7, 2, 1, 2>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k3_dilated, 4, depthwise_weights_strip<3, 1, 2, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k5_dilated, 4, depthwise_weights_strip<5, 1, 2, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_any_4, 4, depthwise_weights<4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_any_1, 1, depthwise_weights<1>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k3, 4, 3, depthwise_weights_strip<3, 1, 1, 4>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k5, 4, 5, depthwise_weights_strip<5, 1, 1, 4>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k7, 4, 7, depthwise_weights_strip<7, 1, 1, 4>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k3_stride2, 4, 3, depthwise_weights_strip<3, 2, 1, 2>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k5_stride2, 4, 5, depthwise_weights_strip<5, 2, 1, 2>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k7_stride2, 4, 7, depthwise_weights_strip<7, 2, 1, 2>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k3_dilated, 4, 3, depthwise_weights_strip<3, 1, 2, 4>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k5_dilated, 4, 5, depthwise_weights_strip<5, 1, 2, 4>)
+DEPTHWISE_WEIGHTS(depthwise_weights_any_4, 4, 1, depthwise_weights<4>)
+DEPTHWISE_WEIGHTS(depthwise_weights_any_1, 1, 1, depthwise_weights<1>)

@@ -110,15 +110,16 @@ __device__ __forceinline__ void image_sums(const float* __restrict__ x, const fl
                                            int pixels, int channels, int add, float* room) {
     const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const bool inside = c < channels;
-    Pack<V> sum = splat<V>(0.0f);
+    Pack<V> own[1] = {splat<V>(0.0f)};
     if (inside) {
         for (int p = threadIdx.y; p < pixels; p += blockDim.y) {
             const size_t from = ((size_t)blockIdx.y * pixels + p) * channels + c;
-            fma<V>(sum, load<V>(x + from), z ? load<V>(z + from) : splat<V>(1.0f));
+            fma<V>(own[0], load<V>(x + from), z ? load<V>(z + from) : splat<V>(1.0f));
         }
     }
-    sum = sum_of_rows<V>(sum, room);
+    sum_of_rows(own, room);
     if (!inside || threadIdx.y != 0) return;
+    Pack<V> sum = own[0];
 #pragma unroll
     for (int i = 0; i < V; ++i) sum.v[i] *= scale;
     put<V>(sums + (size_t)blockIdx.y * channels + c, sum, add);
@@ -130,7 +131,7 @@ __device__ __forceinline__ void image_sums(const float* __restrict__ x, const fl
     }                                                                                                                    \
     extern "C" __global__ void image_sums_##V(const float* x, const float* z, float scale, float* sums, int pixels,     \
                                               int channels, int add) {                                                   \
-        __shared__ __align__(16) float room[V * COLUMN_THREADS];                                                         \
+        __shared__ float room[V * SUM_ROOM];                                                                                 \
         image_sums<V>(x, z, scale, sums, pixels, channels, add, room);                                                   \
     }
 BY_IMAGE(4)

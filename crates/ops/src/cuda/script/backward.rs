@@ -19,7 +19,7 @@ impl Writer<'_> {
                 let columns = self.len(*dbias);
                 let rows = self.len(*dy) / columns.max(1);
                 let (dy, dbias) = (self.at(*dy), self.at(*dbias));
-                let scratch = self.script.layout.scratch(self.base);
+                let scratch = self.scratch();
                 self.push(columns::column_sums(
                     dy, rows, columns, scratch, dbias, false,
                 )?);
@@ -137,21 +137,26 @@ impl Writer<'_> {
             return self.dense_gradient(*geometry, [*x, *w, *dy], *dx, *dw);
         }
         let conv = Convolution::of(*geometry).with_tf32(self.tf32);
-        let gated = prologue.relu;
+        let (gated, norm) = (prologue.relu, prologue.norm);
         let prologue = self.prologue(prologue);
+        let (of_x, of_w, of_dy, of_dw) = (*x, *w, *dy, *dw);
         let [x, w, dy, dw] = [*x, *w, *dy, *dw].map(|it| self.at(it));
         let gate = gated.then_some(Gate { x, prologue });
-        let scratch = self.script.layout.scratch(self.base);
         let depthwise = geometry.is_depthwise();
         if let Some(dx) = dx {
             let to = self.at(dx.buffer);
+            self.touching(&[of_x, of_w, of_dy], &[dx.buffer]);
+            self.touches.reads.extend(self.ranges(norm.as_slice()));
             self.push(if depthwise {
                 depthwise::input_gradient(&conv, dy, w, gate, to, dx.add)?
             } else {
                 convolution::input_gradient(&conv, dy, w, gate, to, dx.add)?
             });
         }
-        self.push(if depthwise {
+        self.touching(&[of_x, of_dy], &[of_dw]);
+        self.touches.reads.extend(self.ranges(norm.as_slice()));
+        let scratch = self.scratch();
+        self.extend(if depthwise {
             depthwise::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?
         } else {
             convolution::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?
@@ -167,8 +172,10 @@ impl Writer<'_> {
         dx: Option<Target>,
         dw: Buffer,
     ) {
+        let of_dy = dy;
         let dy = self.at(dy);
         if let Some(dx) = dx {
+            self.touching(&[w, of_dy], &[dx.buffer]);
             self.product(Product {
                 size: [rows, inputs, units],
                 a: dy,
@@ -176,8 +183,10 @@ impl Writer<'_> {
                 transposed: [false, true],
                 c: self.at(dx.buffer),
                 add: dx.add,
+                lane: 0,
             });
         }
+        self.touching(&[x, of_dy], &[dw]);
         self.product(Product {
             size: [inputs, units, rows],
             a: self.at(x),
@@ -185,6 +194,7 @@ impl Writer<'_> {
             transposed: [true, false],
             c: self.at(dw),
             add: false,
+            lane: 0,
         });
     }
 
@@ -214,7 +224,7 @@ impl Writer<'_> {
             slope: self.word(start),
             constant: self.word(start + channels),
         };
-        let scratch = self.script.layout.scratch(self.base);
+        let scratch = self.scratch();
         let (dscale, dshift) = (self.maybe(*dscale), self.maybe(*dshift));
         self.push(batch_norm::sums(of, true, scratch, dscale, dshift)?);
         if let Some(dx) = dx {

@@ -1,5 +1,7 @@
 //! Dense convolutions that a library does. Its filters lie F × kh × kw × C, ours kh × kw × C × F: they are
-//! transposed before, and their gradient after.
+//! transposed before, which serves the backward pass too, and their gradient after.
+
+use std::ops::Range;
 
 use super::{Work, Writer};
 use crate::Error;
@@ -34,6 +36,8 @@ pub struct Dense {
     pub y: Pointer,
     /// Whether the result is added to what is there.
     pub add: bool,
+    /// What the library computes in.
+    pub workspace: Pointer,
 }
 
 /// What a library does of a program, and the words that it computes in.
@@ -41,7 +45,7 @@ pub struct Dense {
 pub struct Library {
     /// The convolutions.
     pub convolutions: Vec<Geometry>,
-    /// Words of its workspace.
+    /// Words that one of them computes in.
     pub workspace: usize,
 }
 
@@ -61,12 +65,6 @@ impl Library {
             }
         }
         found
-    }
-
-    /// Words of the largest filters.
-    pub(super) fn filters(&self) -> usize {
-        let weights = self.convolutions.iter().map(Geometry::weights);
-        weights.max().unwrap_or(0)
     }
 }
 
@@ -95,13 +93,16 @@ impl Writer<'_> {
         geometry: Geometry,
         [x, w, y]: [Buffer; 3],
     ) -> Result<(), Error> {
-        let filters = self.filters(&geometry, w)?;
-        self.pass(
-            Pass::Forward,
-            geometry,
-            [self.at(x), filters, self.at(y)],
-            false,
-        );
+        let filters = self.library_words(w, 0);
+        self.touching(&[w], &[]);
+        self.touches.writes.push(filters.clone());
+        let terms = geometry.weights() / geometry.filters;
+        let to = self.word(filters.start);
+        self.push(transpose(self.at(w), to, terms, geometry.filters)?);
+        self.touching(&[x], &[y]);
+        self.touches.reads.push(filters);
+        let tensors = [self.at(x), to, self.at(y)];
+        self.pass(Pass::Forward, geometry, tensors, false);
         Ok(())
     }
 
@@ -113,39 +114,49 @@ impl Writer<'_> {
         dx: Option<Target>,
         dw: Buffer,
     ) -> Result<(), Error> {
-        let (x, dy, dw) = (self.at(x), self.at(dy), self.at(dw));
-        let filters = self.word(self.script.layout.filters);
-        self.pass(Pass::Filters, geometry, [x, filters, dy], false);
+        let (filters, gradient) = (self.library_words(w, 0), self.library_words(w, 1));
+        let from = self.word(gradient.start);
+        self.touching(&[x, dy], &[]);
+        self.touches.writes.push(gradient.clone());
+        let tensors = [self.at(x), from, self.at(dy)];
+        self.pass(Pass::Filters, geometry, tensors, false);
+        self.touching(&[], &[dw]);
+        self.touches.reads.push(gradient);
         let terms = geometry.weights() / geometry.filters;
-        self.push(transpose(filters, dw, geometry.filters, terms)?);
+        self.push(transpose(from, self.at(dw), geometry.filters, terms)?);
         if let Some(dx) = dx {
-            let filters = self.filters(&geometry, w)?;
-            self.pass(
-                Pass::Input,
-                geometry,
-                [self.at(dx.buffer), filters, dy],
-                dx.add,
-            );
+            // The forward pass has left the filters there.
+            self.touching(&[dy], &[dx.buffer]);
+            self.touches.reads.push(filters.clone());
+            let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(dy)];
+            self.pass(Pass::Input, geometry, tensors, dx.add);
         }
         Ok(())
     }
 
+    /// A pass in the next of the workspaces.
     fn pass(&mut self, pass: Pass, geometry: Geometry, [x, filters, y]: [Pointer; 3], add: bool) {
-        self.work.push(Work::Dense(Dense {
+        let layout = &self.script.layout;
+        let start = layout.workspaces[self.passes % layout.workspaces.len()];
+        self.passes += 1;
+        let words = start..start + self.script.library.workspace;
+        self.touches.writes.push(words);
+        self.write(Work::Dense(Dense {
             pass,
             geometry,
             x,
             filters,
             y,
             add,
+            workspace: self.word(start),
         }));
     }
 
-    /// The weight as the library's filters, in memory that all convolutions share.
-    fn filters(&mut self, geometry: &Geometry, w: Buffer) -> Result<Pointer, Error> {
-        let filters = self.word(self.script.layout.filters);
-        let terms = geometry.weights() / geometry.filters;
-        self.push(transpose(self.at(w), filters, terms, geometry.filters)?);
-        Ok(filters)
+    /// The words of a weight's filters (0) or of their gradient (1), as the library has them.
+    fn library_words(&self, w: Buffer, which: usize) -> Range<usize> {
+        let len = self.script.program.span(w).len;
+        let starts = self.script.layout.filters.get(&w);
+        let start = starts.map_or(0, |it| it[which]);
+        start..start + len
     }
 }

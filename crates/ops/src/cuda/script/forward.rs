@@ -15,7 +15,7 @@ impl Writer<'_> {
         match call {
             Call::Zero { y } => {
                 let (y, len) = (self.at(*y), self.len(*y));
-                self.work.push(Work::Clear(y, len));
+                self.write(Work::Clear(y, len));
             }
             Call::Conv { .. } => self.conv(call)?,
             Call::Linear {
@@ -33,7 +33,7 @@ impl Writer<'_> {
             } => {
                 let rows = self.len(*x) / (*channels).max(1);
                 let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
-                let scratch = self.script.layout.scratch(self.base);
+                let scratch = self.scratch();
                 let x = self.at(*x);
                 self.push(batch_norm::statistics(
                     x, rows, *channels, norm, scratch, to,
@@ -136,6 +136,8 @@ impl Writer<'_> {
                     let mask = self.script.layout.mask(self.base, path.salt);
                     let to = self.word(start + row * images);
                     let null = Pointer::NULL;
+                    let words = start + row * images..start + (row + 1) * images;
+                    self.touches.writes = vec![words];
                     self.push(elementwise::dropout(mask, null, to, *images, false)?);
                 }
             }
@@ -194,6 +196,7 @@ impl Writer<'_> {
             transposed: [false, false],
             c: y,
             add: false,
+            lane: 0,
         });
         self.bias(bias, y, size[1], size[0] * size[1])
     }
@@ -246,7 +249,7 @@ impl Writer<'_> {
         let weight = *weight as f32 / batch as f32;
         let dlogits = self.maybe(gradient.map(|it| it.buffer));
         let add = gradient.is_some_and(|it| it.add);
-        let scratch = layout.scratch(self.base);
+        let scratch = self.scratch();
         let launch = loss::softmax_cross_entropy(of, weight, dlogits, add, scratch)?;
         self.push(launch);
         Ok(())

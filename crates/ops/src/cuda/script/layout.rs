@@ -1,6 +1,7 @@
 //! What a script keeps in device memory beside the program's buffers, and where.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::dense::Library;
 use crate::cuda::Pointer;
@@ -14,6 +15,11 @@ use crate::program::{Buffer, Call, Draw, Program};
 const ALIGN: usize = 64;
 /// Words of a mask: see [`crate::cuda::kernels::elementwise::mask()`].
 pub(super) const MASK: usize = 6;
+/// Sets of scratch memory at most, and the words that they may take together.
+const SETS: usize = 16;
+const SCRATCH: usize = 16 << 20;
+/// A library's convolutions that are done at once in training, at most.
+const WORKSPACES: usize = 3;
 /// Words of [`crate::cuda::kernels::loss::Totals`].
 pub(super) const TOTALS: usize = 10;
 
@@ -43,7 +49,10 @@ pub(super) struct Layout {
     pub mean: usize,
     /// Losses and ranks of auxiliary classifiers, which nobody reads.
     pub unread: usize,
-    pub scratch: [usize; 2],
+    /// Sets of scratch memory, each with its parts and its counters: as many launches can use one at once.
+    pub scratch: Vec<[usize; 2]>,
+    /// Words of a set's parts and of its counters.
+    scratch_words: [usize; 2],
     /// The gradients' norm and the factor that clipping puts to them.
     pub norm: usize,
     /// The moments of the parameters, one run of numbers a moment.
@@ -52,10 +61,10 @@ pub(super) struct Layout {
     pub moment: usize,
     pub table: usize,
     pub runs: usize,
-    /// A library's filters, or their gradient.
-    pub filters: usize,
-    /// What a library computes in.
-    pub workspace: usize,
+    /// For each weight of a library's convolution its filters, and in training their gradient.
+    pub filters: BTreeMap<Buffer, [usize; 2]>,
+    /// What a library computes in: as many of its convolutions can be done at once.
+    pub workspaces: Vec<usize>,
     /// The size of all memory.
     pub words: usize,
 }
@@ -77,7 +86,7 @@ impl Layout {
             Some(Rule::Adam { .. }) => 2,
         };
         let runs = lens().map(|len| len.div_ceil(4096)).sum::<usize>();
-        let batch = program.batch();
+        let (batch, training) = (program.batch(), optimiser.is_some());
         let mut words = program.memory();
         let mut region = |len: usize| {
             let start = words;
@@ -85,6 +94,9 @@ impl Layout {
             start
         };
         let control_words = 4 + MASK * masks.len();
+        let scratch_words = [scratch.parts.max(runs), scratch.counters];
+        let set: usize = scratch_words.iter().sum();
+        let sets = (SCRATCH / set.max(1)).clamp(1, SETS);
         Self {
             control: region(control_words),
             control_words,
@@ -93,14 +105,19 @@ impl Layout {
             totals: region(TOTALS),
             mean: region(1),
             unread: region(2 * batch),
-            scratch: [region(scratch.parts.max(runs)), region(scratch.counters)],
+            scratch: (0..sets).map(|_| scratch_words.map(&mut region)).collect(),
+            scratch_words,
             norm: region(2),
             moments: region(moments * moment),
             moment,
             table: region(10 * program.ports().parameters.len()),
             runs: region(2 * runs),
-            filters: region(library.filters()),
-            workspace: region(library.workspace),
+            filters: weights(program, library)
+                .map(|(w, len)| (w, [region(len), region(if training { len } else { 0 })]))
+                .collect(),
+            workspaces: (0..if training { WORKSPACES } else { 1 })
+                .map(|_| region(library.workspace))
+                .collect(),
             masks,
             places,
             words,
@@ -113,15 +130,43 @@ impl Layout {
         at(base, self.control + 4 + MASK * place)
     }
 
-    pub fn scratch(&self, base: Pointer) -> Scratch {
-        let [parts, counters] = self.scratch.map(|word| at(base, word));
+    pub fn scratch(&self, base: Pointer, set: usize) -> Scratch {
+        let [parts, counters] = self.scratch[set].map(|word| at(base, word));
         Scratch { parts, counters }
+    }
+
+    /// The words of a set of scratch memory.
+    pub fn scratch_ranges(&self, set: usize) -> [Range<usize>; 2] {
+        let [parts, counters] = self.scratch[set];
+        let [parts_words, counters_words] = self.scratch_words;
+        [
+            parts..parts + parts_words,
+            counters..counters + counters_words,
+        ]
+    }
+
+    /// Where the first set of scratch memory begins; totals, means and what nobody reads lie before it.
+    pub fn scratch_start(&self) -> usize {
+        self.scratch[0][0]
     }
 }
 
 /// The address of a word.
 pub(super) fn at(base: Pointer, word: usize) -> Pointer {
     Pointer(base.0 + 4 * word as u64)
+}
+
+/// The weights of a library's convolutions, and their lengths.
+fn weights<'p>(
+    program: &'p Program,
+    library: &'p Library,
+) -> impl Iterator<Item = (Buffer, usize)> + 'p {
+    program.calls().iter().filter_map(|call| match call {
+        Call::Conv { geometry, w, .. } if library.convolutions.contains(geometry) => {
+            Some((*w, geometry.weights()))
+        }
+        _ => None,
+    })
 }
 
 fn masks(program: &Program) -> Vec<Mask> {

@@ -9,18 +9,22 @@ mod control;
 mod dense;
 mod forward;
 mod layout;
+mod order;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::kernels::batch::{Resident, batch};
+use super::kernels::columns::Scratch;
 use super::kernels::loss::Totals;
 use super::kernels::optimiser::{Parameter, Tables, Uploaded, tables};
 use super::{Launch, Pointer, kernels};
 use crate::Error;
 use crate::optimiser::{Settings, State};
-use crate::program::{Buffer, Call, Program};
+use crate::program::{Buffer, Call, Program, Span};
 pub use dense::{Dense, Library, Pass};
 use layout::{Layout, at};
+use order::Touches;
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,21 @@ pub struct Product {
     pub c: Pointer,
     /// Whether it is added to what is there.
     pub add: bool,
+    /// Which of the [`LANES`] workspaces it computes in.
+    pub lane: usize,
+}
+
+/// Workspaces for matrix products, so that so many can be computed at once.
+pub const LANES: usize = 4;
+
+/// Work of a step, and what it waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// What is done.
+    pub work: Work,
+    /// The pieces, by their place in the step, that must be done before; pieces of which none waits for
+    /// the other may run at once.
+    pub after: Vec<usize>,
 }
 
 /// One piece of device work.
@@ -128,12 +147,6 @@ impl Script {
 
     /// The words of [`Totals`].
     pub const TOTALS: usize = size_of::<Totals>() / 4;
-
-    /// The word at which what the library computes in begins.
-    #[must_use]
-    pub fn workspace(&self) -> usize {
-        self.layout.workspace
-    }
 
     /// The word at which the mean loss of the last step lies.
     #[must_use]
@@ -244,29 +257,38 @@ impl Script {
         at(base, self.program.span(buffer).start)
     }
 
-    /// The work of one step, in order, in a memory that begins at `base`. With `tf32` the dense
-    /// convolutions' kernels round their factors to TF32, for tensor cores.
+    /// The work of one step, in an order in which it can be done piece by piece, in a memory that begins
+    /// at `base`. With `tf32` the dense convolutions' kernels round their factors to TF32, for tensor
+    /// cores.
     ///
     /// # Errors
     /// See [`Script::tables`].
-    pub fn work(&self, base: Pointer, tf32: bool) -> Result<Vec<Work>, Error> {
+    pub fn work(&self, base: Pointer, tf32: bool) -> Result<Vec<Piece>, Error> {
         check(base)?;
         let mut writer = Writer {
             script: self,
             base,
             tf32,
             work: Vec::new(),
+            touched: Vec::new(),
+            touches: Touches::default(),
+            products: 0,
+            passes: 0,
+            scratches: 0,
         };
         writer.batch()?;
         writer.clear_gradients();
         for call in self.program.calls() {
+            writer.touches = writer.of(call);
             match call {
                 Call::Update => writer.update()?,
                 _ if writer.forward(call)? => {}
                 _ => writer.backward(call)?,
             }
         }
-        Ok(writer.work)
+        let after = order::order(&writer.touched);
+        let pieces = writer.work.into_iter().zip(after);
+        Ok(pieces.map(|(work, after)| Piece { work, after }).collect())
     }
 }
 
@@ -286,9 +308,60 @@ struct Writer<'s> {
     base: Pointer,
     tf32: bool,
     work: Vec<Work>,
+    /// For each piece of work.
+    touched: Vec<Touches>,
+    /// Of the next piece.
+    touches: Touches,
+    /// Products so far, a library's passes, and uses of scratch memory.
+    products: usize,
+    passes: usize,
+    scratches: usize,
 }
 
 impl Writer<'_> {
+    /// What a call's work touches of the program's memory and of what lies beside it.
+    fn of(&self, call: &Call) -> Touches {
+        let layout = &self.script.layout;
+        let accesses = call.accesses();
+        let mut touches = Touches {
+            reads: self.ranges(&accesses.reads),
+            writes: self.ranges(&accesses.writes),
+        };
+        match call {
+            Call::Loss { .. } => {
+                let batch = self.script.program.batch();
+                touches.reads.push(layout.labels..layout.labels + batch);
+                touches.writes.push(layout.totals..layout.scratch_start());
+            }
+            // Parameters, gradients and moments: it ends the step.
+            Call::Update => touches.writes.push(0..layout.words),
+            _ => {}
+        }
+        touches
+    }
+
+    fn ranges(&self, buffers: &[Buffer]) -> Vec<Range<usize>> {
+        let spans = buffers.iter().map(|it| self.script.program.span(*it));
+        spans.map(Span::range).collect()
+    }
+
+    /// Says what the next pieces touch, if not all that their call does.
+    fn touching(&mut self, reads: &[Buffer], writes: &[Buffer]) {
+        self.touches = Touches {
+            reads: self.ranges(reads),
+            writes: self.ranges(writes),
+        };
+    }
+
+    /// Scratch memory for the next piece.
+    fn scratch(&mut self) -> Scratch {
+        let layout = &self.script.layout;
+        let set = self.scratches % layout.scratch.len();
+        self.scratches += 1;
+        self.touches.writes.extend(layout.scratch_ranges(set));
+        layout.scratch(self.base, set)
+    }
+
     fn at(&self, buffer: Buffer) -> Pointer {
         self.script.at(self.base, buffer)
     }
@@ -305,16 +378,30 @@ impl Writer<'_> {
         at(self.base, word)
     }
 
+    fn write(&mut self, work: Work) {
+        self.work.push(work);
+        self.touched.push(self.touches.clone());
+    }
+
     fn push(&mut self, launch: Launch) {
-        self.work.push(Work::Launch(launch));
+        self.write(Work::Launch(launch));
     }
 
     fn extend(&mut self, launches: Vec<Launch>) {
-        self.work.extend(launches.into_iter().map(Work::Launch));
+        for launch in launches {
+            self.push(launch);
+        }
     }
 
-    fn product(&mut self, product: Product) {
-        self.work.push(Work::Product(product));
+    /// A product in the next of the workspaces, which lie outside the script's memory: words after it
+    /// stand for them.
+    fn product(&mut self, mut product: Product) {
+        product.lane = self.products % LANES;
+        self.products += 1;
+        let place = self.script.layout.words + product.lane;
+        self.touches.writes.push(place..place + 1);
+        self.write(Work::Product(product));
+        self.touches.writes.pop();
     }
 
     /// Makes the batch, where the data set lies on the device.
@@ -326,6 +413,9 @@ impl Writer<'_> {
         let draws = self.word(layout.draws);
         let (pixels, labels) = (self.at(program.ports().images), self.word(layout.labels));
         let launch = batch(resident, draws, program.batch(), pixels, labels)?;
+        self.touching(&[], &[program.ports().images]);
+        let labels = layout.labels..layout.labels + program.batch();
+        self.touches.writes.push(labels);
         self.push(launch);
         Ok(())
     }
@@ -341,7 +431,9 @@ impl Writer<'_> {
         });
         if let Some((start, end)) = bounds {
             let start_at = self.word(start);
-            self.work.push(Work::Clear(start_at, end - start));
+            self.touches = Touches::default();
+            self.touches.writes.push(start..end);
+            self.write(Work::Clear(start_at, end - start));
         }
     }
 
@@ -359,7 +451,7 @@ impl Writer<'_> {
         let mut found = Pointer::NULL;
         if let Some(limit) = settings.clip_norm {
             found = self.word(layout.norm);
-            let scratch = layout.scratch(self.base);
+            let scratch = self.scratch();
             self.push(kernels::optimiser::gradient_norm(
                 uploaded, limit, scratch, found,
             )?);

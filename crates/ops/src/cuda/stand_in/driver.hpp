@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 
 namespace driver {
 enum Result {
@@ -18,14 +19,19 @@ enum Result {
 };
 using Task = std::function<void()>;
 
+// Work of a graph, and the earlier nodes that it waits for.
+struct Node { Task task; std::vector<size_t> before; };
+
 struct Stream {
     std::deque<Task> waiting;
     size_t taken = 0, done = 0;
     bool captures = false, spoilt = false;
-    std::vector<Task> captured;
+    std::vector<Node> captured;
+    // What the next node waits for; handed out as the driver's handles, which count from 1.
+    std::vector<void*> before;
 };
 struct Event { Stream* stream = nullptr; size_t after = 0; };
-struct Graph { std::vector<Task> work; };
+struct Graph { std::vector<Node> nodes; size_t launches = 0; };
 struct Module { bool ours; };
 struct Block { char* start; size_t bytes; };
 
@@ -63,11 +69,35 @@ inline Result finish(Stream& stream) {
 }
 inline void put(Stream& stream, Task task) {
     if (stream.captures) {
-        stream.captured.push_back(std::move(task));
+        std::vector<size_t> before;
+        for (void* node : stream.before) before.push_back((size_t)node - 1);
+        stream.captured.push_back({std::move(task), std::move(before)});
+        stream.before = {(void*)stream.captured.size()};
         return;
     }
     stream.waiting.push_back(std::move(task));
     ++stream.taken;
+}
+// An order that a graph's edges allow: by turns as near to that of the capture as can be, and as far from it.
+inline std::vector<size_t> some_order(Graph& graph) {
+    const bool latest = graph.launches++ % 2 == 0;
+    const size_t count = graph.nodes.size();
+    std::vector<size_t> missing(count), order;
+    std::vector<std::vector<size_t>> behind(count);
+    std::set<size_t> ready;
+    for (size_t i = 0; i < count; ++i) {
+        missing[i] = graph.nodes[i].before.size();
+        for (size_t it : graph.nodes[i].before) behind[it].push_back(i);
+        if (!missing[i]) ready.insert(i);
+    }
+    while (!ready.empty()) {
+        const size_t next = latest ? *ready.rbegin() : *ready.begin();
+        ready.erase(next);
+        order.push_back(next);
+        for (size_t it : behind[next])
+            if (!--missing[it]) ready.insert(it);
+    }
+    return order;
 }
 // What no capture allows spoils it.
 inline Result outside(Stream& stream) {
@@ -270,6 +300,28 @@ int cuStreamBeginCapture_v2(void* stream, int) {
     of.captures = true;
     of.spoilt = false;
     of.captured.clear();
+    of.before.clear();
+    return 0;
+}
+int cuStreamGetCaptureInfo_v3(void* stream, int* status, unsigned long long*, void**, void* const** nodes, const void** edges,
+                              size_t* count) {
+    LOCKED; READY;
+    const driver::Stream& of = driver::of(stream);
+    *status = !of.captures ? 0 : of.spoilt ? 2 : 1;
+    *nodes = of.before.data();
+    *edges = nullptr;
+    *count = of.before.size();
+    return 0;
+}
+int cuStreamUpdateCaptureDependencies_v2(void* stream, void** nodes, const void*, size_t count, unsigned int flags) {
+    LOCKED; READY;
+    driver::Stream& of = driver::of(stream);
+    if (!of.captures || flags > 1) return driver::INVALID_VALUE;
+    if (flags == 1) of.before.clear();
+    for (size_t i = 0; i < count; ++i) {
+        if ((size_t)nodes[i] - 1 >= of.captured.size()) return driver::INVALID_VALUE;
+        of.before.push_back(nodes[i]);
+    }
     return 0;
 }
 int cuStreamIsCapturing(void* stream, int* status) { LOCKED; *status = driver::of(stream).captures; return 0; }
@@ -291,7 +343,8 @@ int cuGraphInstantiateWithFlags(void** to, void* graph, unsigned long long) {
 int cuGraphLaunch(void* graph, void* stream) {
     LOCKED; READY;
     if (const int wrong = driver::outside(driver::of(stream))) return wrong;
-    for (const driver::Task& task : ((driver::Graph*)graph)->work) driver::put(driver::of(stream), task);
+    driver::Graph& of = *(driver::Graph*)graph;
+    for (size_t node : driver::some_order(of)) driver::put(driver::of(stream), of.nodes[node].task);
     return 0;
 }
 int cuGraphDestroy(void* graph) { LOCKED; delete (driver::Graph*)graph; return 0; }

@@ -1,0 +1,161 @@
+//! Which pieces of a step must wait for which: those that touch the same memory, unless both only read it.
+
+use std::ops::Range;
+
+/// The words that a piece of work touches.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Touches {
+    /// What is read.
+    pub reads: Vec<Range<usize>>,
+    /// What is written, or added to.
+    pub writes: Vec<Range<usize>>,
+}
+
+/// Who touched a run of words last.
+#[derive(Debug, Clone, Default)]
+struct Last {
+    writer: Option<usize>,
+    /// Since then.
+    readers: Vec<usize>,
+}
+
+/// For each piece the earlier ones that it waits for, without those that another one of them waits for.
+/// Work that keeps to it finds in memory what it finds when piece follows piece.
+pub(super) fn order(pieces: &[Touches]) -> Vec<Vec<usize>> {
+    let ranges = pieces
+        .iter()
+        .flat_map(|it| it.reads.iter().chain(&it.writes));
+    let mut bounds: Vec<usize> = ranges.flat_map(|it| [it.start, it.end]).collect();
+    bounds.sort_unstable();
+    bounds.dedup();
+    let runs = |range: &Range<usize>| {
+        let place = |word: usize| bounds.partition_point(|&it| it < word);
+        place(range.start)..place(range.end)
+    };
+    let mut last = vec![Last::default(); bounds.len()];
+    let mut before = Before::new(pieces.len());
+    for (piece, touches) in pieces.iter().enumerate() {
+        let mut found = Vec::new();
+        for run in touches.reads.iter().flat_map(runs) {
+            found.extend(last[run].writer);
+            last[run].readers.push(piece);
+        }
+        for run in touches.writes.iter().flat_map(runs) {
+            let Last { writer, readers } = std::mem::take(&mut last[run]);
+            found.extend(writer);
+            found.extend(readers);
+            last[run].writer = Some(piece);
+        }
+        found.retain(|&it| it != piece);
+        before.add(piece, found);
+    }
+    before.direct
+}
+
+/// What comes before each piece.
+struct Before {
+    /// What it waits for itself.
+    direct: Vec<Vec<usize>>,
+    /// One bit for each piece that it waits for at all.
+    all: Vec<Vec<u64>>,
+}
+
+impl Before {
+    fn new(pieces: usize) -> Self {
+        Self {
+            direct: Vec::with_capacity(pieces),
+            all: Vec::with_capacity(pieces),
+        }
+    }
+
+    fn add(&mut self, piece: usize, mut found: Vec<usize>) {
+        let mut all = vec![0u64; piece.div_ceil(64)];
+        let mut direct = Vec::new();
+        // The latest first: what an earlier one waits for, a later one may too.
+        found.sort_unstable_by_key(|&it| std::cmp::Reverse(it));
+        for it in found {
+            if all[it / 64] >> (it % 64) & 1 == 1 {
+                continue;
+            }
+            direct.push(it);
+            all[it / 64] |= 1 << (it % 64);
+            for (to, from) in all.iter_mut().zip(&self.all[it]) {
+                *to |= from;
+            }
+        }
+        self.direct.push(direct);
+        self.all.push(all);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn touches(reads: &[Range<usize>], writes: &[Range<usize>]) -> Touches {
+        Touches {
+            reads: reads.to_vec(),
+            writes: writes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn readers_do_not_wait_for_each_other() {
+        let pieces = [
+            touches(&[], &[0..8]),
+            touches(&[0..8], &[8..12]),
+            touches(&[2..4], &[12..16]),
+            touches(&[8..12, 12..16], &[0..1]),
+            touches(&[7..8], &[20..21]),
+        ];
+        assert_eq!(
+            order(&pieces),
+            [vec![], vec![0], vec![0], vec![2, 1], vec![0]]
+        );
+    }
+
+    /// Whether one of two pieces writes what the other touches.
+    fn conflict(a: &Touches, b: &Touches) -> bool {
+        let meet = |x: &[Range<usize>], y: &[Range<usize>]| {
+            x.iter()
+                .any(|x| y.iter().any(|y| x.start < y.end && y.start < x.end))
+        };
+        meet(&a.writes, &b.writes) || meet(&a.writes, &b.reads) || meet(&a.reads, &b.writes)
+    }
+
+    fn ranges() -> impl Strategy<Value = Vec<Range<usize>>> {
+        let range = (0usize..20, 1usize..6).prop_map(|(start, len)| start..start + len);
+        prop::collection::vec(range, 0..3)
+    }
+
+    proptest! {
+        #[test]
+        fn what_conflicts_is_ordered_and_nothing_else(
+            all in prop::collection::vec((ranges(), ranges()), 1..24)
+        ) {
+            let pieces: Vec<Touches> = all.iter().map(|(reads, writes)| touches(reads, writes)).collect();
+            let found = order(&pieces);
+            // The closure of what was found, and that of the conflicts.
+            let closure = |direct: &dyn Fn(usize, usize) -> bool| {
+                let n = pieces.len();
+                let mut all = vec![vec![false; n]; n];
+                for b in 0..n {
+                    for a in (0..b).rev() {
+                        all[b][a] = direct(b, a) || (a + 1..b).any(|c| all[b][c] && all[c][a]);
+                    }
+                }
+                all
+            };
+            let ours = closure(&|b, a| found[b].contains(&a));
+            let theirs = closure(&|b, a| conflict(&pieces[a], &pieces[b]));
+            prop_assert_eq!(ours, theirs);
+            // None of them is found again behind another.
+            for direct in &found {
+                for (place, a) in direct.iter().enumerate() {
+                    prop_assert!(direct[..place].iter().all(|b| b > a));
+                }
+            }
+        }
+    }
+}
