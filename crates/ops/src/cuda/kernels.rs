@@ -16,6 +16,7 @@ pub mod elementwise;
 pub mod loss;
 pub mod optimiser;
 pub mod pool;
+pub mod product;
 pub mod transpose;
 
 use super::launch::{Builder, pack};
@@ -40,6 +41,7 @@ const SOURCES: &[(&str, &str)] = &[
         "convolution_weights.cu",
         include_str!("kernels/convolution_weights.cu"),
     ),
+    ("product.cu", include_str!("kernels/product.cu")),
     ("transpose.cu", include_str!("kernels/transpose.cu")),
     ("pool.cu", include_str!("kernels/pool.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),

@@ -22,6 +22,7 @@ mod loss;
 mod memory;
 mod optimiser;
 mod pool;
+mod product;
 mod resident;
 mod script;
 mod transpose;
@@ -50,6 +51,7 @@ const CHECKS: &[&str] = &[
     "loss, NaN",
     "optimiser",
     "pool",
+    "product",
     "pool, NaN",
     "resident",
     "script",

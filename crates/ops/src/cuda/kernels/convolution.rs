@@ -163,7 +163,7 @@ fn weight_cut(conv: &Convolution) -> ([usize; 2], usize, usize) {
     (tiles, pixels.div_ceil(size), size)
 }
 
-/// Parts of a block's numbers that [`weight_gradient`]'s second launch joins at a time, and those numbers.
+/// Numbers that a block of [`join`] makes, and parts of them that it reads at a time.
 const JOIN: [u32; 3] = [32, 8, 1];
 
 /// What [`weight_gradient`] needs.
@@ -201,12 +201,25 @@ pub fn weight_gradient(
         .pointers([scratch.parts])
         .argument(conv.window())
         .build()?;
-    let blocks = g.weights().div_ceil(JOIN[0] as usize);
-    let join = Builder::new("join_parts", [blocks, 1, 1], JOIN)
-        .pointers([scratch.parts])
-        .ints([parts, g.weights()])
-        .pointers([dw])
+    Ok(vec![
+        products,
+        join(scratch.parts, parts, g.weights(), dw, add)?,
+    ])
+}
+
+/// `to` ←, or +=, the sum of so many parts of `size` numbers.
+pub(super) fn join(
+    parts: Pointer,
+    count: usize,
+    size: usize,
+    to: Pointer,
+    add: bool,
+) -> Result<Launch, Error> {
+    let blocks = size.div_ceil(JOIN[0] as usize);
+    Builder::new("join_parts", [blocks, 1, 1], JOIN)
+        .pointers([parts])
+        .ints([count, size])
+        .pointers([to])
         .flag(add)
-        .build()?;
-    Ok(vec![products, join])
+        .build()
 }

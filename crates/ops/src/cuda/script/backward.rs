@@ -7,7 +7,7 @@ use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self, Backward};
 use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution, Gate};
-use crate::cuda::kernels::{affine, columns, depthwise, elementwise, pool};
+use crate::cuda::kernels::{affine, columns, depthwise, elementwise, pool, product};
 use crate::program::{Buffer, Call, Prologue, Target};
 
 impl Writer<'_> {
@@ -31,7 +31,7 @@ impl Writer<'_> {
                 dy,
                 dx,
                 dw,
-            } => self.matrix_gradient([*rows, *units, *inputs], [*x, *w, *dy], *dx, *dw),
+            } => self.matrix_gradient([*rows, *units, *inputs], [*x, *w, *dy], *dx, *dw)?,
             Call::NormGradient { .. } => self.norm_gradient(call)?,
             Call::ActivationGradient { kind, x, dy, dx } => {
                 let count = self.len(*x);
@@ -130,8 +130,7 @@ impl Writer<'_> {
         if geometry.is_pointwise() && geometry.conv.groups == 1 && plain {
             let rows = geometry.images * geometry.out_pixels();
             let size = [rows, geometry.filters, geometry.channels];
-            self.matrix_gradient(size, [*x, *w, *dy], *dx, *dw);
-            return Ok(());
+            return self.matrix_gradient(size, [*x, *w, *dy], *dx, *dw);
         }
         if plain && self.by_library(geometry) {
             return self.dense_gradient(*geometry, [*x, *w, *dy], *dx, *dw);
@@ -171,7 +170,7 @@ impl Writer<'_> {
         [x, w, dy]: [Buffer; 3],
         dx: Option<Target>,
         dw: Buffer,
-    ) {
+    ) -> Result<(), Error> {
         let of_dy = dy;
         let dy = self.at(dy);
         if let Some(dx) = dx {
@@ -187,15 +186,24 @@ impl Writer<'_> {
             });
         }
         self.touching(&[x, of_dy], &[dw]);
+        let size = [rows, inputs, units];
+        let (x, to) = (self.at(x), self.at(dw));
+        if self.tf32 && product::suits(size) {
+            let scratch = self.scratch();
+            let launches = product::weight_gradient(size, x, dy, scratch, to, false)?;
+            self.extend(launches);
+            return Ok(());
+        }
         self.product(Product {
             size: [inputs, units, rows],
-            a: self.at(x),
+            a: x,
             b: dy,
             transposed: [true, false],
-            c: self.at(dw),
+            c: to,
             add: false,
             lane: 0,
         });
+        Ok(())
     }
 
     fn norm_gradient(&mut self, call: &Call) -> Result<(), Error> {

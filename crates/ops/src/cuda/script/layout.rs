@@ -7,7 +7,7 @@ use super::dense::Library;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::columns::{Scratch, ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
-use crate::cuda::kernels::{batch_norm, convolution, depthwise};
+use crate::cuda::kernels::{batch_norm, convolution, depthwise, product};
 use crate::optimiser::{Rule, Settings};
 use crate::program::{Buffer, Call, Draw, Program};
 
@@ -201,6 +201,13 @@ fn masks(program: &Program) -> Vec<Mask> {
     masks.into_values().collect()
 }
 
+fn weight_product(size: [usize; 3]) -> ScratchSize {
+    match product::suits(size) {
+        true => product::weight_gradient_scratch(size),
+        false => ScratchSize::default(),
+    }
+}
+
 /// The largest scratch that any call asks for.
 fn scratch(program: &Program) -> ScratchSize {
     let len = |buffer: Buffer| program.span(buffer).len;
@@ -221,6 +228,15 @@ fn scratch(program: &Program) -> ScratchSize {
             }
             Call::BiasGradient { dy, dbias } => {
                 column_sums_scratch(len(*dy) / len(*dbias).max(1), len(*dbias))
+            }
+            Call::LinearGradient {
+                size: [rows, inputs, units],
+                ..
+            } => weight_product([*rows, *inputs, *units]),
+            Call::ConvGradient { geometry: g, .. } if g.is_pointwise() && g.conv.groups == 1 => {
+                let product = [g.images * g.out_pixels(), g.channels, g.filters];
+                let conv = convolution::weight_gradient_scratch(&Convolution::of(*g));
+                weight_product(product).max(conv)
             }
             Call::ConvGradient { geometry, .. } => {
                 let conv = Convolution::of(*geometry);

@@ -1,0 +1,47 @@
+//! Gradients of weights as products of tall matrices.
+
+use super::columns::Memory;
+use super::{Buffer, assert_within, check, on_top, target};
+use crate::cuda::kernels::product::{suits, weight_gradient, weight_gradient_scratch};
+use crate::testing::Random;
+
+#[test]
+fn agrees_with_the_sum() {
+    assert!(suits([65_536, 16, 48]) && !suits([64, 1024, 10]) && !suits([4096, 512, 512]));
+    check("product", |device| {
+        let mut random = Random::new(21);
+        for [rows, m, n] in [[2100, 16, 48], [300, 33, 5], [7, 1, 70], [2048, 40, 32]] {
+            let (a, b) = (random.values(rows * m), random.values(rows * n));
+            let mut expected = vec![0.0f64; m * n];
+            for row in 0..rows {
+                for i in 0..m {
+                    for j in 0..n {
+                        expected[i * n + j] +=
+                            f64::from(a[row * m + i]) * f64::from(b[row * n + j]);
+                    }
+                }
+            }
+            let expected: Vec<f32> = expected.iter().map(|&it| it as f32).collect();
+            let old = random.values(m * n);
+            let old = random.flip().then_some(&old[..]);
+            let (mut a, mut b, mut c) = (Buffer::of(&a), Buffer::of(&b), target(old, m * n));
+            let mut memory = Memory::new(weight_gradient_scratch([rows, m, n]));
+            let launches = weight_gradient(
+                [rows, m, n],
+                a.pointer(),
+                b.pointer(),
+                memory.scratch(),
+                c.pointer(),
+                old.is_some(),
+            );
+            device.run(&launches.unwrap());
+            memory.check();
+            assert_within(
+                3e-3,
+                &format!("{rows} rows, {m} x {n}"),
+                &c.read(),
+                &on_top(old, &expected),
+            );
+        }
+    });
+}

@@ -1,0 +1,65 @@
+//! Gradients of weights as products of tall matrices, which libraries' matrix products leave most of a GPU idle for.
+
+use super::BLOCK;
+use super::columns::{BLOCKS, Scratch, ScratchSize};
+use super::convolution::join;
+use crate::Error;
+use crate::cuda::launch::Builder;
+use crate::cuda::{Launch, Pointer};
+
+/// Rows and columns of a block's tile.
+const SIDE: usize = 32;
+/// Rows that a block sums at least: four times eight for each of its warps.
+const ROWS: usize = 256;
+/// Rows at least, and numbers of the weight at most, for [`weight_gradient`] to be worth it.
+const MANY: usize = 128;
+const FEW: usize = 192 * 192;
+
+/// Whether [`weight_gradient`] is for a product of so many rows, of m and of n columns.
+pub fn suits([rows, m, n]: [usize; 3]) -> bool {
+    rows >= MANY && m * n <= FEW
+}
+
+/// Tiles, parts that the rows are cut into, and rows of a part.
+fn cut([rows, m, n]: [usize; 3]) -> [usize; 3] {
+    let tiles = m.div_ceil(SIDE) * n.div_ceil(SIDE);
+    let wanted = (BLOCKS / tiles.max(1)).max(1);
+    // Eight rows are read at a time.
+    let size = rows.div_ceil(wanted).max(ROWS).next_multiple_of(8);
+    [tiles, rows.div_ceil(size).max(1), size]
+}
+
+/// What [`weight_gradient`] needs.
+pub fn weight_gradient_scratch(size: [usize; 3]) -> ScratchSize {
+    let [_, parts, _] = cut(size);
+    ScratchSize {
+        parts: parts * size[1] * size[2],
+        counters: 0,
+    }
+}
+
+/// `c` ←, or +=, aᵀ · b, for a of rows × m and b of rows × n numbers, with factors rounded to TF32.
+///
+/// # Errors
+/// [`Error::Shape`] if a size does not fit a kernel's argument.
+pub fn weight_gradient(
+    size: [usize; 3],
+    a: Pointer,
+    b: Pointer,
+    scratch: Scratch,
+    c: Pointer,
+    add: bool,
+) -> Result<Vec<Launch>, Error> {
+    let [tiles, parts, rows_per_part] = cut(size);
+    let grid = [tiles, parts, 1];
+    let products = Builder::new("product_weights_tf32", grid, [BLOCK as u32, 1, 1])
+        .pointers([a, b])
+        .ints(size)
+        .ints([rows_per_part])
+        .pointers([scratch.parts])
+        .build()?;
+    Ok(vec![
+        products,
+        join(scratch.parts, parts, size[1] * size[2], c, add)?,
+    ])
+}
