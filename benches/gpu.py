@@ -132,17 +132,29 @@ class Report:
         return {"n": len(found["step_ms_all"]), "median_ms": found["step_ms"], "ms": found["step_ms_all"],
                 "evaluate_ms": found["evaluate_ms"], "peak_bytes": found["peak_bytes"]}
 
-    def theirs(self, network, batch, compiled):
-        """Training steps of PyTorch, in a process of its own."""
+    def theirs(self, rows, part):
+        """Training steps of PyTorch, in a process of its own for the rows of a network."""
+        batches = [str(row["batch"]) for row in rows]
+        found = [None] * len(rows)
+        try:
+            if part in self.args.parts:
+                found = self.peer(rows[0]["network"], batches, part == "compile")
+        except Missing as reason:
+            found = [{"missing": str(reason)}] * len(rows)
+        for row, it in zip(rows, found):
+            self.measure(row, part, lambda: it)
+
+    def peer(self, network, batches, compiled):
+        """What `gpu_peer.py` prints for each of the batches."""
         graph = run(peer.call(self.args.program, "inspect", network) + ["--graph"], self.seconds(60),
                     self.variables)[0]
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             file.write(graph)
             file.flush()
-            call = [sys.executable, str(Path(__file__).with_name("gpu_peer.py")), file.name, "--batch",
-                    str(batch), "--steps", str(self.args.steps), "--device", self.args.device]
+            call = [sys.executable, str(Path(__file__).with_name("gpu_peer.py")), file.name, "--batches",
+                    *batches, "--steps", str(self.args.steps), "--device", self.args.device]
             output = run(call + (["--compiled"] if compiled else []), self.seconds(900), None)[0]
-        return json.loads(output.splitlines()[-1])
+        return [json.loads(line) for line in output.splitlines()[-len(batches):]]
 
     def search(self, workers):
         """Candidates an hour, from the start to the last that was done."""
@@ -217,6 +229,8 @@ def main():
     parser.add_argument("--libraries", help="LD_LIBRARY_PATH of the program and the checks, not of PyTorch")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
     parser.add_argument("--only", help="networks whose name has this in it")
+    parser.add_argument("--compile", nargs="+", default=[""], metavar="NAME",
+                        help="torch.compile for networks whose names have one of these in them, in this order")
     parser.add_argument("--batches", nargs="+", type=positive, default=[64, 128, 512])
     parser.add_argument("--steps", type=positive, default=50, help="steps that are timed")
     parser.add_argument("--workers", nargs="+", type=positive, default=[1, 4, 8])
@@ -244,19 +258,26 @@ def main():
                        for name, batch in cases]
     record["searches"] = [{"workers": workers, **NOT_REACHED} for workers in args.workers]
     report.measure(record, "checks", report.checks)
-    for row in record["steps"]:
-        case = row["network"], row["batch"]
-        report.measure(row, "eager", lambda: report.ours(*case, EAGER))
-        report.measure(row, "captured", lambda: report.ours(*case))
-        report.measure(row, "own", lambda: report.ours(*case, NO_CUDNN))
-        report.measure(row, "torch", lambda: report.theirs(*case, False))
+    for name in networks:
+        rows = [row for row in record["steps"] if row["network"] == name]
+        for row in rows:
+            case = row["network"], row["batch"]
+            report.measure(row, "eager", lambda: report.ours(*case, EAGER))
+            report.measure(row, "captured", lambda: report.ours(*case))
+        # Once is enough to see what cuDNN is worth.
+        report.measure(rows[0], "own", lambda: report.ours(name, rows[0]["batch"], NO_CUDNN))
+        report.theirs(rows, "torch")
     for index, workers in enumerate(args.workers):
         found = {}
         report.measure(found, "search", lambda: report.search(workers))
         record["searches"][index] = {"workers": workers, **found["search"]}
         report.write()
-    for row in record["steps"]:
-        report.measure(row, "compile", lambda: report.theirs(row["network"], row["batch"], True))
+    # Each compiles anew, for minutes: the smallest batches first.
+    for batch in args.batches:
+        for part_of_name in args.compile:
+            for row in record["steps"]:
+                if row["batch"] == batch and part_of_name in row["network"] and row["compile"] is NOT_REACHED:
+                    report.theirs([row], "compile")
     print(report.folder)
 
 

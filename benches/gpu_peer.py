@@ -1,4 +1,4 @@
-"""Times training steps of PyTorch for `gpu.py`, in a process of its own, and prints one JSON object.
+"""Times training steps of PyTorch for `gpu.py`, in a process of its own, and prints a JSON object a batch.
 
 The batch lies on the device before the clock starts; a step ends with its loss on the host. `row_ms` is
 a step where many follow each other and only the last is waited for. `cellwright profile` also makes each
@@ -18,21 +18,22 @@ import peer
 WARM_UP = 10
 
 
-def times(args):
+def times(args, graph, batch):
     """Milliseconds of steps and of evaluations, and the most memory on the GPU."""
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
-    graph = json.load(args.graph)
     cuda = args.device.startswith("cuda")
     wait = torch.cuda.synchronize if cuda else lambda: None
     torch.manual_seed(0)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
     model = peer.build(graph, torch).to(args.device)
     forward = torch.compile(model, mode="max-autotune") if args.compiled else model
     shape = graph["input"]
-    images = torch.randn(args.batch, shape["channels"], shape["height"], shape["width"])
+    images = torch.randn(batch, shape["channels"], shape["height"], shape["width"])
     images = images.to(memory_format=torch.channels_last)
-    labels = torch.randint(0, graph["classes"], (args.batch,))
+    labels = torch.randint(0, graph["classes"], (batch,))
     images, labels = images.to(args.device), labels.to(args.device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True,
                                 weight_decay=5e-4, fused=True)
@@ -71,11 +72,14 @@ def times(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("graph", type=argparse.FileType(), help="what `cellwright inspect --graph` prints")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batches", type=int, nargs="+", default=[64])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--compiled", action="store_true", help="torch.compile with max-autotune")
-    print(json.dumps(times(parser.parse_args())))
+    args = parser.parse_args()
+    graph = json.load(args.graph)
+    for batch in args.batches:
+        print(json.dumps(times(args, graph, batch)), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use super::columns::Memory;
 use super::{Buffer, assert_within, check, on_top, target};
-use crate::cuda::kernels::product::{suits, weight_gradient, weight_gradient_scratch};
+use crate::cuda::kernels::product::{product, suits, weight_gradient, weight_gradient_scratch};
 use crate::testing::Random;
 
 #[test]
@@ -42,6 +42,33 @@ fn agrees_with_the_sum() {
                 &c.read(),
                 &on_top(old, &expected),
             );
+        }
+        for [rows, k, n] in [[2100, 16, 48], [130, 100, 68], [7, 4, 12], [64, 32, 64]] {
+            for transposed in [false, true] {
+                let (x, w) = (random.values(rows * k), random.values(k * n));
+                let at = |l: usize, j: usize| w[if transposed { j * k + l } else { l * n + j }];
+                let terms = |row: usize, j: usize| {
+                    let terms = (0..k).map(|l| f64::from(x[row * k + l]) * f64::from(at(l, j)));
+                    terms.sum::<f64>() as f32
+                };
+                let expected: Vec<f32> = (0..rows * n).map(|it| terms(it / n, it % n)).collect();
+                let old = random.values(rows * n);
+                let old = random.flip().then_some(&old[..]);
+                let (mut bx, mut bw) = (Buffer::of(&x), Buffer::of(&w));
+                let mut y = target(old, rows * n);
+                let (size, add) = ([rows, k, n], old.is_some());
+                let launch = product(
+                    size,
+                    bx.pointer(),
+                    bw.pointer(),
+                    transposed,
+                    y.pointer(),
+                    add,
+                );
+                device.run(&[launch.unwrap()]);
+                let what = format!("{rows} rows, {k} x {n}, transposed {transposed}");
+                assert_within(3e-3, &what, &y.read(), &on_top(old, &expected));
+            }
         }
     });
 }

@@ -41,6 +41,11 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
         store(part, sums[0]);
         store(part + channels, sums[1]);
     }
+    // One thread a channel at the end; what it reads then is on its way already.
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
+    const bool has_channel = thread < width && c < channels;
+    const double i = has_channel ? inverse[c] : 0.0, f = has_channel ? factor[c] : 0.0;
+    const float old_scale = has_channel && dscale ? dscale[c] : 0.0f, old_shift = has_channel && dshift ? dshift[c] : 0.0f;
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
     Wide<V> total[2];
     joined<V>(total, parts + at.channel, gridDim.y, 2 * channels, channels, at.inside, wide);
@@ -53,15 +58,12 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
         }
     }
     __syncthreads();
-    // One thread a channel.
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
-    if (thread >= width || c >= channels) return;
-    const double sum = wide[thread], product = wide[width + thread];
-    const double i = inverse[c], f = factor[c], share = training ? 1.0 / (double)rows : 0.0;
+    if (!has_channel) return;
+    const double sum = wide[thread], product = wide[width + thread], share = training ? 1.0 / (double)rows : 0.0;
     slope[c] = (float)(-f * i * i * product * share);
     constant[c] = (float)(-f * sum * share);
-    if (dscale) dscale[c] += (float)(product * i);
-    if (dshift) dshift[c] += (float)sum;
+    if (dscale) dscale[c] = old_scale + (float)(product * i);
+    if (dshift) dshift[c] = old_shift + (float)sum;
 }
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_4(const float* x, const float* dy, const float* mean, const float* inverse, const float* factor,

@@ -1,4 +1,6 @@
-//! Gradients of weights as products of tall matrices, which libraries' matrix products leave most of a GPU idle for.
+//! Products of matrices with many rows and few columns on tensor cores. Libraries are made for others: of
+//! such, cuBLAS 13 makes the weights' gradients with most of the GPU idle, and takes tiles of 128 columns
+//! for 16.
 
 use super::BLOCK;
 use super::columns::{BLOCKS, Scratch, ScratchSize};
@@ -7,17 +9,42 @@ use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 
-/// Rows and columns of a block's tile.
+/// Rows and columns of [`product`] that a block makes.
+const TILE: [usize; 2] = [64, 64];
+/// Rows and columns of a block's tile of [`weight_gradient`].
 const SIDE: usize = 32;
-/// Rows that a block sums at least: four times eight for each of its warps.
+/// Rows that a block of it sums at least: four times eight for each of its warps.
 const ROWS: usize = 256;
-/// Rows at least, and numbers of the weight at most, for [`weight_gradient`] to be worth it.
+/// Rows at least, and numbers of the weight at most, for these kernels to be worth it.
 const MANY: usize = 128;
 const FEW: usize = 192 * 192;
 
-/// Whether [`weight_gradient`] is for a product of so many rows, of m and of n columns.
+/// Whether these kernels are for a product of so many rows with a weight of m × n numbers.
 pub fn suits([rows, m, n]: [usize; 3]) -> bool {
-    rows >= MANY && m * n <= FEW
+    rows >= MANY && m * n <= FEW && m.is_multiple_of(4) && n.is_multiple_of(4)
+}
+
+/// `y` ←, or +=, x · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k, with factors
+/// rounded to TF32. Four divides k and n.
+///
+/// # Errors
+/// [`Error::Shape`] if a size does not fit a kernel's argument.
+pub fn product(
+    [rows, k, n]: [usize; 3],
+    x: Pointer,
+    w: Pointer,
+    transposed: bool,
+    y: Pointer,
+    add: bool,
+) -> Result<Launch, Error> {
+    let grid = [rows.div_ceil(TILE[0]), n.div_ceil(TILE[1]), 1];
+    Builder::new("product_tf32", grid, [128, 1, 1])
+        .pointers([x, w])
+        .ints([rows, k, n])
+        .flag(transposed)
+        .pointers([y])
+        .flag(add)
+        .build()
 }
 
 /// Tiles, parts that the rows are cut into, and rows of a part.

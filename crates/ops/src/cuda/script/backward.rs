@@ -175,15 +175,8 @@ impl Writer<'_> {
         let dy = self.at(dy);
         if let Some(dx) = dx {
             self.touching(&[w, of_dy], &[dx.buffer]);
-            self.product(Product {
-                size: [rows, inputs, units],
-                a: dy,
-                b: self.at(w),
-                transposed: [false, true],
-                c: self.at(dx.buffer),
-                add: dx.add,
-                lane: 0,
-            });
+            let tensors = [dy, self.at(w), self.at(dx.buffer)];
+            self.times([rows, units, inputs], tensors, true, dx.add)?;
         }
         self.touching(&[x, of_dy], &[dw]);
         let size = [rows, inputs, units];

@@ -1,6 +1,6 @@
 //! Forward calls as device work.
 
-use super::{Product, Work, Writer};
+use super::{Work, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self, Normaliser};
@@ -189,15 +189,13 @@ impl Writer<'_> {
         bias: Option<Buffer>,
     ) -> Result<(), Error> {
         let y = self.at(y);
-        self.product(Product {
-            size,
-            a: self.at(x),
-            b: self.at(w),
-            transposed: [false, false],
-            c: y,
-            add: false,
-            lane: 0,
-        });
+        let [rows, units, inputs] = size;
+        self.times(
+            [rows, inputs, units],
+            [self.at(x), self.at(w), y],
+            false,
+            false,
+        )?;
         self.bias(bias, y, size[1], size[0] * size[1])
     }
 

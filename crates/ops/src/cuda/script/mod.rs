@@ -404,6 +404,31 @@ impl Writer<'_> {
         self.touches.writes.pop();
     }
 
+    /// y ←, or +=, x · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k.
+    fn times(
+        &mut self,
+        [rows, k, n]: [usize; 3],
+        [x, w, y]: [Pointer; 3],
+        transposed: bool,
+        add: bool,
+    ) -> Result<(), Error> {
+        if self.tf32 && kernels::product::suits([rows, k, n]) {
+            let launch = kernels::product::product([rows, k, n], x, w, transposed, y, add)?;
+            self.push(launch);
+            return Ok(());
+        }
+        self.product(Product {
+            size: [rows, n, k],
+            a: x,
+            b: w,
+            transposed: [false, transposed],
+            c: y,
+            add,
+            lane: 0,
+        });
+        Ok(())
+    }
+
     /// Makes the batch, where the data set lies on the device.
     fn batch(&mut self) -> Result<(), Error> {
         let Some(resident) = self.script.resident else {

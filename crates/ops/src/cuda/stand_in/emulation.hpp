@@ -21,6 +21,8 @@
 struct uint3 { unsigned int x, y, z; };
 static uint3 threadIdx, blockIdx, blockDim, gridDim;
 
+struct alignas(8) float2 { float x, y; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
 struct alignas(16) float4 { float x, y, z, w; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 struct alignas(4) uchar4 { unsigned char x, y, z, w; };
