@@ -7,8 +7,8 @@ use super::PATIENCE;
 
 /// Kept free for what the driver takes beside what is asked for, one part in so many.
 const MARGIN: u64 = 20;
-/// What each worker holds whatever it trains: the driver's context, the kernels, cuBLAS's workspace.
-const WORKER: u64 = 700 << 20;
+/// What each worker holds whatever it trains: the driver's context, the kernels, cuBLAS's workspaces.
+const WORKER: u64 = 800 << 20;
 
 /// A device's memory, shared out among trials in the order in which they came.
 #[derive(Debug)]

@@ -1,13 +1,17 @@
-//! Gradients of weights as products of tall matrices.
+//! Products of tall matrices.
 
 use super::columns::Memory;
 use super::{Buffer, assert_within, check, on_top, target};
-use crate::cuda::kernels::product::{product, suits, weight_gradient, weight_gradient_scratch};
+use crate::cuda::kernels::product::{
+    product, suits_product, suits_weight_gradient, weight_gradient, weight_gradient_scratch,
+};
 use crate::testing::Random;
 
 #[test]
-fn agrees_with_the_sum() {
-    assert!(suits([65_536, 16, 48]) && !suits([64, 1024, 10]) && !suits([4096, 512, 512]));
+fn agree_with_the_sums() {
+    assert!(suits_product([65_536, 48, 16]) && !suits_product([64, 1024, 12]));
+    assert!(!suits_product([4096, 18, 16]) && !suits_product([4096, 16, 32]));
+    assert!(suits_weight_gradient([65_536, 16, 48]) && !suits_weight_gradient([4096, 512, 512]));
     check("product", |device| {
         let mut random = Random::new(21);
         for [rows, m, n] in [[2100, 16, 48], [300, 33, 5], [7, 1, 70], [2048, 40, 32]] {

@@ -15,13 +15,21 @@ const TILE: [usize; 2] = [64, 64];
 const SIDE: usize = 32;
 /// Rows that a block of it sums at least: four times eight for each of its warps.
 const ROWS: usize = 256;
-/// Rows at least, and numbers of the weight at most, for these kernels to be worth it.
+/// Rows at least for these kernels to be worth it.
 const MANY: usize = 128;
+/// Numbers of the weight at most for [`weight_gradient`] to be worth it.
 const FEW: usize = 192 * 192;
+/// Columns at most for [`product`] to be worth it: with 32 and more cuBLAS was faster on an H200.
+const NARROW: usize = 16;
 
-/// Whether these kernels are for a product of so many rows with a weight of m × n numbers.
-pub fn suits([rows, m, n]: [usize; 3]) -> bool {
-    rows >= MANY && m * n <= FEW && m.is_multiple_of(4) && n.is_multiple_of(4)
+/// Whether [`product`] is for rows × k times k × n numbers.
+pub fn suits_product([rows, k, n]: [usize; 3]) -> bool {
+    rows >= MANY && n <= NARROW && k.is_multiple_of(4) && n.is_multiple_of(4)
+}
+
+/// Whether [`weight_gradient`] is for the gradient of m × n numbers over so many rows.
+pub fn suits_weight_gradient([rows, m, n]: [usize; 3]) -> bool {
+    rows >= MANY && m * n <= FEW
 }
 
 /// `y` ←, or +=, x · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k, with factors

@@ -181,7 +181,7 @@ impl Writer<'_> {
         self.touching(&[x, of_dy], &[dw]);
         let size = [rows, inputs, units];
         let (x, to) = (self.at(x), self.at(dw));
-        if self.tf32 && product::suits(size) {
+        if self.tf32 && product::suits_weight_gradient(size) {
             let scratch = self.scratch();
             let launches = product::weight_gradient(size, x, dy, scratch, to, false)?;
             self.extend(launches);

@@ -202,7 +202,7 @@ fn masks(program: &Program) -> Vec<Mask> {
 }
 
 fn weight_product(size: [usize; 3]) -> ScratchSize {
-    match product::suits(size) {
+    match product::suits_weight_gradient(size) {
         true => product::weight_gradient_scratch(size),
         false => ScratchSize::default(),
     }

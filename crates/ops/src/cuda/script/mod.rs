@@ -412,7 +412,7 @@ impl Writer<'_> {
         transposed: bool,
         add: bool,
     ) -> Result<(), Error> {
-        if self.tf32 && kernels::product::suits([rows, k, n]) {
+        if self.tf32 && kernels::product::suits_product([rows, k, n]) {
             let launch = kernels::product::product([rows, k, n], x, w, transposed, y, add)?;
             self.push(launch);
             return Ok(());
