@@ -406,7 +406,12 @@ impl<D: Kernels> Pass<'_, D> {
             }),
             None => None,
         };
-        let value = ops::residual_chain(tape, self.value(input)?, parts, residual)?;
+        let input = ops::Input {
+            x: self.value(input)?,
+            // The first node is the images.
+            gradient: input != 0,
+        };
+        let value = ops::residual_chain(tape, input, parts, residual)?;
         if training {
             for (unit, moved) in units.iter().zip(running) {
                 if let (Some(norm), Some(moved)) = (unit.norm, moved) {

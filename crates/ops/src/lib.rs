@@ -35,7 +35,7 @@ mod vector;
 
 pub use activation::{Activation, activation};
 pub use batch_norm::{BatchNorm, Running, batch_norm};
-pub use chain::{Norm, Residual, Unit, chain, conv_bn, residual_chain, separable};
+pub use chain::{Input, Norm, Residual, Unit, chain, conv_bn, residual_chain, separable};
 pub use conv2d::{Conv2d, conv2d};
 pub use device::{Base, Feature, Kernels, Matrix, Vector};
 pub use elementwise::{

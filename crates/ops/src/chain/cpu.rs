@@ -3,7 +3,7 @@
 use dfdx::shapes::Shape;
 use dfdx::tensor::{Cpu, CpuError, Gradients, Tape, Tensor};
 
-use super::{ChainKernel, Norm, Residual, Shapes, Unit, fold, reference, residual};
+use super::{ChainKernel, Input, Norm, Residual, Shapes, Unit, fold, reference, residual};
 use crate::batch_norm::cpu::{Statistics, adopt, input_gradient, widened};
 use crate::batch_norm::kernel::{affine, gradient_sums};
 use crate::buffers::{give, put_gradient, read, take, take_gradient, tensor};
@@ -19,7 +19,7 @@ const NAME: &str = "chain";
 impl ChainKernel for Cpu {
     fn chain<T: Tape<f32, Self>>(
         tape: &mut T,
-        x: &Feature<Self>,
+        Input { x, gradient }: Input<'_, Self>,
         units: Vec<Unit<'_, Self>>,
         residual: Option<Residual<'_, Self>>,
     ) -> Result<Feature<Self>, Error> {
@@ -53,7 +53,7 @@ impl ChainKernel for Cpu {
                     let y = y.as_ref().map(|y| read(NAME, y).unwrap_or_default());
                     residual::backward(&mut dy, y, gradients.get_or_alloc_mut(&residual)?);
                 }
-                backward(&x, links, dy, gradients)
+                backward(&x, gradient, links, dy, gradients)
             });
         } else {
             links.into_iter().for_each(|link| give(link.z));
@@ -191,9 +191,10 @@ fn prologue(before: Option<&Link>, relu_before: bool, width: usize) -> Prologue 
     }
 }
 
-/// Runs the links' gradients from the last to the first.
+/// Runs the links' gradients from the last to the first; that of `x` only if it is wanted.
 fn backward(
     x: &Feature<Cpu>,
+    wanted: bool,
     mut links: Vec<Link>,
     dy: Vec<f32>,
     gradients: &mut Gradients<f32, Cpu>,
@@ -225,6 +226,7 @@ fn backward(
         };
         let (values, dx) = match (before, &mut between) {
             (Some(before), Some(dx)) => (&before.z[..], Sink::Set(dx)),
+            _ if !wanted => (read(NAME, x).unwrap_or_default(), Sink::Nowhere),
             _ => {
                 let values = read(NAME, x).unwrap_or_default();
                 let dx = gradients.get_or_alloc_mut(x)?;

@@ -49,6 +49,20 @@ pub struct Unit<'a, D: Base> {
     pub norm: Option<Norm<'a, D>>,
 }
 
+/// What a [`chain`] reads.
+pub struct Input<'a, D: Base> {
+    /// N×H×W×C.
+    pub x: &'a Feature<D>,
+    /// Whether its gradient is wanted. That of a network's images is not; the CPU does not compute it then.
+    pub gradient: bool,
+}
+
+impl<'a, D: Base> From<&'a Feature<D>> for Input<'a, D> {
+    fn from(x: &'a Feature<D>) -> Self {
+        Self { x, gradient: true }
+    }
+}
+
 /// What is added to the output of a chain's last unit.
 pub struct Residual<'a, D: Base> {
     /// Of the shape of the output.
@@ -65,14 +79,14 @@ pub trait ChainKernel: Base {
     /// [`Error::Device`] if the device fails.
     fn chain<T: Tape<f32, Self>>(
         tape: &mut T,
-        x: &Feature<Self>,
+        input: Input<'_, Self>,
         units: Vec<Unit<'_, Self>>,
         residual: Option<Residual<'_, Self>>,
     ) -> Result<Feature<Self>, Error>
     where
         Self: Kernels,
     {
-        reference::chain(tape, x, units, residual)
+        reference::chain(tape, input.x, units, residual)
     }
 }
 
@@ -197,13 +211,14 @@ pub fn chain<D: Kernels, T: Tape<f32, D>>(
 ///
 /// # Errors
 /// As [`chain`], and [`Error::Shape`] if the residual has another shape than the chain's output.
-pub fn residual_chain<D: Kernels, T: Tape<f32, D>>(
+pub fn residual_chain<'a, D: Kernels, T: Tape<f32, D>>(
     tape: &mut T,
-    x: &Feature<D>,
+    input: impl Into<Input<'a, D>>,
     units: Vec<Unit<'_, D>>,
     residual: Option<Residual<'_, D>>,
 ) -> Result<Feature<D>, Error> {
-    let Some(out) = shapes("chain", x, &units)?.last().map(Shapes::out) else {
+    let input = input.into();
+    let Some(out) = shapes("chain", input.x, &units)?.last().map(Shapes::out) else {
         return Err(Error::shape("chain", "there is no unit"));
     };
     if let Some(other) = residual.as_ref().map(|r| *r.x.shape())
@@ -214,7 +229,7 @@ pub fn residual_chain<D: Kernels, T: Tape<f32, D>>(
             format!("the output is {out:?}, the residual {other:?}"),
         ));
     }
-    D::chain(tape, x, units, residual)
+    D::chain(tape, input, units, residual)
 }
 
 /// [ReLU →] convolution → batch norm [→ ReLU] as one operation: a [`chain`] of one unit.

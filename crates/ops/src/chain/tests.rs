@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 use proptest::prelude::*;
 
-use super::{Norm, Residual, Unit, chain, reference, residual_chain};
+use super::{Input, Norm, Residual, Unit, chain, reference, residual_chain};
 use crate::batch_norm::{BatchNorm, Running};
 use crate::conv2d::Conv2d;
 use crate::conv2d::tests::{assert_within, backward, feature, numbers, vector};
@@ -102,7 +102,13 @@ fn everything(
     parts: &[Parts],
     grads: &Gradients<f32, Cpu>,
 ) -> Vec<(String, Vec<f32>)> {
-    let mut all = vec![("dx".to_string(), grads.get(x).as_vec())];
+    let dx = ("dx".to_string(), grads.get(x).as_vec());
+    [dx].into_iter().chain(learned(parts, grads)).collect()
+}
+
+/// The same but for the input's.
+fn learned(parts: &[Parts], grads: &Gradients<f32, Cpu>) -> Vec<(String, Vec<f32>)> {
+    let mut all = Vec::new();
     for (i, p) in parts.iter().enumerate() {
         all.push((format!("dw {i}"), grads.get(&p.weight).as_vec()));
         if let Some(w) = &p.pointwise {
@@ -161,6 +167,16 @@ fn check_with(
     for ((name, found), (_, expected)) in found.iter().zip(everything(&x, &theirs, &expected)) {
         assert_close(name, found, &expected);
     }
+    let mut of_data = start.clone();
+    let mut tape = OwnedTape::default();
+    let input = Input {
+        x: &x,
+        gradient: false,
+    };
+    let with_tape = units(&mut of_data, training);
+    let y = residual_chain(&mut tape, input, with_tape, residual(added)).unwrap();
+    let of_data = learned(&of_data, &backward(&y, tape));
+    assert_eq!(of_data, found[1..], "without the input's gradient");
     let mut without = start;
     let plain = units(&mut without, training);
     let y = residual_chain(&mut NoneTape, &x, plain, residual(added)).unwrap();

@@ -30,6 +30,8 @@ pub(crate) enum Sink<'a> {
     Add(&'a mut [f32]),
     /// It replaces what is there.
     Set(&'a mut [f32]),
+    /// It is not wanted, and not computed.
+    Nowhere,
 }
 
 /// What a batch's gradients are computed from.
@@ -181,10 +183,13 @@ impl<'w> Plan<'w> {
     /// The gradient of a tile's input.
     fn input(&self, given: &Given, tile: &Tile, gradients: &[f32], to: &Target) {
         let g = &self.first.g;
+        let Some(numbers) = &to.numbers else {
+            return;
+        };
         let row = g.width * g.channels;
         let part = tile.images.start * g.height * row..tile.images.end * g.height * row;
         // SAFETY: tiles are whole images, and each is in one task.
-        let target = unsafe { to.numbers.slice(part.clone()) };
+        let target = unsafe { numbers.slice(part.clone()) };
         scratch::with([part.len()], |[dx]| {
             self.first.input(gradients, tile.images.len(), dx);
             for ((x, dx), target) in given.x[part]
@@ -200,20 +205,19 @@ impl<'w> Plan<'w> {
 
 /// A [`Sink`] that several tasks write to.
 struct Target<'a> {
-    numbers: Shared<'a, f32>,
+    /// None if it is not wanted.
+    numbers: Option<Shared<'a, f32>>,
     replace: bool,
 }
 
 impl<'a> Target<'a> {
     fn new(sink: Sink<'a>) -> Self {
         let (numbers, replace) = match sink {
-            Sink::Add(numbers) => (numbers, false),
-            Sink::Set(numbers) => (numbers, true),
+            Sink::Add(numbers) => (Some(Shared::new(numbers)), false),
+            Sink::Set(numbers) => (Some(Shared::new(numbers)), true),
+            Sink::Nowhere => (None, false),
         };
-        Self {
-            numbers: Shared::new(numbers),
-            replace,
-        }
+        Self { numbers, replace }
     }
 }
 

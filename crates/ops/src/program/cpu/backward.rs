@@ -5,7 +5,6 @@ use super::Context;
 use super::forward::{affine, plan};
 use crate::batch_norm::cpu::{Statistics, input_gradient};
 use crate::batch_norm::kernel as norm_kernel;
-use crate::buffers::{give, take};
 use crate::conv2d::backward::{Given, Plan, Sink};
 use crate::conv2d::cpu::add_columns;
 use crate::conv2d::window::Incoming;
@@ -35,19 +34,14 @@ impl Context<'_> {
                     prologue: &prologue,
                     incoming: &Incoming::Plain(self.get(*dy)),
                 };
-                let mut unwanted = Vec::new();
                 let sink = match dx {
                     Some(dx) if dx.add => Sink::Add(self.put(dx.buffer)),
                     Some(dx) => Sink::Set(self.put(dx.buffer)),
-                    None => {
-                        unwanted = take(x.len());
-                        Sink::Set(&mut unwanted)
-                    }
+                    None => Sink::Nowhere,
                 };
                 let dw = self.put(*dw);
                 dw.fill(0.0);
                 plan.run(&given, sink, [dw, &mut []]);
-                give(unwanted);
             }
             Call::BiasGradient { dy, dbias } => {
                 let dbias = self.put(*dbias);
