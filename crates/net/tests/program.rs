@@ -241,8 +241,13 @@ fn buffers_share_memory() {
     };
     let train = network.program(BATCH, &purpose).unwrap();
     let evaluate = network.program(BATCH, &Purpose::Evaluate).unwrap();
-    // Evaluation keeps a cell's values, training those of all cells.
+    // Evaluation keeps the values of some calls back, training those of all.
     let learned = graph.params() as usize;
-    assert!(evaluate.memory() < train.memory() / 3);
+    assert!(
+        evaluate.memory() < train.memory() / 2,
+        "{} numbers, training {}",
+        evaluate.memory(),
+        train.memory()
+    );
     assert!(evaluate.memory() > learned);
 }

@@ -10,21 +10,20 @@ mod dense;
 mod forward;
 mod layout;
 mod order;
+mod writer;
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::kernels::batch::{Resident, batch};
-use super::kernels::columns::Scratch;
+use super::kernels::batch::Resident;
 use super::kernels::loss::Totals;
-use super::kernels::optimiser::{Parameter, Tables, Uploaded, tables};
-use super::{Launch, Pointer, kernels};
+use super::kernels::optimiser::{Parameter, Tables, tables};
+use super::{Launch, Pointer};
 use crate::Error;
 use crate::optimiser::{Settings, State};
-use crate::program::{Buffer, Call, Program, Span};
+use crate::program::{Buffer, Program};
 pub use dense::{Dense, Library, Pass};
 use layout::{Layout, at};
-use order::Touches;
+use writer::Writer;
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,30 +264,7 @@ impl Script {
     /// See [`Script::tables`].
     pub fn work(&self, base: Pointer, tf32: bool) -> Result<Vec<Piece>, Error> {
         check(base)?;
-        let mut writer = Writer {
-            script: self,
-            base,
-            tf32,
-            work: Vec::new(),
-            touched: Vec::new(),
-            touches: Touches::default(),
-            products: 0,
-            passes: 0,
-            scratches: 0,
-        };
-        writer.batch()?;
-        writer.clear_gradients();
-        for call in self.program.calls() {
-            writer.touches = writer.of(call);
-            match call {
-                Call::Update => writer.update()?,
-                _ if writer.forward(call)? => {}
-                _ => writer.backward(call)?,
-            }
-        }
-        let after = order::order(&writer.touched);
-        let pieces = writer.work.into_iter().zip(after);
-        Ok(pieces.map(|(work, after)| Piece { work, after }).collect())
+        Writer::new(self, base, tf32).step()
     }
 }
 
@@ -300,194 +276,4 @@ fn check(base: Pointer) -> Result<(), Error> {
     }
     let detail = format!("memory at {:#x}, which 16 does not divide", base.0);
     Err(Error::shape("program", detail))
-}
-
-/// Writes the work of a script.
-struct Writer<'s> {
-    script: &'s Script,
-    base: Pointer,
-    tf32: bool,
-    work: Vec<Work>,
-    /// For each piece of work.
-    touched: Vec<Touches>,
-    /// Of the next piece.
-    touches: Touches,
-    /// Products so far, a library's passes, and uses of scratch memory.
-    products: usize,
-    passes: usize,
-    scratches: usize,
-}
-
-impl Writer<'_> {
-    /// What a call's work touches of the program's memory and of what lies beside it.
-    fn of(&self, call: &Call) -> Touches {
-        let layout = &self.script.layout;
-        let accesses = call.accesses();
-        let mut touches = Touches {
-            reads: self.ranges(&accesses.reads),
-            writes: self.ranges(&accesses.writes),
-        };
-        match call {
-            Call::Loss { .. } => {
-                let batch = self.script.program.batch();
-                touches.reads.push(layout.labels..layout.labels + batch);
-                touches.writes.push(layout.totals..layout.scratch_start());
-            }
-            // Parameters, gradients and moments: it ends the step.
-            Call::Update => touches.writes.push(0..layout.words),
-            _ => {}
-        }
-        touches
-    }
-
-    fn ranges(&self, buffers: &[Buffer]) -> Vec<Range<usize>> {
-        let spans = buffers.iter().map(|it| self.script.program.span(*it));
-        spans.map(Span::range).collect()
-    }
-
-    /// Says what the next pieces touch, if not all that their call does.
-    fn touching(&mut self, reads: &[Buffer], writes: &[Buffer]) {
-        self.touches = Touches {
-            reads: self.ranges(reads),
-            writes: self.ranges(writes),
-        };
-    }
-
-    /// Scratch memory for the next piece.
-    fn scratch(&mut self) -> Scratch {
-        let layout = &self.script.layout;
-        let set = self.scratches % layout.scratch.len();
-        self.scratches += 1;
-        self.touches.writes.extend(layout.scratch_ranges(set));
-        layout.scratch(self.base, set)
-    }
-
-    fn at(&self, buffer: Buffer) -> Pointer {
-        self.script.at(self.base, buffer)
-    }
-
-    fn maybe(&self, buffer: Option<Buffer>) -> Pointer {
-        buffer.map_or(Pointer::NULL, |buffer| self.at(buffer))
-    }
-
-    fn len(&self, buffer: Buffer) -> usize {
-        self.script.program.span(buffer).len
-    }
-
-    fn word(&self, word: usize) -> Pointer {
-        at(self.base, word)
-    }
-
-    fn write(&mut self, work: Work) {
-        self.work.push(work);
-        self.touched.push(self.touches.clone());
-    }
-
-    fn push(&mut self, launch: Launch) {
-        self.write(Work::Launch(launch));
-    }
-
-    fn extend(&mut self, launches: Vec<Launch>) {
-        for launch in launches {
-            self.push(launch);
-        }
-    }
-
-    /// A product in the next of the workspaces, which lie outside the script's memory: words after it
-    /// stand for them.
-    fn product(&mut self, mut product: Product) {
-        product.lane = self.products % LANES;
-        self.products += 1;
-        let place = self.script.layout.words + product.lane;
-        self.touches.writes.push(place..place + 1);
-        self.write(Work::Product(product));
-        self.touches.writes.pop();
-    }
-
-    /// y ←, or +=, x · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k.
-    fn times(
-        &mut self,
-        [rows, k, n]: [usize; 3],
-        [x, w, y]: [Pointer; 3],
-        transposed: bool,
-        add: bool,
-    ) -> Result<(), Error> {
-        if self.tf32 && kernels::product::suits_product([rows, k, n]) {
-            let launch = kernels::product::product([rows, k, n], x, w, transposed, y, add)?;
-            self.push(launch);
-            return Ok(());
-        }
-        self.product(Product {
-            size: [rows, n, k],
-            a: x,
-            b: w,
-            transposed: [false, transposed],
-            c: y,
-            add,
-            lane: 0,
-        });
-        Ok(())
-    }
-
-    /// Makes the batch, where the data set lies on the device.
-    fn batch(&mut self) -> Result<(), Error> {
-        let Some(resident) = self.script.resident else {
-            return Ok(());
-        };
-        let (layout, program) = (&self.script.layout, &self.script.program);
-        let draws = self.word(layout.draws);
-        let (pixels, labels) = (self.at(program.ports().images), self.word(layout.labels));
-        let launch = batch(resident, draws, program.batch(), pixels, labels)?;
-        self.touching(&[], &[program.ports().images]);
-        let labels = layout.labels..layout.labels + program.batch();
-        self.touches.writes.push(labels);
-        self.push(launch);
-        Ok(())
-    }
-
-    /// Sets all parameters' gradients to zero, which lie side by side: some kernels can only add.
-    fn clear_gradients(&mut self) {
-        let program = &self.script.program;
-        let parameters = program.ports().parameters.iter();
-        let spans = parameters.filter_map(|it| Some(program.span(it.gradient?).range()));
-        let bounds = spans.fold(None, |bounds: Option<(usize, usize)>, span| {
-            let (start, end) = bounds.unwrap_or((span.start, span.end));
-            Some((start.min(span.start), end.max(span.end)))
-        });
-        if let Some((start, end)) = bounds {
-            let start_at = self.word(start);
-            self.touches = Touches::default();
-            self.touches.writes.push(start..end);
-            self.write(Work::Clear(start_at, end - start));
-        }
-    }
-
-    fn update(&mut self) -> Result<(), Error> {
-        let layout = &self.script.layout;
-        let Some(settings) = &self.script.optimiser else {
-            return Ok(());
-        };
-        let runs = self.script.optimiser_tables(self.base)?.runs.len();
-        let uploaded = Uploaded {
-            parameters: self.word(layout.table),
-            runs: self.word(layout.runs),
-            count: runs,
-        };
-        let mut found = Pointer::NULL;
-        if let Some(limit) = settings.clip_norm {
-            found = self.word(layout.norm);
-            let scratch = self.scratch();
-            self.push(kernels::optimiser::gradient_norm(
-                uploaded, limit, scratch, found,
-            )?);
-        }
-        let numbers = self.word(layout.control);
-        self.push(kernels::optimiser::step(
-            uploaded,
-            settings.rule,
-            numbers,
-            found,
-        )?);
-        Ok(())
-    }
 }

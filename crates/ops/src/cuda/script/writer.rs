@@ -1,0 +1,235 @@
+//! Writes the pieces of a step, with what each touches.
+
+use std::ops::Range;
+
+use super::layout::at;
+use super::order::{Touches, order};
+use super::{LANES, Piece, Product, Script, Work};
+use crate::Error;
+use crate::cuda::kernels::batch::batch;
+use crate::cuda::kernels::columns::Scratch;
+use crate::cuda::kernels::optimiser::Uploaded;
+use crate::cuda::kernels::{self, product};
+use crate::cuda::{Launch, Pointer};
+use crate::program::{Buffer, Call, Span};
+
+/// Writes the work of a script.
+pub(super) struct Writer<'s> {
+    pub script: &'s Script,
+    pub base: Pointer,
+    pub tf32: bool,
+    work: Vec<Work>,
+    /// For each piece of work.
+    touched: Vec<Touches>,
+    /// Of the next piece.
+    pub touches: Touches,
+    /// Products so far, a library's passes, and uses of scratch memory.
+    products: usize,
+    pub passes: usize,
+    scratches: usize,
+}
+
+impl<'s> Writer<'s> {
+    pub fn new(script: &'s Script, base: Pointer, tf32: bool) -> Self {
+        Self {
+            script,
+            base,
+            tf32,
+            work: Vec::new(),
+            touched: Vec::new(),
+            touches: Touches::default(),
+            products: 0,
+            passes: 0,
+            scratches: 0,
+        }
+    }
+
+    /// The pieces of a step.
+    pub fn step(mut self) -> Result<Vec<Piece>, Error> {
+        self.batch()?;
+        self.clear_gradients();
+        for call in self.script.program.calls() {
+            self.touches = self.of(call);
+            match call {
+                Call::Update => self.update()?,
+                _ if self.forward(call)? => {}
+                _ => self.backward(call)?,
+            }
+        }
+        let after = order(&self.touched);
+        let pieces = self.work.into_iter().zip(after);
+        Ok(pieces.map(|(work, after)| Piece { work, after }).collect())
+    }
+
+    /// What a call's work touches of the program's memory and of what lies beside it.
+    fn of(&self, call: &Call) -> Touches {
+        let layout = &self.script.layout;
+        let accesses = call.accesses();
+        let mut touches = Touches {
+            reads: self.ranges(&accesses.reads),
+            writes: self.ranges(&accesses.writes),
+        };
+        match call {
+            Call::Loss { .. } => {
+                let batch = self.script.program.batch();
+                touches.reads.push(layout.labels..layout.labels + batch);
+                touches.writes.push(layout.totals..layout.scratch_start());
+            }
+            // Parameters, gradients and moments: it ends the step.
+            Call::Update => touches.writes.push(0..layout.words),
+            _ => {}
+        }
+        touches
+    }
+
+    pub fn ranges(&self, buffers: &[Buffer]) -> Vec<Range<usize>> {
+        let spans = buffers.iter().map(|it| self.script.program.span(*it));
+        spans.map(Span::range).collect()
+    }
+
+    /// Says what the next pieces touch, if not all that their call does.
+    pub fn touching(&mut self, reads: &[Buffer], writes: &[Buffer]) {
+        self.touches = Touches {
+            reads: self.ranges(reads),
+            writes: self.ranges(writes),
+        };
+    }
+
+    /// Scratch memory for the next piece.
+    pub fn scratch(&mut self) -> Scratch {
+        let layout = &self.script.layout;
+        let set = self.scratches % layout.scratch.len();
+        self.scratches += 1;
+        self.touches.writes.extend(layout.scratch_ranges(set));
+        layout.scratch(self.base, set)
+    }
+
+    pub fn at(&self, buffer: Buffer) -> Pointer {
+        self.script.at(self.base, buffer)
+    }
+
+    pub fn maybe(&self, buffer: Option<Buffer>) -> Pointer {
+        buffer.map_or(Pointer::NULL, |buffer| self.at(buffer))
+    }
+
+    pub fn len(&self, buffer: Buffer) -> usize {
+        self.script.program.span(buffer).len
+    }
+
+    pub fn word(&self, word: usize) -> Pointer {
+        at(self.base, word)
+    }
+
+    pub fn write(&mut self, work: Work) {
+        self.work.push(work);
+        self.touched.push(self.touches.clone());
+    }
+
+    pub fn push(&mut self, launch: Launch) {
+        self.write(Work::Launch(launch));
+    }
+
+    pub fn extend(&mut self, launches: Vec<Launch>) {
+        for launch in launches {
+            self.push(launch);
+        }
+    }
+
+    /// A product in the next of the workspaces, which lie outside the script's memory: words after it
+    /// stand for them.
+    pub fn product(&mut self, mut product: Product) {
+        product.lane = self.products % LANES;
+        self.products += 1;
+        let place = self.script.layout.words + product.lane;
+        self.touches.writes.push(place..place + 1);
+        self.write(Work::Product(product));
+        self.touches.writes.pop();
+    }
+
+    /// y ←, or +=, x · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k.
+    pub fn times(
+        &mut self,
+        [rows, k, n]: [usize; 3],
+        [x, w, y]: [Pointer; 3],
+        transposed: bool,
+        add: bool,
+    ) -> Result<(), Error> {
+        if self.tf32 && product::suits_product([rows, k, n]) {
+            let launch = product::product([rows, k, n], x, w, transposed, y, add)?;
+            self.push(launch);
+            return Ok(());
+        }
+        self.product(Product {
+            size: [rows, n, k],
+            a: x,
+            b: w,
+            transposed: [false, transposed],
+            c: y,
+            add,
+            lane: 0,
+        });
+        Ok(())
+    }
+
+    /// Makes the batch, where the data set lies on the device.
+    fn batch(&mut self) -> Result<(), Error> {
+        let Some(resident) = self.script.resident else {
+            return Ok(());
+        };
+        let (layout, program) = (&self.script.layout, &self.script.program);
+        let draws = self.word(layout.draws);
+        let (pixels, labels) = (self.at(program.ports().images), self.word(layout.labels));
+        let launch = batch(resident, draws, program.batch(), pixels, labels)?;
+        self.touching(&[], &[program.ports().images]);
+        let labels = layout.labels..layout.labels + program.batch();
+        self.touches.writes.push(labels);
+        self.push(launch);
+        Ok(())
+    }
+
+    /// Sets all parameters' gradients to zero, which lie side by side: some kernels can only add.
+    fn clear_gradients(&mut self) {
+        let program = &self.script.program;
+        let parameters = program.ports().parameters.iter();
+        let spans = parameters.filter_map(|it| Some(program.span(it.gradient?).range()));
+        let bounds = spans.fold(None, |bounds: Option<(usize, usize)>, span| {
+            let (start, end) = bounds.unwrap_or((span.start, span.end));
+            Some((start.min(span.start), end.max(span.end)))
+        });
+        if let Some((start, end)) = bounds {
+            let start_at = self.word(start);
+            self.touches = Touches::default();
+            self.touches.writes.push(start..end);
+            self.write(Work::Clear(start_at, end - start));
+        }
+    }
+
+    fn update(&mut self) -> Result<(), Error> {
+        let layout = &self.script.layout;
+        let Some(settings) = &self.script.optimiser else {
+            return Ok(());
+        };
+        let runs = self.script.optimiser_tables(self.base)?.runs.len();
+        let uploaded = Uploaded {
+            parameters: self.word(layout.table),
+            runs: self.word(layout.runs),
+            count: runs,
+        };
+        let mut found = Pointer::NULL;
+        if let Some(limit) = settings.clip_norm {
+            found = self.word(layout.norm);
+            let scratch = self.scratch();
+            self.push(kernels::optimiser::gradient_norm(
+                uploaded, limit, scratch, found,
+            )?);
+        }
+        let numbers = self.word(layout.control);
+        self.push(kernels::optimiser::step(
+            uploaded,
+            settings.rule,
+            numbers,
+            found,
+        )?);
+        Ok(())
+    }
+}
