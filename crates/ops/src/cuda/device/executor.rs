@@ -163,10 +163,9 @@ impl DeviceExecutor {
         let mut ends: Vec<Nodes> = Vec::with_capacity(self.work.len());
         let mut last = vec![true; self.work.len()];
         for piece in &self.work {
-            let before = piece.after.iter();
-            let mut before = Nodes::of(before.clone().map(|&it| &ends[it]));
+            let before = piece.after.iter().map(|&it| &ends[it]);
+            self.device.wait_for(&mut Nodes::of(before))?;
             piece.after.iter().for_each(|&it| last[it] = false);
-            self.device.wait_for(&mut before)?;
             self.hand_over(&piece.work)?;
             ends.push(self.device.captured()?);
         }

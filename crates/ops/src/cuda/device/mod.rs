@@ -143,7 +143,7 @@ impl Device {
     fn open(ordinal: usize) -> Result<Self, Error> {
         libraries::load()?;
         let context = CudaContext::new(ordinal).map_err(Error::driver("opening the GPU"))?;
-        // One stream does all work in order, so buffers need no events.
+        // One stream has all work, and a captured step its own order, so buffers need no events.
         // SAFETY: no buffer of this context is used on two streams.
         unsafe { context.disable_event_tracking() };
         let capability = context.compute_capability();

@@ -75,15 +75,8 @@ __device__ __forceinline__ void batch_norm_statistics(const float* x, long long 
         }
     }
     sum_of_rows(total, wide);
-    __syncthreads();
-    if (threadIdx.y == 0) {
-#pragma unroll
-        for (int i = 0; i < V; ++i) {
-            wide[threadIdx.x * V + i] = total[0].v[i];
-            wide[(blockDim.x + threadIdx.x) * V + i] = total[1].v[i];
-            room[threadIdx.x * V + i] = middle.v[i];
-        }
-    }
+    deal(total, wide);
+    if (threadIdx.y == 0) store(room + threadIdx.x * V, middle);
     __syncthreads();
     // One thread a channel.
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
@@ -100,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(256)
                             unsigned int* counters, const float* scale, const float* shift, float* running_mean,
                             float* running_variance, double momentum, double epsilon, float* mean, float* inverse,
                             float* factor, float* offset) {
-    __shared__ float room[2 * 4 * SUM_ROOM];
+    __shared__ __align__(16) float room[2 * 4 * SUM_ROOM];
     __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Normaliser to = {mean, inverse, factor, offset};

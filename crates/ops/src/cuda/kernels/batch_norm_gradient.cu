@@ -49,14 +49,7 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
     Wide<V> total[2];
     joined<V>(total, parts + at.channel, gridDim.y, 2 * channels, channels, at.inside, wide);
-    __syncthreads();
-    if (threadIdx.y == 0) {
-#pragma unroll
-        for (int i = 0; i < V; ++i) {
-            wide[threadIdx.x * V + i] = total[0].v[i];
-            wide[(blockDim.x + threadIdx.x) * V + i] = total[1].v[i];
-        }
-    }
+    deal(total, wide);
     __syncthreads();
     if (!has_channel) return;
     const double sum = wide[thread], product = wide[width + thread], share = training ? 1.0 / (double)rows : 0.0;

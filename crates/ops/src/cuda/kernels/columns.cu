@@ -81,6 +81,18 @@ __device__ __forceinline__ void joined(P (&sums)[T], const float* parts, int cou
     sum_of_rows(sums, room);
 }
 
+// Deals joined sums, two a column, to one thread a column: after a barrier the first sum of the block's column c is room[c],
+// the second room[blockDim.x · V + c].
+template <int V> __device__ __forceinline__ void deal(const Wide<V> (&sums)[2], double* room) {
+    __syncthreads();
+    if (threadIdx.y != 0) return;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+        room[threadIdx.x * V + i] = sums[0].v[i];
+        room[(blockDim.x + threadIdx.x) * V + i] = sums[1].v[i];
+    }
+}
+
 // sums[c] = or += Σ over the rows of x[row, c]: the gradient of a bias.
 template <int V>
 __device__ __forceinline__ void column_sums(const float* x, long long rows, int channels, int rows_per_block, float* parts,

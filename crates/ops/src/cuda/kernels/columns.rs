@@ -60,7 +60,7 @@ impl Cut {
 }
 
 /// Memory that reductions use between their stages. One of each, as large as the largest that any launch asks for, serves
-/// all launches of a stream.
+/// all launches that do not run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scratch {
     /// Numbers in fp32, of any value.

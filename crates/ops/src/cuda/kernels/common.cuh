@@ -24,14 +24,16 @@ template <> __device__ __forceinline__ Pack<1> load<1>(const float* from) {
     p.v[0] = *from;
     return p;
 }
-template <> __device__ __forceinline__ Pack<4> load<4>(const float* from) {
-    const float4 q = *reinterpret_cast<const float4*>(from);
+__device__ __forceinline__ Pack<4> pack(float4 q) {
     Pack<4> p;
     p.v[0] = q.x;
     p.v[1] = q.y;
     p.v[2] = q.z;
     p.v[3] = q.w;
     return p;
+}
+template <> __device__ __forceinline__ Pack<4> load<4>(const float* from) {
+    return pack(*reinterpret_cast<const float4*>(from));
 }
 
 // Reads what another block has just written, so not from the multiprocessor's own cache.
@@ -42,13 +44,7 @@ template <> __device__ __forceinline__ Pack<1> load_fresh<1>(const float* from) 
     return p;
 }
 template <> __device__ __forceinline__ Pack<4> load_fresh<4>(const float* from) {
-    const float4 q = __ldcg(reinterpret_cast<const float4*>(from));
-    Pack<4> p;
-    p.v[0] = q.x;
-    p.v[1] = q.y;
-    p.v[2] = q.z;
-    p.v[3] = q.w;
-    return p;
+    return pack(__ldcg(reinterpret_cast<const float4*>(from)));
 }
 
 __device__ __forceinline__ void store(float* to, const Pack<1>& p) { *to = p.v[0]; }

@@ -126,9 +126,9 @@ impl Writer<'_> {
         self.push(transpose(from, self.at(dw), geometry.filters, terms)?);
         if let Some(dx) = dx {
             // The forward pass has left the filters there.
-            self.touching(&[dy], &[dx.buffer]);
-            self.touches.reads.push(filters.clone());
             let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(dy)];
+            self.touching(&[dy], &[dx.buffer]);
+            self.touches.reads.push(filters);
             self.pass(Pass::Input, geometry, tensors, dx.add);
         }
         Ok(())
