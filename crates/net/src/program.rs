@@ -2,9 +2,9 @@
 
 use cellwright_graph::{Layer, NodeId};
 use cellwright_ops::program::{
-    Buffer, Builder, DropPath, Input, Norm, Program, Share, Value as Tensor, Weights,
+    Buffer, Builder, DropPath, Input, Norm, Normalised, Program, Share, Value as Tensor, Weights,
 };
-use cellwright_ops::{self as ops, Kernels, Running, Vector};
+use cellwright_ops::{Kernels, Running, Vector};
 
 use crate::network::{activation, conv_options, pool_options};
 use crate::plan::{Branch, Kind, Residual, Step, Unit};
@@ -53,16 +53,20 @@ impl<D: Kernels> Network<D> {
             training,
             parameters,
             running,
-            values: vec![None; self.graph.nodes.len()],
+            values: (0..self.graph.nodes.len()).map(|_| None).collect(),
+            readers: vec![0; self.graph.nodes.len()],
         };
-        lowering.values[0] = Some(images);
-        for step in self.steps() {
-            if training || self.feeds_output[step.output] {
-                let value = lowering
-                    .step(step)
-                    .map_err(|error| self.at(step.output, error))?;
-                lowering.values[step.output] = Some(value);
-            }
+        let steps = self.steps().iter();
+        let steps = steps.filter(|step| training || self.feeds_output[step.output]);
+        for input in steps.clone().flat_map(|step| step.inputs(&self.graph)) {
+            lowering.readers[input] += 1;
+        }
+        lowering.values[0] = Some(Input::Plain(images));
+        for step in steps {
+            let value = lowering
+                .step(step)
+                .map_err(|error| self.at(step.output, error))?;
+            lowering.values[step.output] = Some(value);
         }
         lowering.finish(purpose)
     }
@@ -134,7 +138,10 @@ struct Lowering<'n, D: Kernels> {
     training: bool,
     parameters: Vec<Buffer>,
     running: Vec<Buffer>,
-    values: Vec<Option<Tensor>>,
+    /// Of each node, once its step is done; what is not normalised yet has one reader.
+    values: Vec<Option<Input>>,
+    /// How many steps read each node.
+    readers: Vec<usize>,
 }
 
 impl<D: Kernels> Lowering<'_, D> {
@@ -157,8 +164,36 @@ impl<D: Kernels> Lowering<'_, D> {
         Ok(self.builder.finish()?)
     }
 
-    fn value(&self, node: NodeId) -> Result<Tensor, Error> {
-        self.values[node].ok_or_else(|| self.network.unsound(node, "its value is not there"))
+    /// A node's tensor.
+    fn value(&mut self, node: NodeId) -> Result<Tensor, Error> {
+        match self.input(node)? {
+            Input::Plain(value) => Ok(value),
+            Input::Normalised(it) => {
+                let value = self.builder.normalise(it, false);
+                self.values[node] = Some(Input::Plain(value));
+                Ok(value)
+            }
+        }
+    }
+
+    /// A node's tensor for an operation that can normalise what it reads.
+    fn input(&mut self, node: NodeId) -> Result<Input, Error> {
+        match self.values[node].take() {
+            Some(Input::Plain(value)) => {
+                self.values[node] = Some(Input::Plain(value));
+                Ok(Input::Plain(value))
+            }
+            Some(normalised) => Ok(normalised),
+            None => Err(self.network.unsound(node, "its value is not there")),
+        }
+    }
+
+    /// A normalised tensor as the value of a node: as it is where one operation reads it.
+    fn held(&mut self, node: NodeId, normalised: Normalised, relu: bool) -> Input {
+        if self.readers[node] == 1 && !relu {
+            return Input::Normalised(normalised);
+        }
+        Input::Plain(self.builder.normalise(normalised, relu))
     }
 
     /// A node's parameter, if it has so many.
@@ -174,22 +209,34 @@ impl<D: Kernels> Lowering<'_, D> {
         self.parameter(node, index).map(|(buffer, _)| buffer)
     }
 
-    fn step(&mut self, step: &Step) -> Result<Tensor, Error> {
+    fn step(&mut self, step: &Step) -> Result<Input, Error> {
         match &step.kind {
             Kind::Chain {
                 input,
                 units,
                 residual,
             } => {
-                let value = self.chain(*input, units)?;
-                match residual {
-                    Some(residual) => self.residual(value, residual),
-                    None => Ok(value),
+                let (value, relu) = self.chain(*input, units)?;
+                match (residual, value) {
+                    (Some(residual), value) => {
+                        let value = match value {
+                            Input::Normalised(it) if relu => {
+                                Input::Plain(self.builder.normalise(it, true))
+                            }
+                            value => value,
+                        };
+                        self.residual(value, residual).map(Input::Plain)
+                    }
+                    (None, Input::Normalised(it)) => Ok(self.held(step.output, it, relu)),
+                    (None, value) => Ok(value),
                 }
             }
-            Kind::BatchNorm { norm, relu } => self.batch_norm(*norm, *relu),
-            Kind::Sum(branches) => self.sum(branches),
-            Kind::Layer => self.layer(step.output),
+            Kind::BatchNorm { norm, relu } => self.batch_norm(step.output, *norm, *relu),
+            Kind::Sum(branches) => self.sum(branches).map(Input::Plain),
+            Kind::Layer => match &self.network.graph.nodes[step.output].layer {
+                Layer::BatchNorm(_) => self.batch_norm(step.output, step.output, false),
+                _ => self.layer(step.output).map(Input::Plain),
+            },
         }
     }
 
@@ -224,8 +271,9 @@ impl<D: Kernels> Lowering<'_, D> {
         }
     }
 
-    fn chain(&mut self, input: NodeId, units: &[Unit]) -> Result<Tensor, Error> {
-        let mut next = Input::Plain(self.value(input)?);
+    /// A chain's value, and whether a ReLU is still to follow: only a normalised one's.
+    fn chain(&mut self, input: NodeId, units: &[Unit]) -> Result<(Input, bool), Error> {
+        let mut next = self.input(input)?;
         let mut relu_before = false;
         for unit in units {
             let mut value = self.conv(unit.conv, next, relu_before || unit.relu_before)?;
@@ -242,28 +290,21 @@ impl<D: Kernels> Lowering<'_, D> {
                 }
             };
         }
-        Ok(match next {
-            Input::Plain(value) => value,
-            Input::Normalised(normalised) => self.builder.normalise(normalised, relu_before),
-        })
+        Ok((next, relu_before))
     }
 
-    fn residual(&mut self, value: Tensor, residual: &Residual) -> Result<Tensor, Error> {
-        let other = self.value(residual.input)?;
+    fn residual(&mut self, value: Input, residual: &Residual) -> Result<Tensor, Error> {
+        let other = self.input(residual.input)?;
         let terms = [value, other].map(|x| (x, Share::All(1.0)));
-        let sum = self.builder.combine(&terms)?;
-        Ok(if residual.relu {
-            self.builder.activation(sum, ops::Activation::Relu)
-        } else {
-            sum
-        })
+        Ok(self.builder.combine(&terms, residual.relu)?)
     }
 
-    fn batch_norm(&mut self, node: NodeId, relu: bool) -> Result<Tensor, Error> {
+    /// Batch norm `node`, whose value, or that of the ReLU after it, is `output`'s.
+    fn batch_norm(&mut self, output: NodeId, node: NodeId, relu: bool) -> Result<Input, Error> {
         let x = self.value(self.network.graph.nodes[node].inputs[0])?;
         let norm = self.norm(node)?;
         let normalised = self.builder.batch_norm(x, norm)?;
-        Ok(self.builder.normalise(normalised, relu))
+        Ok(self.held(output, normalised, relu))
     }
 
     fn sum(&mut self, branches: &[Branch]) -> Result<Tensor, Error> {
@@ -273,9 +314,9 @@ impl<D: Kernels> Lowering<'_, D> {
                 Some((node, rate)) => self.drop_path(node, rate),
                 None => Share::All(1.0),
             };
-            terms.push((self.value(branch.input)?, share));
+            terms.push((self.input(branch.input)?, share));
         }
-        Ok(self.builder.combine(&terms)?)
+        Ok(self.builder.combine(&terms, false)?)
     }
 
     fn drop_path(&mut self, node: NodeId, rate: f64) -> Share {
@@ -294,12 +335,11 @@ impl<D: Kernels> Lowering<'_, D> {
         let nothing = || network.unsound(id, "it takes nothing");
         let x = *inputs.first().ok_or_else(nothing)?;
         let equal = |share: f32| -> Vec<_> {
-            let terms = inputs.iter().map(|&x| (x, Share::All(share)));
+            let terms = inputs.iter().map(|&x| (Input::Plain(x), Share::All(share)));
             terms.collect()
         };
         Ok(match &node.layer {
             Layer::Conv(_) => self.conv(id, Input::Plain(x), false)?,
-            Layer::BatchNorm(_) => self.batch_norm(id, false)?,
             Layer::Linear(linear) => {
                 let missing = || network.unsound(id, "its weight is missing");
                 let w = self.vector(id, 0).ok_or_else(missing)?;
@@ -309,8 +349,11 @@ impl<D: Kernels> Lowering<'_, D> {
             Layer::Activation(kind) => self.builder.activation(x, activation(*kind)),
             Layer::Pool(pool) => self.builder.pool(x, pool_options(pool))?,
             Layer::GlobalAveragePool => self.builder.global_average_pool(x),
-            Layer::Add => self.builder.combine(&equal(1.0))?,
-            Layer::Mean => self.builder.combine(&equal(1.0 / inputs.len() as f32))?,
+            Layer::Add => self.builder.combine(&equal(1.0), false)?,
+            Layer::Mean => {
+                let terms = equal(1.0 / inputs.len() as f32);
+                self.builder.combine(&terms, false)?
+            }
             Layer::Concat => self.builder.concat(&inputs)?,
             Layer::Multiply => match inputs[..] {
                 [x, gate] => self.builder.multiply(x, gate)?,
@@ -325,11 +368,13 @@ impl<D: Kernels> Lowering<'_, D> {
             Layer::Dropout(dropout) => self.builder.dropout(x, dropout.rate, id as u64),
             Layer::DropPath(drop) => match self.drop_path(id, drop.rate) {
                 Share::All(_) => x,
-                share => self.builder.combine(&[(x, share)])?,
+                share => self.builder.combine(&[(Input::Plain(x), share)], false)?,
             },
             Layer::Flatten => self.builder.flatten(x),
             Layer::Identity => x,
-            Layer::Input => return Err(network.unsound(id, "it is no operation")),
+            Layer::Input | Layer::BatchNorm(_) => {
+                return Err(network.unsound(id, "it is no operation"));
+            }
         })
     }
 }

@@ -96,6 +96,7 @@ impl Call {
             Call::NormGradient {
                 x,
                 dy,
+                share,
                 coefficients,
                 terms,
                 dscale,
@@ -104,6 +105,7 @@ impl Call {
                 ..
             } => none
                 .read([*x, *dy, *coefficients])
+                .read(factors(share))
                 .write([*terms])
                 .write(dscale.iter().chain(dshift).copied())
                 .target(*dx),
@@ -120,11 +122,13 @@ impl Call {
             | Call::SubsampleGradient { dy, dx, .. }
             | Call::TruncateGradient { dy, dx, .. } => none.read([*dy]).target(*dx),
             Call::Combine { terms, y, .. } => none
-                .read(terms.iter().map(|(x, _)| *x))
-                .read(terms.iter().filter_map(|(_, share)| factors(share)))
+                .read(terms.iter().map(|it| it.x))
+                .read(terms.iter().filter_map(|it| it.norm))
+                .read(terms.iter().filter_map(|it| factors(&it.share)))
                 .write([*y]),
-            Call::CombineGradient { dy, targets, .. } => none
+            Call::CombineGradient { dy, y, targets, .. } => none
                 .read([*dy])
+                .read(*y)
                 .read(targets.iter().filter_map(|(_, share)| factors(share)))
                 .write(targets.iter().map(|(target, _)| target.buffer)),
             Call::ConcatGradient { dy, targets, .. } => none

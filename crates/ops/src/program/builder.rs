@@ -37,13 +37,23 @@ pub struct Normalised {
     coefficients: Buffer,
 }
 
-/// What a convolution takes.
-#[derive(Debug)]
+/// What a convolution or a sum takes.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Input {
     /// A tensor as it is.
     Plain(Value),
     /// A normalised one.
     Normalised(Normalised),
+}
+
+impl Input {
+    /// The tensor as it lies in memory, and the coefficients of its normalisation.
+    pub(super) fn parts(&self) -> (Value, Option<Buffer>) {
+        match self {
+            Self::Plain(x) => (*x, None),
+            Self::Normalised(it) => (it.x, Some(it.coefficients)),
+        }
+    }
 }
 
 /// A program under construction.
@@ -148,10 +158,7 @@ impl Builder {
         bias: Option<Buffer>,
         conv: Conv2d,
     ) -> Result<Value, Error> {
-        let x = match &input {
-            Input::Plain(x) => *x,
-            Input::Normalised(normalised) => normalised.x,
-        };
+        let (x, _) = input.parts();
         let geometry = Geometry::new(NAME, tuple(x.dims), tuple(shape), conv)?;
         self.expect("weight", w, shape.iter().product())?;
         if let Some(bias) = bias {

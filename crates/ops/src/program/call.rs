@@ -13,6 +13,17 @@ pub struct Target {
     pub add: bool,
 }
 
+/// A term of a sum: its share of a tensor, or of what a normalisation makes of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Term {
+    /// The tensor.
+    pub x: Buffer,
+    /// The coefficients it is normalised with (see [`Call::Statistics`]), if it is.
+    pub norm: Option<Buffer>,
+    /// Its share.
+    pub share: Share,
+}
+
 /// What is done to a convolution's input as it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prologue {
@@ -148,12 +159,13 @@ pub enum Call {
         relu: bool,
         y: Buffer,
     },
-    /// The gradient of a normalisation by the batch's statistics. `relu` as in [`Call::Normalise`];
-    /// false where `dy` is already the gradient before the ReLU. `terms` is room for two numbers a
-    /// channel.
+    /// The gradient of a normalisation by the batch's statistics, whose output's gradient is
+    /// share · dy. `relu` as in [`Call::Normalise`]; false where that is already the gradient before
+    /// the ReLU. `terms` is room for two numbers a channel.
     NormGradient {
         x: Buffer,
         dy: Buffer,
+        share: Share,
         coefficients: Buffer,
         relu: bool,
         terms: Buffer,
@@ -195,16 +207,19 @@ pub enum Call {
     GlobalAveragePool { dims: Dims, x: Buffer, y: Buffer },
     /// dx of [`Call::GlobalAveragePool`].
     GlobalAveragePoolGradient { dims: Dims, dy: Buffer, dx: Target },
-    /// y = Σ shareᵢ · xᵢ.
+    /// y = Σ shareᵢ · xᵢ, xᵢ normalised where the term says so, then ReLU if `relu`.
     Combine {
         dims: Dims,
-        terms: Vec<(Buffer, Share)>,
+        terms: Vec<Term>,
+        relu: bool,
         y: Buffer,
     },
-    /// dxᵢ = shareᵢ · dy. A buffer may occur more than once.
+    /// dxᵢ = shareᵢ · dy; where a ReLU ended the sum `y`, nothing where it is not positive. A buffer may
+    /// occur more than once.
     CombineGradient {
         dims: Dims,
         dy: Buffer,
+        y: Option<Buffer>,
         targets: Vec<(Target, Share)>,
     },
     /// The channels of each input, beside each other.

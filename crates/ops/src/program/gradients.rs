@@ -6,11 +6,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::builder::{Builder, wrong};
-use super::{Buffer, Call, Target};
+use super::{Buffer, Call, Share, Target, Term};
 use crate::Error;
 
-/// A normalised tensor's gradient, and whether a ReLU is still before it.
-type Pending = HashMap<Buffer, (Buffer, bool)>;
+/// A normalised tensor's gradient, of which it has a share, and whether a ReLU is still before it.
+type Pending = HashMap<Buffer, (Buffer, Share, bool)>;
+
+const WHOLE: Share = Share::All(1.0);
 
 impl Builder {
     /// Adds the losses of all outputs.
@@ -78,15 +80,29 @@ impl Builder {
     pub(super) fn differentiate(&mut self, forward: usize) -> Result<(), Error> {
         let wanted = self.wanted();
         let mut pending = Pending::new();
+        let mut readers: HashMap<Buffer, usize> = HashMap::new();
+        for call in &self.calls[..forward] {
+            for buffer in call.accesses().reads {
+                *readers.entry(buffer).or_default() += 1;
+            }
+        }
         for index in (0..forward).rev() {
             let call = self.calls[index].clone();
-            self.gradient(&call, &wanted, &mut pending)?;
+            if let Call::Combine { .. } = call {
+                self.sum_gradient(&call, &wanted, &readers, &mut pending)?;
+            } else {
+                self.gradient(&call, &wanted, &mut pending)?;
+            }
         }
         Ok(())
     }
 
     /// Notes the gradient of a normalised tensor, which one call alone may take.
-    fn note(pending: &mut Pending, norm: Buffer, gradient: (Buffer, bool)) -> Result<(), Error> {
+    fn note(
+        pending: &mut Pending,
+        norm: Buffer,
+        gradient: (Buffer, Share, bool),
+    ) -> Result<(), Error> {
         match pending.insert(norm, gradient) {
             None => Ok(()),
             Some(_) => Err(wrong(
@@ -121,7 +137,7 @@ impl Builder {
                     None => self.sink(x, wanted),
                     Some(norm) => {
                         let buffer = self.buffer(self.len(x));
-                        Self::note(pending, norm, (buffer, false))?;
+                        Self::note(pending, norm, (buffer, WHOLE, false))?;
                         Some(Target { buffer, add: false })
                     }
                 };
@@ -168,7 +184,7 @@ impl Builder {
                 ..
             } => {
                 if let Some(&dy) = self.gradients.get(&y) {
-                    Self::note(pending, coefficients, (dy, relu))?;
+                    Self::note(pending, coefficients, (dy, WHOLE, relu))?;
                 }
             }
             Call::Statistics {
@@ -177,7 +193,7 @@ impl Builder {
                 norm,
                 coefficients,
             } => {
-                let Some(&(dy, relu)) = pending.get(&coefficients) else {
+                let Some(&(dy, share, relu)) = pending.get(&coefficients) else {
                     return Ok(());
                 };
                 let own = |it: &mut Self, vector: Option<Buffer>| {
@@ -189,6 +205,7 @@ impl Builder {
                 self.calls.push(Call::NormGradient {
                     x,
                     dy,
+                    share,
                     coefficients,
                     relu,
                     terms,
@@ -198,6 +215,60 @@ impl Builder {
                 });
             }
             _ => self.plain_gradient(call, wanted),
+        }
+        Ok(())
+    }
+
+    /// The gradients of a sum's terms. A normalised term, and one that nothing else reads and that has
+    /// the whole sum, take the sum's own gradient, without a copy; where a ReLU ended the sum, what it
+    /// let through.
+    fn sum_gradient(
+        &mut self,
+        call: &Call,
+        wanted: &HashSet<Buffer>,
+        readers: &HashMap<Buffer, usize>,
+        pending: &mut Pending,
+    ) -> Result<(), Error> {
+        let Call::Combine {
+            dims,
+            terms,
+            relu,
+            y,
+        } = call
+        else {
+            return Ok(());
+        };
+        let Some(&dy) = self.gradients.get(y) else {
+            return Ok(());
+        };
+        let mut targets = Vec::new();
+        let mut passed = (!relu).then_some(dy);
+        let mut pass = |it: &mut Self, targets: &mut Vec<(Target, Share)>| {
+            *passed.get_or_insert_with(|| {
+                let buffer = it.buffer(it.len(dy));
+                targets.push((Target { buffer, add: false }, WHOLE));
+                buffer
+            })
+        };
+        for &Term { x, norm, share } in terms {
+            let alone = readers.get(&x) == Some(&1) && !self.gradients.contains_key(&x);
+            if let Some(norm) = norm {
+                let gradient = pass(self, &mut targets);
+                Self::note(pending, norm, (gradient, share, false))?;
+            } else if share == WHOLE && alone && wanted.contains(&x) {
+                let gradient = pass(self, &mut targets);
+                self.gradients.insert(x, gradient);
+            } else if let Some(target) = self.sink(x, wanted) {
+                targets.push((target, share));
+            }
+        }
+        if !targets.is_empty() {
+            self.calls.push(Call::CombineGradient {
+                dims: *dims,
+                dy,
+                y: relu.then_some(*y),
+                targets,
+            });
         }
         Ok(())
     }
@@ -237,15 +308,6 @@ impl Builder {
                 let sink = self.sink(*x, wanted);
                 self.calls
                     .extend(sink.map(|dx| Call::GlobalAveragePoolGradient { dims, dy, dx }));
-            }
-            Call::Combine { dims, terms, .. } => {
-                let dims = *dims;
-                let terms = terms.iter();
-                let targets = terms.filter_map(|&(x, share)| Some((self.sink(x, wanted)?, share)));
-                let targets: Vec<_> = targets.collect();
-                if !targets.is_empty() {
-                    self.calls.push(Call::CombineGradient { dims, dy, targets });
-                }
             }
             Call::Concat { rows, inputs, .. } => {
                 let rows = *rows;

@@ -20,7 +20,7 @@ use crate::Error;
 pub use access::Accesses;
 pub use batch::{Batch, Draw, Images};
 pub use builder::{Builder, Input, Normalised, Value};
-pub use call::{Call, Dims, DropPath, Norm, Prologue, Share, Subsample, Target};
+pub use call::{Call, Dims, DropPath, Norm, Prologue, Share, Subsample, Target, Term};
 pub use cpu::Executor;
 pub use runner::{ProgramKernel, Runner, Totals};
 

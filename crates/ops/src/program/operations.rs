@@ -1,7 +1,9 @@
 //! The builder's remaining operations, and its end.
 
 use super::builder::{Builder, Value, wrong};
-use super::{Buffer, Call, DropPath, Parameter, Ports, Program, Share, Subsample, layout};
+use super::{
+    Buffer, Call, DropPath, Input, Parameter, Ports, Program, Share, Subsample, Term, layout,
+};
 use crate::{Activation, Error, Pool2d, PoolKind};
 
 impl Builder {
@@ -66,19 +68,29 @@ impl Builder {
         }
     }
 
-    /// A sum of tensors of one shape, each times its share.
+    /// A sum of tensors of one shape, each times its share, perhaps with a ReLU.
     ///
     /// # Errors
     /// As [`Builder::conv`].
-    pub fn combine(&mut self, terms: &[(Value, Share)]) -> Result<Value, Error> {
-        let dims = first(terms.iter().map(|(x, _)| *x))?.dims;
-        if let Some((x, _)) = terms.iter().find(|(x, _)| x.dims != dims) {
+    pub fn combine(&mut self, terms: &[(Input, Share)], relu: bool) -> Result<Value, Error> {
+        let values = || terms.iter().map(|(input, _)| input.parts().0);
+        let dims = first(values())?.dims;
+        if let Some(x) = values().find(|x| x.dims != dims) {
             return Err(wrong(format!("a sum of {dims:?} and {:?}", x.dims)));
         }
         let y = self.value(dims);
+        let terms = terms.iter().map(|(input, share)| {
+            let (x, norm) = input.parts();
+            Term {
+                x: x.buffer,
+                norm,
+                share: *share,
+            }
+        });
         self.calls.push(Call::Combine {
             dims: y.flat(),
-            terms: terms.iter().map(|(x, share)| (x.buffer, *share)).collect(),
+            terms: terms.collect(),
+            relu,
             y: y.buffer,
         });
         Ok(y)

@@ -11,6 +11,7 @@ use crate::batch_norm::kernel::{self, moments};
 use crate::buffers::tensor;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self as norms, Backward, Norm, Normaliser};
+use crate::cuda::kernels::combine::Share;
 use crate::testing::Random;
 
 /// The buffers of a norm.
@@ -139,7 +140,22 @@ fn gradients(
     norm: &mut Device,
     random: &mut Random,
 ) {
-    let dy = random.values(x.len());
+    // Rows of images, some of which have no share; all of them have the same with one image.
+    let images = (1..=5).rev().find(|images| rows % images == 0).unwrap();
+    let mut shares = random.values(images);
+    if images > 1 {
+        shares[images / 2] = 0.0;
+    }
+    let mut bshares = Buffer::of(&shares);
+    let share = match images {
+        1 => Share::All(shares[0]),
+        _ => Share::Images(bshares.pointer()),
+    };
+    let mut dy = random.values(x.len());
+    let whole = dy.clone();
+    for (at, dy) in dy.iter_mut().enumerate() {
+        *dy *= shares[at / (x.len() / images)];
+    }
     let old = random.values(x.len());
     let old = random.flip().then_some(&old[..]);
     let relu = random.flip();
@@ -154,12 +170,13 @@ fn gradients(
     .map(|v| Buffer::of(v))
     .into();
     let mut memory = Memory::new(norms::scratch(rows, channels));
-    let [mut bx, mut bdy, mut bscale, mut bshift] = [x, &dy, &dscale, &dshift].map(Buffer::of);
+    let [mut bx, mut bdy, mut bscale, mut bshift] = [x, &whole, &dscale, &dshift].map(Buffer::of);
     let [mut slope, mut constant] = [channels; 2].map(Buffer::poisoned::<f32>);
     let mut dx = target(old, x.len());
     let of = Backward {
         x: bx.pointer(),
         dy: bdy.pointer(),
+        share: (share, images),
         normaliser: norm.normaliser(),
         relu,
         rows,

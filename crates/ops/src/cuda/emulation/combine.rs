@@ -1,18 +1,23 @@
 //! Sums of branches and concatenation, with more inputs than one launch takes and with one that occurs twice.
 
 use super::{Buffer, Emulator, assert_close, check};
+use crate::cuda::Pointer;
+use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::combine::{
-    Images, Share, Target, combine, combine_gradient, concat, concat_gradient,
+    Share, Target, Term, combine, combine_gradient, concat, concat_gradient,
 };
+use crate::cuda::kernels::elementwise::Shape;
 use crate::testing::Random;
 
-fn sums(device: &Emulator, inputs: usize, images: Images, random: &mut Random) {
-    let length = images.count * images.size;
+fn sums(device: &Emulator, inputs: usize, shape: Shape, relu: bool, random: &mut Random) {
+    let (images, pixels, channels) = shape;
+    let size = pixels * channels;
+    let length = images * size;
     let values: Vec<Vec<f32>> = (0..inputs).map(|_| random.values(length)).collect();
     let mut buffers: Vec<Buffer> = values.iter().map(|v| Buffer::of(v)).collect();
     let shares: Vec<Vec<f32>> = (0..inputs)
         .map(|_| {
-            let mut shares = random.values(images.count);
+            let mut shares = random.values(images);
             shares[0] = 0.0;
             shares
         })
@@ -29,18 +34,34 @@ fn sums(device: &Emulator, inputs: usize, images: Images, random: &mut Random) {
         let unread = (inputs - 2) | 1;
         buffers[unread] = Buffer::poisoned::<f32>(length);
     }
+    // Every third one is normalised.
+    let normalised = |i: usize| i % 3 == 2;
+    let [factors, offsets] = [(); 2].map(|()| random.values(channels));
+    let [mut factor, mut offset] = [&factors, &offsets].map(|it| Buffer::of(it));
+    let prologue = Prologue {
+        factor: factor.pointer(),
+        offset: offset.pointer(),
+        relu: false,
+    };
     let terms: Vec<_> = (0..inputs)
-        .map(|i| (buffers[i].pointer(), shared(i)))
-        .collect();
-    let mut y = Buffer::poisoned::<f32>(length);
-    device.run(&combine(&terms, y.pointer(), images).unwrap());
-    let expected: Vec<f32> = (0..length)
-        .map(|at| {
-            (0..inputs)
-                .map(|i| share(i, at / images.size) * values[i][at])
-                .sum()
+        .map(|i| Term {
+            x: buffers[i].pointer(),
+            norm: normalised(i).then_some(prologue),
+            share: shared(i),
         })
         .collect();
+    let mut y = Buffer::poisoned::<f32>(length);
+    device.run(&combine(&terms, relu, y.pointer(), shape).unwrap());
+    let value = |i: usize, at: usize| match normalised(i) {
+        true => values[i][at] * factors[at % channels] + offsets[at % channels],
+        false => values[i][at],
+    };
+    let expected = (0..length).map(|at| {
+        let terms = (0..inputs).map(|i| share(i, at / size) * value(i, at));
+        let sum: f32 = terms.sum();
+        if relu { sum.max(0.0) } else { sum }
+    });
+    let expected: Vec<f32> = expected.collect();
     assert_close("sum", &y.read(), &expected);
 
     // Gradients: stored and added ones in turn; the first buffer occurs again at the end.
@@ -66,12 +87,17 @@ fn sums(device: &Emulator, inputs: usize, images: Images, random: &mut Random) {
             )
         })
         .collect();
-    device.run(&combine_gradient(&targets, bdy.pointer(), images).unwrap());
+    let of_y = if relu { y.pointer() } else { Pointer::NULL };
+    device.run(&combine_gradient(&targets, [bdy.pointer(), of_y], shape).unwrap());
+    let y: Vec<f32> = y.read();
+    let passed = |at: usize| {
+        if relu && y[at] <= 0.0 { 0.0 } else { dy[at] }
+    };
     for i in 0..inputs {
         let times = if i == 0 { 2.0 } else { 1.0 };
         let expected = (0..length).map(|at| {
             let old = if i % 3 == 0 { 0.0 } else { values[i][at] };
-            old + times * share(i, at / images.size) * dy[at]
+            old + times * share(i, at / size) * passed(at)
         });
         assert_close(
             &format!("gradient {i}"),
@@ -146,8 +172,16 @@ fn side_by_side(device: &Emulator, widths: &[usize], pixels: usize, random: &mut
 fn agree_with_the_rule() {
     check("combine", |device| {
         let mut random = Random::new(6);
-        for (inputs, count, size) in [(1, 3, 8), (2, 2, 15), (5, 3, 24), (9, 2, 12), (18, 2, 7)] {
-            sums(device, inputs, Images { count, size }, &mut random);
+        let cases = [
+            (1, (3, 2, 4)),
+            (2, (2, 5, 3)),
+            (3, (3, 4, 8)),
+            (5, (3, 8, 3)),
+            (9, (2, 3, 4)),
+            (18, (2, 1, 7)),
+        ];
+        for (case, (inputs, shape)) in cases.into_iter().enumerate() {
+            sums(device, inputs, shape, case % 2 == 1, &mut random);
         }
         for widths in [
             &[4, 8, 4][..],

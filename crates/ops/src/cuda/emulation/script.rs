@@ -75,8 +75,7 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let y = net.conv(Input::Plain(y), false, [1, 1, c, c], Conv2d::default());
     let y = net.normalised(y);
     let y = net.conv(y, true, [3, 3, c, c], same(3));
-    let y = net.normalised(y);
-    let separable = net.done(y, false);
+    let separable = net.normalised(y);
     let dilated = Conv2d {
         dilation: [2, 2],
         ..Conv2d::default()
@@ -106,14 +105,26 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     };
     let (first, second) = (path(&mut net, 4), path(&mut net, 5));
     let all = Share::All(1.0);
+    let of_near = net.conv(Input::Plain(near), true, [1, 1, c, c], Conv2d::default());
+    let of_near = net.normalised(of_near);
     let terms = [
         (separable, first),
-        (largest, second),
-        (x, all),
-        (wide, all),
-        (near, all),
+        (Input::Plain(largest), second),
+        (Input::Plain(x), all),
+        (Input::Plain(wide), all),
+        (of_near, all),
     ];
-    let sum = net.0.combine(&terms).unwrap();
+    let sum = net.0.combine(&terms, false).unwrap();
+    // A residual: two normalised branches and what another operation reads too, with a ReLU.
+    let branches = [sum, near].map(|branch| {
+        let branch = net.conv(Input::Plain(branch), true, [1, 1, c, c], Conv2d::default());
+        (net.normalised(branch), all)
+    });
+    let [left, right] = branches;
+    let plain = [sum, near].map(|it| (Input::Plain(it), Share::All(0.5)));
+    let [sum, near] = plain;
+    let terms = [left, right, sum, near];
+    let sum = net.0.combine(&terms, true).unwrap();
     let squeezed = net.0.global_average_pool(sum);
     let w = net.0.parameter(c * c, true);
     let bias = net.0.parameter(c, false);

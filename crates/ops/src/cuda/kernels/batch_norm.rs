@@ -4,6 +4,7 @@
 //! [`input_gradient`]. Evaluation: [`evaluation`], then the same `affine`.
 
 use super::columns::{Cut, Scratch, ScratchSize};
+use super::combine::Share;
 use super::{by_four, flat};
 use crate::cuda::{Launch, Pointer};
 use crate::{BatchNorm, Error};
@@ -80,12 +81,14 @@ pub fn evaluation(channels: usize, norm: Norm, to: Normaliser) -> Result<Launch,
 }
 
 /// What the gradient of a norm reads, of `rows` × `channels` numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backward {
     /// The norm's input.
     pub x: Pointer,
-    /// The gradient of the output, after the ReLU if there is one.
+    /// What has a share in the gradient of the output, after the ReLU if there is one.
     pub dy: Pointer,
+    /// That share; of an image, rows / images of these.
+    pub share: (Share, usize),
     /// What the forward pass normalised with.
     pub normaliser: Normaliser,
     /// Whether a ReLU follows the norm.
@@ -98,6 +101,13 @@ pub struct Backward {
     pub slope: Pointer,
     /// The same: addend.
     pub constant: Pointer,
+}
+
+impl Backward {
+    /// Rows of an image.
+    fn pixels(&self) -> usize {
+        (self.rows / self.share.1.max(1)).max(1)
+    }
 }
 
 /// The sums of the gradient: adds to `dscale` and `dshift`, unless they are null, and fills slope and constant. In
@@ -114,8 +124,12 @@ pub fn sums(
 ) -> Result<Launch, Error> {
     let cut = Cut::new(of.rows, of.channels);
     let n = of.normaliser;
+    let (shares, share) = of.share.0.parts();
     cut.launch("batch_norm_sums_4", "batch_norm_sums_1")
-        .pointers([of.x, of.dy, n.mean, n.inverse, n.factor, n.offset])
+        .pointers([of.x, of.dy, shares])
+        .floats([share])
+        .ints([of.pixels()])
+        .pointers([n.mean, n.inverse, n.factor, n.offset])
         .flag(of.relu)
         .long(of.rows)
         .ints([of.channels, cut.rows_per_block])
@@ -132,8 +146,12 @@ pub fn sums(
 pub fn input_gradient(of: Backward, dx: Pointer, add: bool) -> Result<Launch, Error> {
     let (kernel, lanes) = by_four(of.channels, "batch_norm_input_4", "batch_norm_input_1");
     let n = of.normaliser;
+    let (shares, share) = of.share.0.parts();
     flat(kernel, of.rows * of.channels / lanes)
-        .pointers([of.x, of.dy, n.mean, n.factor, n.offset, of.slope])
+        .pointers([of.x, of.dy, shares])
+        .floats([share])
+        .ints([of.pixels()])
+        .pointers([n.mean, n.factor, n.offset, of.slope])
         .pointers([of.constant])
         .flag(of.relu)
         .pointers([dx])

@@ -1,6 +1,19 @@
 // The gradients of batch norm. With g the output's gradient where the ReLU let it through and x' = x − mean: first Σ g and
 // Σ g · x' for each channel, then dx = g · factor + x' · slope + constant.
 
+// An image's share of the gradient that came: one for each image of so many rows, or one for all.
+struct Share {
+    const float* each;
+    float all;
+    int rows;
+    template <int V> __device__ __forceinline__ Pack<V> of(Pack<V> g, unsigned int row) const {
+        const float share = each ? each[row / rows] : all;
+#pragma unroll
+        for (int i = 0; i < V; ++i) g.v[i] = share == 0.0f ? 0.0f : g.v[i] * share;
+        return g;
+    }
+};
+
 // The ReLU's mask, had again from what the forward pass computed.
 template <int V>
 __device__ __forceinline__ Pack<V> let_through(const Pack<V>& x, Pack<V> dy, const Pack<V>& factor, const Pack<V>& offset,
@@ -15,11 +28,12 @@ __device__ __forceinline__ Pack<V> let_through(const Pack<V>& x, Pack<V> dy, con
 
 // parts: [blocks of rows][Σ g, Σ g · x'][channels]. dscale and dshift may be null; they are added to.
 template <int V>
-__device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy, const float* mean, const float* inverse,
-                                                const float* factor, const float* offset, int with_relu, long long rows,
-                                                int channels, int rows_per_block, float* parts, unsigned int* counters,
-                                                int training, float* slope, float* constant, float* dscale, float* dshift,
-                                                float* room, double* wide, unsigned int* flag) {
+__device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy, const Share& share,
+                                                const float* mean, const float* inverse, const float* factor,
+                                                const float* offset, int with_relu, long long rows, int channels,
+                                                int rows_per_block, float* parts, unsigned int* counters,
+                                                int training, float* slope, float* constant, float* dscale,
+                                                float* dshift, float* room, double* wide, unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
     Pack<V> sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
     if (at.inside) {
@@ -27,7 +41,8 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
 #pragma unroll 4
         for (long long row = at.first; row < at.end; row += blockDim.y) {
             const Pack<V> value = load<V>(x + row * channels + at.channel);
-            const Pack<V> g = let_through<V>(value, load<V>(dy + row * channels + at.channel), f, o, with_relu);
+            const Pack<V> came = share.of(load<V>(dy + row * channels + at.channel), (unsigned int)row);
+            const Pack<V> g = let_through<V>(value, came, f, o, with_relu);
 #pragma unroll
             for (int i = 0; i < V; ++i) {
                 sums[0].v[i] += g.v[i];
@@ -52,55 +67,65 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
     deal(total, wide);
     __syncthreads();
     if (!has_channel) return;
-    const double sum = wide[thread], product = wide[width + thread], share = training ? 1.0 / (double)rows : 0.0;
-    slope[c] = (float)(-f * i * i * product * share);
-    constant[c] = (float)(-f * sum * share);
+    const double sum = wide[thread], product = wide[width + thread], each = training ? 1.0 / (double)rows : 0.0;
+    slope[c] = (float)(-f * i * i * product * each);
+    constant[c] = (float)(-f * sum * each);
     if (dscale) dscale[c] = old_scale + (float)(product * i);
     if (dshift) dshift[c] = old_shift + (float)sum;
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_sums_4(const float* x, const float* dy, const float* mean, const float* inverse, const float* factor,
-                      const float* offset, int with_relu, long long rows, int channels, int rows_per_block, float* parts,
-                      unsigned int* counters, int training, float* slope, float* constant, float* dscale, float* dshift) {
+    batch_norm_sums_4(const float* x, const float* dy, const float* shares, float share, int image_rows,
+                      const float* mean, const float* inverse, const float* factor, const float* offset,
+                      int with_relu, long long rows, int channels, int rows_per_block, float* parts,
+                      unsigned int* counters, int training, float* slope, float* constant, float* dscale,
+                      float* dshift) {
     __shared__ float room[2 * 4 * SUM_ROOM];
     __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
-    batch_norm_sums<4>(x, dy, mean, inverse, factor, offset, with_relu, rows, channels, rows_per_block, parts, counters,
-                       training, slope, constant, dscale, dshift, room, wide, &flag);
+    batch_norm_sums<4>(x, dy, {shares, share, image_rows}, mean, inverse, factor, offset, with_relu, rows, channels,
+                       rows_per_block, parts, counters, training, slope, constant, dscale, dshift, room, wide, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_sums_1(const float* x, const float* dy, const float* mean, const float* inverse, const float* factor,
-                      const float* offset, int with_relu, long long rows, int channels, int rows_per_block, float* parts,
-                      unsigned int* counters, int training, float* slope, float* constant, float* dscale, float* dshift) {
+    batch_norm_sums_1(const float* x, const float* dy, const float* shares, float share, int image_rows,
+                      const float* mean, const float* inverse, const float* factor, const float* offset,
+                      int with_relu, long long rows, int channels, int rows_per_block, float* parts,
+                      unsigned int* counters, int training, float* slope, float* constant, float* dscale,
+                      float* dshift) {
     __shared__ float room[2 * SUM_ROOM];
     __shared__ double wide[2 * SUM_ROOM];
     __shared__ unsigned int flag;
-    batch_norm_sums<1>(x, dy, mean, inverse, factor, offset, with_relu, rows, channels, rows_per_block, parts, counters,
-                       training, slope, constant, dscale, dshift, room, wide, &flag);
+    batch_norm_sums<1>(x, dy, {shares, share, image_rows}, mean, inverse, factor, offset, with_relu, rows, channels,
+                       rows_per_block, parts, counters, training, slope, constant, dscale, dshift, room, wide, &flag);
 }
 
 template <int V>
-__device__ __forceinline__ void batch_norm_input(const float* x, const float* dy, const float* mean, const float* factor,
-                                                 const float* offset, const float* slope, const float* constant,
-                                                 int with_relu, float* dx, int rows, int channels, int add) {
+__device__ __forceinline__ void batch_norm_input(const float* x, const float* dy, const Share& share,
+                                                 const float* mean, const float* factor, const float* offset,
+                                                 const float* slope, const float* constant, int with_relu, float* dx,
+                                                 int rows, int channels, int add) {
     const int quads = channels / V;
     for (unsigned int i = thread_index(); i < (unsigned int)rows * quads; i += thread_count()) {
         const int c = (int)(i % quads) * V;
         const Pack<V> value = load<V>(x + (size_t)i * V), f = load<V>(factor + c), m = load<V>(mean + c);
-        Pack<V> g = let_through<V>(value, load<V>(dy + (size_t)i * V), f, load<V>(offset + c), with_relu);
+        const Pack<V> came = share.of(load<V>(dy + (size_t)i * V), i / quads);
+        Pack<V> g = let_through<V>(value, came, f, load<V>(offset + c), with_relu);
         const Pack<V> s = load<V>(slope + c), k = load<V>(constant + c);
 #pragma unroll
         for (int j = 0; j < V; ++j) g.v[j] = fmaf(g.v[j], f.v[j], fmaf(value.v[j] - m.v[j], s.v[j], k.v[j]));
         put<V>(dx + (size_t)i * V, g, add);
     }
 }
-extern "C" __global__ void batch_norm_input_4(const float* x, const float* dy, const float* mean, const float* factor,
+extern "C" __global__ void batch_norm_input_4(const float* x, const float* dy, const float* shares, float share,
+                                              int image_rows, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
                                               int with_relu, float* dx, int rows, int channels, int add) {
-    batch_norm_input<4>(x, dy, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, add);
+    batch_norm_input<4>(x, dy, {shares, share, image_rows}, mean, factor, offset, slope, constant, with_relu, dx, rows,
+                        channels, add);
 }
-extern "C" __global__ void batch_norm_input_1(const float* x, const float* dy, const float* mean, const float* factor,
+extern "C" __global__ void batch_norm_input_1(const float* x, const float* dy, const float* shares, float share,
+                                              int image_rows, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
                                               int with_relu, float* dx, int rows, int channels, int add) {
-    batch_norm_input<1>(x, dy, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, add);
+    batch_norm_input<1>(x, dy, {shares, share, image_rows}, mean, factor, offset, slope, constant, with_relu, dx, rows,
+                        channels, add);
 }

@@ -1,6 +1,8 @@
 //! Sums of branches with a share each (add, mean, drop path), and concatenation on channels.
 
-use super::flat;
+use super::affine::Prologue;
+use super::elementwise::Shape;
+use super::{by_four, flat};
 use crate::Error;
 use crate::cuda::launch::{Launch, Pointer, pack};
 
@@ -17,10 +19,11 @@ pub enum Share {
 }
 
 impl Share {
-    fn parts(self) -> (u64, u32) {
+    /// The factors of the images, or null, and where it is null that of all.
+    pub(super) fn parts(self) -> (Pointer, f32) {
         match self {
-            Self::All(factor) => (0, factor.to_bits()),
-            Self::Images(pointer) => (pointer.0, 0),
+            Self::All(factor) => (Pointer::NULL, factor),
+            Self::Images(pointer) => (pointer, 0.0),
         }
     }
 }
@@ -32,47 +35,57 @@ fn filled<T: Copy + Default>(words: impl Iterator<Item = T>) -> [T; TERMS] {
     all
 }
 
-/// The images of a sum, and the numbers of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Images {
-    /// How many.
-    pub count: usize,
-    /// Height × width × channels.
-    pub size: usize,
+/// A term of a sum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Term {
+    /// Its numbers.
+    pub x: Pointer,
+    /// How they are normalised, if they are; a ReLU cannot follow.
+    pub norm: Option<Prologue>,
+    /// What the sum takes of them.
+    pub share: Share,
 }
 
-impl Images {
-    fn kernel(self, four: &'static str, one: &'static str) -> (&'static str, usize) {
-        let (kernel, lanes) = super::by_four(self.size, four, one);
-        (kernel, self.count * self.size / lanes)
-    }
-}
-
-/// `y` ← Σ shareᵢ\[n\] · xᵢ\[n\]. An input whose share is 0 is not read. More than 8 inputs take several launches.
+/// `y` ← Σ shareᵢ\[n\] · xᵢ\[n\] of images, pixels and channels, then ReLU if `relu`. A term whose share is 0 is not
+/// read. More than 8 terms take several launches.
 ///
 /// # Errors
-/// [`Error::Shape`] if there is no input or a size does not fit a kernel's argument.
+/// [`Error::Shape`] if there is no term or a size does not fit a kernel's argument.
 pub fn combine(
-    inputs: &[(Pointer, Share)],
+    terms: &[Term],
+    relu: bool,
     y: Pointer,
-    images: Images,
+    (images, pixels, channels): Shape,
 ) -> Result<Vec<Launch>, Error> {
-    if inputs.is_empty() {
+    if terms.is_empty() {
         return Err(Error::shape("add", "there are no inputs"));
     }
-    let groups = inputs.chunks(TERMS).enumerate();
+    let normalises = terms.iter().any(|it| it.norm.is_some());
+    let (pixels, channels) = match normalises {
+        true => (pixels, channels),
+        false => (1, pixels * channels),
+    };
+    let groups = terms.chunks(TERMS).enumerate();
+    let last = groups.len() - 1;
     groups
         .map(|(place, group)| {
-            let shares = || group.iter().map(|(_, share)| share.parts());
-            let mut words = filled(group.iter().map(|(x, _)| x.0)).to_vec();
-            words.extend(filled(shares().map(|(pointer, _)| pointer)));
-            words.extend(pack(filled(shares().map(|(_, factor)| factor))));
-            words.extend(pack([group.len() as u32, u32::from(place > 0)]));
-            let (kernel, work) = images.kernel("combine_4", "combine_1");
-            flat(kernel, work)
+            let norm = |of: fn(&Prologue) -> Pointer| {
+                let found = group.iter().map(move |it| it.norm.as_ref().map(of));
+                filled(found.map(|it| it.unwrap_or_default().0))
+            };
+            let shares = || group.iter().map(|it| it.share.parts());
+            let mut words = filled(group.iter().map(|it| it.x.0)).to_vec();
+            words.extend(norm(|it| it.factor));
+            words.extend(norm(|it| it.offset));
+            words.extend(filled(shares().map(|(pointer, _)| pointer.0)));
+            words.extend(pack(filled(shares().map(|(_, factor)| factor.to_bits()))));
+            let flags = [place > 0, relu && place == last].map(u32::from);
+            words.extend(pack([group.len() as u32, flags[0], flags[1], 0]));
+            let (kernel, lanes) = by_four(channels, "combine_4", "combine_1");
+            flat(kernel, images * pixels * channels / lanes)
                 .structure(words)
                 .pointers([y])
-                .ints([images.count, images.size])
+                .ints([images, pixels, channels])
                 .build()
         })
         .collect()
@@ -107,30 +120,32 @@ fn runs(targets: impl Iterator<Item = Target>) -> Vec<Vec<Target>> {
     runs
 }
 
-/// `dxᵢ` ←, or +=, shareᵢ\[n\] · dy\[n\] for the inputs of [`combine`] in their order. A buffer may occur more than once.
+/// `dxᵢ` ←, or +=, shareᵢ\[n\] · dy\[n\] for the terms of [`combine`] in their order; nothing where the sum `y` is not
+/// positive, unless it is null. A buffer may occur more than once.
 ///
 /// # Errors
 /// As [`combine`].
 pub fn combine_gradient(
     targets: &[(Target, Share)],
-    dy: Pointer,
-    images: Images,
+    [dy, y]: [Pointer; 2],
+    (images, pixels, channels): Shape,
 ) -> Result<Vec<Launch>, Error> {
+    let size = pixels * channels;
+    let (kernel, lanes) = by_four(size, "combine_gradient_4", "combine_gradient_1");
     let mut shares = targets.iter().map(|(_, share)| share.parts());
     runs(targets.iter().map(|(target, _)| *target))
         .into_iter()
         .map(|run| {
             let shares: Vec<_> = shares.by_ref().take(run.len()).collect();
             let mut words = filled(run.iter().map(|target| target.dx.0)).to_vec();
-            words.extend(filled(shares.iter().map(|(pointer, _)| *pointer)));
-            words.extend(pack(filled(shares.iter().map(|(_, factor)| *factor))));
+            words.extend(filled(shares.iter().map(|(pointer, _)| pointer.0)));
+            words.extend(pack(filled(shares.iter().map(|it| it.1.to_bits()))));
             words.extend(pack(filled(run.iter().map(|target| u32::from(target.add)))));
             words.extend(pack([run.len() as u32, 0]));
-            let (kernel, work) = images.kernel("combine_gradient_4", "combine_gradient_1");
-            flat(kernel, work)
+            flat(kernel, images * size / lanes)
                 .structure(words)
-                .pointers([dy])
-                .ints([images.count, images.size])
+                .pointers([dy, y])
+                .ints([images, size])
                 .build()
         })
         .collect()

@@ -2,33 +2,42 @@
 
 #define TERMS 8
 
-// y[n] = Σ share[n] · x[n]. An input whose share is 0 is not read.
+// y[n] = Σ share[n] · (x[n], or x[n] · factor + offset), then ReLU if `rectify`. An input whose share is 0 is not read.
 struct __align__(8) Terms {
     const float* x[TERMS];
+    const float* factor[TERMS];  // of each channel, or null
+    const float* offset[TERMS];
     const float* shares[TERMS];  // a share for each image, or null
     float share[TERMS];          // where shares is null: that of all images
-    int count, add;
+    int count, add, rectify, unused;
 };
 template <int V>
-__device__ __forceinline__ void combine(const Terms& terms, float* y, int images, int image_size) {
-    const unsigned int packs = image_size / V;
+__device__ __forceinline__ void combine(const Terms& terms, float* y, int images, int pixels, int channels) {
+    const unsigned int row = channels / V, packs = pixels * row;
     for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        Pack<V> sum = splat<V>(0.0f);
+        Pack<V> sum = terms.add ? load<V>(y + (size_t)i * V) : splat<V>(0.0f);
         for (int t = 0; t < terms.count; ++t) {
             const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
-            if (share != 0.0f) fma<V>(sum, load<V>(terms.x[t] + (size_t)i * V), splat<V>(share));
+            if (share == 0.0f) continue;
+            const Prologue<V> prologue(terms.factor[t], terms.offset[t], i % row * V, 0);
+            fma<V>(sum, prologue.of(load<V>(terms.x[t] + (size_t)i * V)), splat<V>(share));
         }
-        put<V>(y + (size_t)i * V, sum, terms.add);
+        if (terms.rectify) {
+#pragma unroll
+            for (int k = 0; k < V; ++k) sum.v[k] = relu(sum.v[k]);
+        }
+        store(y + (size_t)i * V, sum);
     }
 }
-extern "C" __global__ void combine_4(Terms terms, float* y, int images, int image_size) {
-    combine<4>(terms, y, images, image_size);
+extern "C" __global__ void combine_4(Terms terms, float* y, int images, int pixels, int channels) {
+    combine<4>(terms, y, images, pixels, channels);
 }
-extern "C" __global__ void combine_1(Terms terms, float* y, int images, int image_size) {
-    combine<1>(terms, y, images, image_size);
+extern "C" __global__ void combine_1(Terms terms, float* y, int images, int pixels, int channels) {
+    combine<1>(terms, y, images, pixels, channels);
 }
 
-// The gradients of such a sum: dx[n] = share[n] · dy[n] for every input; no two are the same.
+// The gradients of such a sum: dx[n] = share[n] · dy[n] for every input, nothing where a ReLU's output y is not positive
+// (null without a ReLU); no two are the same.
 struct __align__(8) TermGradients {
     float* dx[TERMS];
     const float* shares[TERMS];
@@ -37,11 +46,17 @@ struct __align__(8) TermGradients {
     int count, unused;
 };
 template <int V>
-__device__ __forceinline__ void combine_gradient(const TermGradients& terms, const float* __restrict__ dy, int images,
-                                                 int image_size) {
+__device__ __forceinline__ void combine_gradient(const TermGradients& terms, const float* __restrict__ dy, const float* y,
+                                                 int images, int image_size) {
     const unsigned int packs = image_size / V;
     for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        const Pack<V> g = load<V>(dy + (size_t)i * V);
+        Pack<V> g = load<V>(dy + (size_t)i * V);
+        if (y) {
+            const Pack<V> after = load<V>(y + (size_t)i * V);
+#pragma unroll
+            for (int k = 0; k < V; ++k)
+                if (!(after.v[k] > 0.0f)) g.v[k] = 0.0f;
+        }
         for (int t = 0; t < terms.count; ++t) {
             const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
             if (share == 0.0f && terms.add[t]) continue;
@@ -51,11 +66,13 @@ __device__ __forceinline__ void combine_gradient(const TermGradients& terms, con
         }
     }
 }
-extern "C" __global__ void combine_gradient_4(TermGradients terms, const float* dy, int images, int image_size) {
-    combine_gradient<4>(terms, dy, images, image_size);
+extern "C" __global__ void combine_gradient_4(TermGradients terms, const float* dy, const float* y, int images,
+                                              int image_size) {
+    combine_gradient<4>(terms, dy, y, images, image_size);
 }
-extern "C" __global__ void combine_gradient_1(TermGradients terms, const float* dy, int images, int image_size) {
-    combine_gradient<1>(terms, dy, images, image_size);
+extern "C" __global__ void combine_gradient_1(TermGradients terms, const float* dy, const float* y, int images,
+                                              int image_size) {
+    combine_gradient<1>(terms, dy, y, images, image_size);
 }
 
 // Channels of a concatenation that lie next to each other: piece p is `width` channels from channel `begin` on.

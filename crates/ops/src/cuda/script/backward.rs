@@ -1,6 +1,6 @@
 //! Backward calls as device work.
 
-use super::forward::{images, shape, sizes};
+use super::forward::{shape, sizes};
 use super::{Product, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
@@ -56,13 +56,18 @@ impl Writer<'_> {
                 let launch = elementwise::spread(null, dy, scale, to, shape(dims), dx.add)?;
                 self.push(launch);
             }
-            Call::CombineGradient { dims, dy, targets } => {
+            Call::CombineGradient {
+                dims,
+                dy,
+                y,
+                targets,
+            } => {
                 let targets = targets.iter();
                 let targets: Vec<_> = targets
                     .map(|(target, share)| (self.target(*target), self.share(share)))
                     .collect();
-                let dy = self.at(*dy);
-                self.extend(combine::combine_gradient(&targets, dy, images(dims))?);
+                let from = [self.at(*dy), self.maybe(*y)];
+                self.extend(combine::combine_gradient(&targets, from, shape(dims))?);
             }
             Call::ConcatGradient { rows, dy, targets } => {
                 let targets = targets.iter();
@@ -203,6 +208,7 @@ impl Writer<'_> {
         let Call::NormGradient {
             x,
             dy,
+            share,
             coefficients,
             relu,
             terms,
@@ -218,6 +224,7 @@ impl Writer<'_> {
         let of = Backward {
             x: self.at(*x),
             dy: self.at(*dy),
+            share: (self.share(share), self.script.program.batch()),
             normaliser: self.normaliser(*coefficients),
             relu: *relu,
             rows: self.len(*x) / channels.max(1),

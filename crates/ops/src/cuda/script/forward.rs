@@ -4,7 +4,7 @@ use super::{Work, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self, Normaliser};
-use crate::cuda::kernels::combine::{self, Images};
+use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution};
 use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool};
 use crate::program::{self, Buffer, Call, Prologue, Share};
@@ -91,11 +91,23 @@ impl Writer<'_> {
                     false,
                 )?);
             }
-            Call::Combine { dims, terms, y } => {
-                let terms = terms.iter().map(|(x, it)| (self.at(*x), self.share(it)));
+            Call::Combine {
+                dims,
+                terms,
+                relu,
+                y,
+            } => {
+                let terms = terms.iter().map(|it| combine::Term {
+                    x: self.at(it.x),
+                    norm: it.norm.map(|norm| {
+                        let norm = Some(norm);
+                        self.prologue(&Prologue { norm, relu: false })
+                    }),
+                    share: self.share(&it.share),
+                });
                 let terms: Vec<_> = terms.collect();
                 let y = self.at(*y);
-                self.extend(combine::combine(&terms, y, images(dims))?);
+                self.extend(combine::combine(&terms, *relu, y, shape(dims))?);
             }
             Call::Concat { rows, inputs, y } => {
                 let inputs: Vec<_> = inputs.iter().map(|(x, c)| (self.at(*x), *c)).collect();
@@ -308,13 +320,6 @@ impl Writer<'_> {
 
 pub(super) fn shape(dims: &program::Dims) -> elementwise::Shape {
     (dims.images, dims.pixels, dims.channels)
-}
-
-pub(super) fn images(dims: &program::Dims) -> Images {
-    Images {
-        count: dims.images,
-        size: dims.pixels * dims.channels,
-    }
 }
 
 pub(super) fn sizes(subsample: &program::Subsample) -> elementwise::Subsample {

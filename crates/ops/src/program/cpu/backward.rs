@@ -1,5 +1,7 @@
 //! Backward calls on the CPU.
 
+use std::borrow::Cow;
+
 use super::super::Call;
 use super::Context;
 use super::forward::{affine, plan};
@@ -11,7 +13,7 @@ use crate::conv2d::window::Incoming;
 use crate::elementwise::{combine, concat, gate, global_avg_pool, subsample, truncate};
 use crate::linear::kernel::{View, add_product};
 use crate::pool2d::{average, max};
-use crate::{Error, activation};
+use crate::{Activation, Error, activation};
 
 impl Context<'_> {
     /// Runs a backward call.
@@ -94,11 +96,23 @@ impl Context<'_> {
                 let shape = (dims.images, dims.pixels, dims.channels);
                 global_avg_pool::backward(shape, self.get(*dy), self.sum(*dx));
             }
-            Call::CombineGradient { dims, dy, targets } => {
+            Call::CombineGradient {
+                dims,
+                dy,
+                y,
+                targets,
+            } => {
                 let shape = (dims.images, dims.pixels, dims.channels);
+                let mut dy = Cow::Borrowed(self.get(*dy));
+                if let Some(y) = y {
+                    let mut passed = vec![0.0; dy.len()];
+                    // A ReLU's output is positive where its input is.
+                    activation::kernel::backward(Activation::Relu, self.get(*y), &dy, &mut passed);
+                    dy = Cow::Owned(passed);
+                }
                 for (dx, share) in targets {
                     let share = self.share(share, dims.images);
-                    combine::backward(shape, self.get(*dy), &share, self.sum(*dx));
+                    combine::backward(shape, &dy, &share, self.sum(*dx));
                 }
             }
             Call::ConcatGradient { rows, dy, targets } => {
@@ -139,6 +153,7 @@ impl Context<'_> {
         let Call::NormGradient {
             x,
             dy,
+            share,
             coefficients,
             relu,
             dscale,
@@ -149,7 +164,17 @@ impl Context<'_> {
         else {
             return;
         };
-        let (x, dy) = (self.get(*x), self.get(*dy));
+        let x = self.get(*x);
+        let images = self.program.batch();
+        let mut own = vec![0.0; x.len()];
+        let share = self.share(share, images);
+        combine::backward(
+            (images, x.len() / images.max(1), 1),
+            self.get(*dy),
+            &share,
+            &mut own,
+        );
+        let dy = &own[..];
         let numbers = self.get(*coefficients);
         let (factor, offset) = affine(numbers);
         let (mean, inverse) = numbers[..2 * factor.len()].split_at(factor.len());

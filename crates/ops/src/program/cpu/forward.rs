@@ -1,5 +1,7 @@
 //! Forward calls on the CPU.
 
+use std::borrow::Cow;
+
 use super::super::{Call, DropPath, Norm, Prologue, Share};
 use super::Context;
 use crate::batch_norm::cpu::{Statistics, adopt_slices, widened};
@@ -13,7 +15,7 @@ use crate::elementwise::{
 use crate::linear::kernel::{View, add_product};
 use crate::pool2d::{PoolKind, average, max};
 use crate::softmax_cross_entropy::{cpu as loss, rank};
-use crate::{Error, activation};
+use crate::{Activation, Error, activation};
 
 impl Context<'_> {
     /// Runs a forward call; false where it is none.
@@ -110,14 +112,33 @@ impl Context<'_> {
                 let shape = (dims.images, dims.pixels, dims.channels);
                 global_avg_pool::forward(shape, self.get(*x), self.put(*y));
             }
-            Call::Combine { dims, terms, y } => {
-                let inputs: Vec<&[f32]> = terms.iter().map(|(x, _)| self.get(*x)).collect();
-                let shares = terms
-                    .iter()
-                    .map(|(_, share)| self.share(share, dims.images));
+            Call::Combine {
+                dims,
+                terms,
+                relu,
+                y,
+            } => {
+                let inputs = terms.iter().map(|term| {
+                    let x = self.get(term.x);
+                    let Some(norm) = term.norm else {
+                        return Cow::Borrowed(x);
+                    };
+                    let (factor, offset) = affine(self.get(norm));
+                    let mut normalised = vec![0.0; x.len()];
+                    norm_kernel::affine(x, factor, offset, false, &mut normalised);
+                    Cow::Owned(normalised)
+                });
+                let inputs: Vec<Cow<[f32]>> = inputs.collect();
+                let inputs: Vec<&[f32]> = inputs.iter().map(|it| &**it).collect();
+                let shares = terms.iter().map(|it| self.share(&it.share, dims.images));
                 let shares: Vec<_> = shares.collect();
                 let shape = (dims.images, dims.pixels, dims.channels);
-                combine::forward(shape, &inputs, &shares, self.put(*y));
+                let y = self.put(*y);
+                combine::forward(shape, &inputs, &shares, y);
+                if *relu {
+                    let sum = y.to_vec();
+                    activation::kernel::forward(Activation::Relu, &sum, y);
+                }
             }
             Call::Concat { rows, inputs, y } => {
                 let inputs: Vec<_> = inputs.iter().map(|(x, c)| (self.get(*x), *c)).collect();
