@@ -3,7 +3,8 @@
 use super::{Buffer, Emulator, assert_close, check, on_top, target};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::elementwise::{
-    Subsample, dropout, image_sums, mask, spread, subsample, subsample_gradient, truncate,
+    Subsample, drop_paths, dropout, image_sums, mask, spread, subsample, subsample_gradient,
+    truncate,
 };
 use crate::testing::{Random, output_gradient, run};
 
@@ -110,18 +111,21 @@ fn dropouts(device: &Emulator, random: &mut Random) {
     let (dy, old) = (output_gradient(count), random.values(count));
     let mut dy = Buffer::of(&dy);
     let (mut y, mut dx) = (target(None, count), target(Some(&old), count));
-    let mut factors = target(None, count);
     let words = words.pointer();
     let launches = [
         dropout(words, x.pointer(), y.pointer(), count, false),
         dropout(words, dy.pointer(), dx.pointer(), count, true),
-        dropout(words, Pointer::NULL, factors.pointer(), count, false),
     ];
     device.run(&launches.map(Result::unwrap));
     assert_eq!(y.read::<f32>(), expected.as_vec());
     assert_close("dropout dx", &dx.read(), &on_top(Some(&old), &gradients[0]));
-    let expected = crate::elementwise::random::factors(seed, rate, count);
-    assert_eq!(factors.read::<f32>(), expected);
+
+    let paths = [(5, 0.3), (77, 0.0), (1, 0.8)];
+    let masks: Vec<u64> = paths.iter().flat_map(|it| mask(it.0, it.1)).collect();
+    let (mut masks, mut factors) = (Buffer::of(&masks), target(None, 3 * 211));
+    device.run(&[drop_paths(masks.pointer(), factors.pointer(), 3, 211).unwrap()]);
+    let expected = paths.map(|it| crate::elementwise::random::factors(it.0, it.1, 211));
+    assert_eq!(factors.read::<f32>(), expected.concat());
 }
 
 #[test]

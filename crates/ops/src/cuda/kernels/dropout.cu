@@ -14,13 +14,19 @@ __device__ __forceinline__ float mask_factor(const Mask& mask, unsigned long lon
     z ^= z >> 31;
     return (z >> 32) < mask.threshold ? mask.kept : 0.0f;
 }
-// y = x · factor, or y += it; without x the factors themselves. What is dropped is 0 whatever it was.
+// y = x · factor, or y += it. What is dropped is 0 whatever it was.
 extern "C" __global__ void dropout(const Mask* mask, const float* x, float* y, int count, int add) {
     const Mask own = *mask;
     for (unsigned int i = thread_index(); i < count; i += thread_count()) {
         const float factor = mask_factor(own, (unsigned long long)i);
         Pack<1> value;
-        value.v[0] = factor == 0.0f ? 0.0f : x ? x[i] * factor : factor;
+        value.v[0] = factor == 0.0f ? 0.0f : x[i] * factor;
         put<1>(y + i, value, add);
     }
+}
+
+// The factors of drop paths: one for each path, whose masks lie beside each other, and each image.
+extern "C" __global__ void drop_paths(const Mask* masks, float* factors, int paths, int images) {
+    for (unsigned int i = thread_index(); i < (unsigned int)paths * images; i += thread_count())
+        factors[i] = mask_factor(masks[i / images], (unsigned long long)(i % images));
 }

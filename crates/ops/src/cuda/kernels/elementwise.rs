@@ -134,8 +134,8 @@ pub fn mask(seed: u64, rate: f64) -> [u64; 3] {
     [start(seed), threshold(rate), kept[0]]
 }
 
-/// `y` ←, or +=, x · factor for `count` numbers, with the factors of [`crate::dropout()`]; without x (null) the factors
-/// themselves, as drop path takes for each image. `mask` is the address of the three words of [`mask()`].
+/// `y` ←, or +=, x · factor for `count` numbers, with the factors of [`crate::dropout()`]. `mask` is the address of the
+/// three words of [`mask()`].
 ///
 /// # Errors
 /// As [`spread`].
@@ -150,5 +150,22 @@ pub fn dropout(
         .pointers([mask, x, y])
         .ints([count])
         .flag(add)
+        .build()
+}
+
+/// `factors` ← for each drop path one factor an image, `paths` × `images` numbers. The paths' masks lie at `masks`, three
+/// words of [`mask()`] each.
+///
+/// # Errors
+/// As [`spread`].
+pub fn drop_paths(
+    masks: Pointer,
+    factors: Pointer,
+    paths: usize,
+    images: usize,
+) -> Result<Launch, Error> {
+    flat("drop_paths", paths * images)
+        .pointers([masks, factors])
+        .ints([paths, images])
         .build()
 }

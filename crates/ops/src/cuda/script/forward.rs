@@ -143,15 +143,12 @@ impl Writer<'_> {
                 images,
                 factors,
             } => {
-                let start = self.script.program.span(*factors).start;
-                for (row, path) in paths.iter().enumerate() {
-                    let mask = self.script.layout.mask(self.base, path.salt);
-                    let to = self.word(start + row * images);
-                    let null = Pointer::NULL;
-                    let words = start + row * images..start + (row + 1) * images;
-                    self.touches.writes = vec![words];
-                    self.push(elementwise::dropout(mask, null, to, *images, false)?);
-                }
+                // Their masks lie side by side, in the order of the paths.
+                let masks = paths.first().map(|path| path.salt);
+                let masks = masks.map(|salt| self.script.layout.mask(self.base, salt));
+                let to = self.at(*factors);
+                let masks = masks.unwrap_or_default();
+                self.push(elementwise::drop_paths(masks, to, paths.len(), *images)?);
             }
             Call::Loss { .. } => self.loss(call)?,
             _ => return Ok(false),

@@ -38,7 +38,8 @@ pub(super) struct Layout {
     pub control: usize,
     /// Words of `control`.
     pub control_words: usize,
-    /// Masks by salt, in the order in which they lie after the optimiser's numbers.
+    /// Masks in the order in which they lie after the optimiser's numbers: those of the drop paths side by
+    /// side, as the paths are.
     pub masks: Vec<Mask>,
     places: BTreeMap<u64, usize>,
     /// The batch's images among those of a data set on the device, right after `control`.
@@ -169,14 +170,15 @@ fn weights<'p>(
     })
 }
 
+/// The masks of all drop paths in their order, then those of dropout.
 fn masks(program: &Program) -> Vec<Mask> {
-    let mut masks: BTreeMap<u64, Mask> = BTreeMap::new();
+    let (mut masks, mut others) = (Vec::new(), BTreeMap::new());
     for call in program.calls() {
         match call {
             Call::Dropout { rate, salt, .. } => {
                 let (salt, rate) = (*salt, *rate);
                 let scheduled = false;
-                masks.insert(
+                others.insert(
                     salt,
                     Mask {
                         salt,
@@ -185,20 +187,16 @@ fn masks(program: &Program) -> Vec<Mask> {
                     },
                 );
             }
-            Call::DropPaths { paths, .. } => {
-                masks.extend(paths.iter().map(|path| {
-                    let mask = Mask {
-                        salt: path.salt,
-                        rate: path.rate,
-                        scheduled: true,
-                    };
-                    (path.salt, mask)
-                }));
-            }
+            Call::DropPaths { paths, .. } => masks.extend(paths.iter().map(|path| Mask {
+                salt: path.salt,
+                rate: path.rate,
+                scheduled: true,
+            })),
             _ => {}
         }
     }
-    masks.into_values().collect()
+    masks.extend(others.into_values());
+    masks
 }
 
 fn weight_product(size: [usize; 3]) -> ScratchSize {
