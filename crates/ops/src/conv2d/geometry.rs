@@ -160,6 +160,18 @@ impl Geometry {
         self.kernel == [1, 1] && self.conv.stride == [1, 1] && self.conv.padding == [0; 4]
     }
 
+    /// A matrix product with so few numbers in its weight that what comes before it is best done as it
+    /// reads, where that is possible at all.
+    pub fn is_narrow_product(&self) -> bool {
+        let [inputs, filters] = [self.channels, self.filters];
+        self.is_pointwise()
+            && self.conv.groups == 1
+            && inputs.is_multiple_of(4)
+            && filters.is_multiple_of(4)
+            && filters <= 64
+            && inputs * filters <= 192 * 192
+    }
+
     /// Rows that a kernel spans.
     pub fn span(&self) -> [usize; 2] {
         [0, 1].map(|i| self.conv.dilation[i] * (self.kernel[i] - 1) + 1)

@@ -15,6 +15,7 @@ pub mod depthwise;
 pub mod elementwise;
 pub mod loss;
 pub mod optimiser;
+pub mod pointwise;
 pub mod pool;
 pub mod product;
 pub mod transpose;
@@ -42,6 +43,7 @@ const SOURCES: &[(&str, &str)] = &[
         include_str!("kernels/convolution_weights.cu"),
     ),
     ("product.cu", include_str!("kernels/product.cu")),
+    ("pointwise.cu", include_str!("kernels/pointwise.cu")),
     ("transpose.cu", include_str!("kernels/transpose.cu")),
     ("pool.cu", include_str!("kernels/pool.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),

@@ -164,8 +164,8 @@ impl Builder {
         if let Some(bias) = bias {
             self.expect("bias", bias, geometry.filters)?;
         }
-        // A matrix product reads its input as it lies in memory.
-        let fused = geometry.is_depthwise();
+        // A library's product reads its input as it lies in memory.
+        let fused = geometry.is_depthwise() || geometry.is_narrow_product();
         let (x, prologue) = match input {
             Input::Plain(x) if relu && !fused => {
                 (self.activation(x, Activation::Relu), Prologue::default())

@@ -6,8 +6,14 @@ use std::sync::{Mutex, OnceLock};
 use crate::cuda::Launch;
 use crate::cuda::stand_in::{self, Source};
 
-type Emulate =
-    unsafe extern "C" fn(*const c_char, *const u32, *const u32, *mut *mut c_void, c_int) -> c_int;
+type Emulate = unsafe extern "C" fn(
+    *const c_char,
+    *const u32,
+    *const u32,
+    *mut *mut c_void,
+    c_int,
+    c_int,
+) -> c_int;
 type Signature = unsafe extern "C" fn(*const c_char, *mut c_char, *mut c_int) -> c_int;
 
 /// The loaded library.
@@ -72,7 +78,7 @@ impl Library {
     }
 
     /// Runs a launch whose arguments have been checked; one at a time.
-    pub(super) fn launch(&self, launch: &Launch, reversed: bool) {
+    pub(super) fn launch(&self, launch: &Launch, reversed: bool, exact: bool) {
         static TURN: Mutex<()> = Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
         let name = CString::new(launch.kernel).unwrap();
@@ -86,6 +92,7 @@ impl Library {
                 launch.block.as_ptr(),
                 arguments.as_mut_ptr(),
                 reversed.into(),
+                exact.into(),
             )
         };
         assert_eq!(status, 0, "{}: threads part at a barrier", launch.kernel);

@@ -21,6 +21,7 @@ mod library;
 mod loss;
 mod memory;
 mod optimiser;
+mod pointwise;
 mod pool;
 mod product;
 mod resident;
@@ -50,9 +51,10 @@ const CHECKS: &[&str] = &[
     "loss",
     "loss, NaN",
     "optimiser",
+    "pointwise",
     "pool",
-    "product",
     "pool, NaN",
+    "product",
     "resident",
     "script",
     "transpose",
@@ -69,7 +71,8 @@ fn check(name: &'static str, check: impl Fn(&Emulator)) {
         return;
     };
     for reversed in [false, true] {
-        let place = Place::Host { reversed };
+        let exact = false;
+        let place = Place::Host { reversed, exact };
         check(&Emulator { library, place });
     }
     #[cfg(feature = "cuda")]
@@ -104,8 +107,8 @@ fn gpu() -> Option<&'static std::sync::Arc<super::device::Device>> {
 
 /// Where launches run.
 enum Place {
-    /// On the host, the threads perhaps from the last to the first.
-    Host { reversed: bool },
+    /// On the host, the threads perhaps from the last to the first, tensor cores perhaps without rounding.
+    Host { reversed: bool, exact: bool },
     /// On a GPU.
     #[cfg(feature = "cuda")]
     Gpu(&'static super::device::Device),
@@ -118,6 +121,18 @@ struct Emulator {
 }
 
 impl Emulator {
+    /// One whose tensor cores do not round, so that what they do can be compared closely; a GPU has none.
+    fn exact(&self) -> Option<Self> {
+        let Place::Host { reversed, .. } = self.place else {
+            return None;
+        };
+        let exact = true;
+        Some(Self {
+            library: self.library,
+            place: Place::Host { reversed, exact },
+        })
+    }
+
     /// Runs launches one after the other, after checking their arguments against the kernels' parameters.
     fn run(&self, launches: &[Launch]) {
         for launch in launches {
@@ -138,7 +153,7 @@ impl Emulator {
             });
             assert_eq!(structures.sum::<usize>(), size, "{}", launch.kernel);
             match &self.place {
-                Place::Host { reversed } => self.library.launch(launch, *reversed),
+                Place::Host { reversed, exact } => self.library.launch(launch, *reversed, *exact),
                 #[cfg(feature = "cuda")]
                 Place::Gpu(device) => device.run(launch).unwrap(),
             }

@@ -131,7 +131,15 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let gate = net.0.linear(squeezed, w, Some(bias), c).unwrap();
     let gate = net.0.activation(gate, Activation::Sigmoid);
     let gated = net.0.multiply(sum, gate).unwrap();
-    let even = net.0.subsample(gated, 2, 0).unwrap();
+    // From more channels than the kernels for few take.
+    let many = net.0.concat(&[gated; 9]).unwrap();
+    let weight = (net.0.parameter(9 * c * c, true), [1, 1, 9 * c, c]);
+    let bias = net.0.parameter(c, false);
+    let many = Input::Plain(many);
+    let narrow = net
+        .0
+        .conv(many, true, weight, Some(bias), Conv2d::default());
+    let even = net.0.subsample(narrow.unwrap(), 2, 0).unwrap();
     let odd = net.0.subsample(mean, 2, 1).unwrap();
     let none = net.0.zero(x, 2).unwrap();
     let all = net.0.concat(&[even, odd, none, even]).unwrap();
@@ -225,7 +233,16 @@ pub(super) fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32)
     }
 }
 
-fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by_library: bool) {
+/// What of a step is by whom.
+#[derive(Debug, Clone, Copy)]
+struct By {
+    /// Dense convolutions by a library.
+    library: bool,
+    /// Products on tensor cores, with what comes before and after them.
+    tensor_cores: bool,
+}
+
+fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by: By) {
     let program = Arc::new(program(channels, training));
     let ports = program.ports();
     let mut rng = ChaCha8Rng::seed_from_u64(channels as u64);
@@ -249,7 +266,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by_
     let mut optimiser = Optimiser::new(settings(rule)).unwrap();
 
     let mut library = Library::default();
-    if by_library {
+    if by.library {
         library.convolutions = Library::candidates(&program);
         assert_eq!(library.convolutions.len(), 3);
     }
@@ -283,7 +300,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by_
         device.put_numbers(program.span(buffer).start, values);
     }
     device.put(script.labels(), &LABELS);
-    let work = script.work(base, false).unwrap();
+    let work = script.work(base, by.tensor_cores).unwrap();
     for step in 0..2 {
         let control = Control {
             seed: 11 + step,
@@ -300,9 +317,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by_
             &script.control(&control, step + 1, &[]).unwrap(),
         );
         run(emulator, &work, &mut device);
-        let what = format!(
-            "{channels} channels, training {training}, by library {by_library}, step {step}"
-        );
+        let what = format!("{channels} channels, training {training}, {by:?}, step {step}");
         let mut same = |name: &str, buffer: Buffer| {
             let span = program.span(buffer);
             let found = device.get(span.start, span.len);
@@ -351,9 +366,21 @@ fn a_whole_step_is_the_cpus() {
             beta2: 0.99,
             epsilon: 1e-3,
         };
-        for (channels, rule, by_library) in [(8, sgd, false), (6, adam, false), (8, sgd, true)] {
-            compare(emulator, channels, true, rule, by_library);
-            compare(emulator, channels, false, rule, by_library);
+        let by = |library, tensor_cores| By {
+            library,
+            tensor_cores,
+        };
+        for (channels, rule, by) in [
+            (8, sgd, by(false, false)),
+            (6, adam, by(false, false)),
+            (8, sgd, by(true, false)),
+        ] {
+            compare(emulator, channels, true, rule, by);
+            compare(emulator, channels, false, rule, by);
+        }
+        if let Some(emulator) = emulator.exact() {
+            compare(&emulator, 8, true, sgd, by(false, true));
+            compare(&emulator, 8, false, sgd, by(false, true));
         }
     });
 }

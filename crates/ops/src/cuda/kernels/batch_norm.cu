@@ -14,13 +14,63 @@ struct Normaliser {
     }
 };
 
-// parts: [blocks of rows][mean, squared deviations from it][channels]
+// A norm's parameters, of which scale and shift may be null, and its running statistics.
+struct Norm {
+    const float *scale, *shift;
+    float *running_mean, *running_variance;
+    double momentum, epsilon;
+};
+
+// Joins the parts, [blocks of rows][mean, squared deviations from it][channels], of the block's channels from `first_channel`
+// on, and fills `to`.
+template <int V>
+__device__ __forceinline__ void join_statistics(const float* parts, int count, int rows_per_part, long long rows,
+                                                int first_channel, int channels, const Norm& norm, const Normaliser& to,
+                                                float* room, double* wide) {
+    const int channel = first_channel + threadIdx.x * V;
+    const bool inside = channel < channels;
+    // About the first part's mean: Σ n · δ and Σ (squares + n · δ²).
+    Wide<V> total[2];
+#pragma unroll
+    for (int i = 0; i < V; ++i) total[0].v[i] = total[1].v[i] = 0.0;
+    Pack<V> middle = splat<V>(0.0f);
+    if (inside) {
+        middle = load_fresh<V>(parts + channel);
+#pragma unroll 4
+        for (int p = threadIdx.y; p < count; p += blockDim.y) {
+            const float* const found = parts + (size_t)p * 2 * channels + channel;
+            const Pack<V> mean = load_fresh<V>(found), squares = load_fresh<V>(found + channels);
+            const long long left = rows - (long long)p * rows_per_part;
+            const double size = (double)(left < rows_per_part ? left : rows_per_part);
+#pragma unroll
+            for (int i = 0; i < V; ++i) {
+                const double delta = (double)mean.v[i] - (double)middle.v[i];
+                total[0].v[i] += size * delta;
+                total[1].v[i] += (double)squares.v[i] + size * delta * delta;
+            }
+        }
+    }
+    sum_of_rows(total, wide);
+    deal(total, wide);
+    if (threadIdx.y == 0) store(room + threadIdx.x * V, middle);
+    __syncthreads();
+    // One thread a channel.
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = first_channel + thread;
+    if (thread >= width || c >= channels) return;
+    const double all = (double)rows, step = wide[thread] / all;
+    const double mean = (double)room[thread] + step, squares = wide[width + thread] - wide[thread] * step;
+    to.set(c, mean, squares / all, norm.epsilon, norm.scale, norm.shift);
+    const double kept = 1.0 - norm.momentum;
+    norm.running_mean[c] = (float)(kept * (double)norm.running_mean[c] + norm.momentum * mean);
+    const double unbiased = squares / (all - 1.0);
+    norm.running_variance[c] = (float)(kept * (double)norm.running_variance[c] + norm.momentum * unbiased);
+}
+
 template <int V>
 __device__ __forceinline__ void batch_norm_statistics(const float* x, long long rows, int channels, int rows_per_block,
-                                                      float* parts, unsigned int* counters, const float* scale,
-                                                      const float* shift, float* running_mean, float* running_variance,
-                                                      double momentum, double epsilon, Normaliser to, float* room,
-                                                      double* wide, unsigned int* flag) {
+                                                      float* parts, unsigned int* counters, const Norm& norm,
+                                                      const Normaliser& to, float* room, double* wide,
+                                                      unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
     // Sums about the block's first row, which lies within the data, so that a large mean costs no digits.
     Pack<V> origin = splat<V>(0.0f), sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
@@ -52,41 +102,7 @@ __device__ __forceinline__ void batch_norm_statistics(const float* x, long long 
         store(part + channels, squares);
     }
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
-
-    // The same about the first part's mean: Σ n · δ and Σ (squares + n · δ²).
-    Wide<V> total[2];
-#pragma unroll
-    for (int i = 0; i < V; ++i) total[0].v[i] = total[1].v[i] = 0.0;
-    Pack<V> middle = splat<V>(0.0f);
-    if (at.inside) {
-        middle = load_fresh<V>(parts + at.channel);
-#pragma unroll 4
-        for (int p = threadIdx.y; p < gridDim.y; p += blockDim.y) {
-            const float* const found = parts + (size_t)p * 2 * channels + at.channel;
-            const Pack<V> mean = load_fresh<V>(found), squares = load_fresh<V>(found + channels);
-            const long long left = rows - (long long)p * rows_per_block;
-            const double size = (double)(left < rows_per_block ? left : rows_per_block);
-#pragma unroll
-            for (int i = 0; i < V; ++i) {
-                const double delta = (double)mean.v[i] - (double)middle.v[i];
-                total[0].v[i] += size * delta;
-                total[1].v[i] += (double)squares.v[i] + size * delta * delta;
-            }
-        }
-    }
-    sum_of_rows(total, wide);
-    deal(total, wide);
-    if (threadIdx.y == 0) store(room + threadIdx.x * V, middle);
-    __syncthreads();
-    // One thread a channel.
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
-    if (thread >= width || c >= channels) return;
-    const double count = (double)rows, step = wide[thread] / count;
-    const double mean = (double)room[thread] + step, squares = wide[width + thread] - wide[thread] * step;
-    to.set(c, mean, squares / count, epsilon, scale, shift);
-    running_mean[c] = (float)((1.0 - momentum) * (double)running_mean[c] + momentum * mean);
-    const double unbiased = squares / (count - 1.0);
-    running_variance[c] = (float)((1.0 - momentum) * (double)running_variance[c] + momentum * unbiased);
+    join_statistics<V>(parts, gridDim.y, rows_per_block, rows, (int)(blockIdx.x * blockDim.x) * V, channels, norm, to, room, wide);
 }
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_statistics_4(const float* x, long long rows, int channels, int rows_per_block, float* parts,
@@ -97,8 +113,8 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Normaliser to = {mean, inverse, factor, offset};
-    batch_norm_statistics<4>(x, rows, channels, rows_per_block, parts, counters, scale, shift, running_mean,
-                             running_variance, momentum, epsilon, to, room, wide, &flag);
+    const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};
+    batch_norm_statistics<4>(x, rows, channels, rows_per_block, parts, counters, norm, to, room, wide, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_statistics_1(const float* x, long long rows, int channels, int rows_per_block, float* parts,
@@ -109,8 +125,8 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ double wide[2 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Normaliser to = {mean, inverse, factor, offset};
-    batch_norm_statistics<1>(x, rows, channels, rows_per_block, parts, counters, scale, shift, running_mean,
-                             running_variance, momentum, epsilon, to, room, wide, &flag);
+    const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};
+    batch_norm_statistics<1>(x, rows, channels, rows_per_block, parts, counters, norm, to, room, wide, &flag);
 }
 
 // The factors of evaluation, from the running statistics. One thread a channel.

@@ -6,6 +6,7 @@
 use super::columns::{Cut, Scratch, ScratchSize};
 use super::combine::Share;
 use super::{by_four, flat};
+use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 use crate::{BatchNorm, Error};
 
@@ -37,6 +38,17 @@ pub struct Norm {
     pub options: BatchNorm,
 }
 
+impl Norm {
+    /// What a kernel that takes statistics ends with.
+    pub(super) fn arguments(self, builder: Builder, scratch: Scratch, to: Normaliser) -> Builder {
+        builder
+            .pointers([scratch.parts, scratch.counters, self.scale, self.shift])
+            .pointers([self.running_mean, self.running_variance])
+            .doubles([self.options.momentum, self.options.epsilon])
+            .pointers([to.mean, to.inverse, to.factor, to.offset])
+    }
+}
+
 /// What [`statistics`] and [`sums`] need.
 pub fn scratch(rows: usize, channels: usize) -> ScratchSize {
     ScratchSize::of(&Cut::new(rows, channels), 2 * channels)
@@ -55,15 +67,12 @@ pub fn statistics(
     to: Normaliser,
 ) -> Result<Launch, Error> {
     let cut = Cut::new(rows, channels);
-    cut.launch("batch_norm_statistics_4", "batch_norm_statistics_1")
+    let builder = cut
+        .launch("batch_norm_statistics_4", "batch_norm_statistics_1")
         .pointers([x])
         .long(rows)
-        .ints([channels, cut.rows_per_block])
-        .pointers([scratch.parts, scratch.counters, norm.scale, norm.shift])
-        .pointers([norm.running_mean, norm.running_variance])
-        .doubles([norm.options.momentum, norm.options.epsilon])
-        .pointers([to.mean, to.inverse, to.factor, to.offset])
-        .build()
+        .ints([channels, cut.rows_per_block]);
+    norm.arguments(builder, scratch, to).build()
 }
 
 /// Fills `to` from the running statistics.
@@ -105,7 +114,7 @@ pub struct Backward {
 
 impl Backward {
     /// Rows of an image.
-    fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         (self.rows / self.share.1.max(1)).max(1)
     }
 }

@@ -2,15 +2,18 @@
 //! such, cuBLAS 13 makes the weights' gradients with most of the GPU idle, and takes tiles of 128 columns
 //! for 16.
 
-use super::BLOCK;
-use super::columns::{BLOCKS, Scratch, ScratchSize};
+use super::affine::Prologue;
+use super::batch_norm::{Norm, Normaliser};
+use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
 use super::convolution::join;
+use super::{BLOCK, sizes_of};
 use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 
-/// Rows and columns of [`product`] that a block makes.
-const TILE: [usize; 2] = [64, 64];
+/// Columns of [`product`] that a block makes, and warps of it.
+const COLUMNS: usize = 64;
+const WARPS: usize = 8;
 /// Rows and columns of a block's tile of [`weight_gradient`].
 const SIDE: usize = 32;
 /// Rows that a block of it sums at least: four times eight for each of its warps.
@@ -19,12 +22,17 @@ const ROWS: usize = 256;
 const MANY: usize = 128;
 /// Numbers of the weight at most for [`weight_gradient`] to be worth it.
 const FEW: usize = 192 * 192;
-/// Columns at most for [`product`] to be worth it: with 32 and more cuBLAS was faster on an H200.
+/// Columns at most for [`product`] to be worth it by itself: with 32 and more cuBLAS was faster on an H200.
 const NARROW: usize = 16;
 
-/// Whether [`product`] is for rows × k times k × n numbers.
+/// Whether these kernels can multiply rows × k by k × n numbers, and there are enough of them.
+pub fn is_tall([rows, k, n]: [usize; 3]) -> bool {
+    rows >= MANY && k.is_multiple_of(4) && n.is_multiple_of(4)
+}
+
+/// Whether [`product`] is better than a library for rows × k times k × n numbers with nothing before and after.
 pub fn suits_product([rows, k, n]: [usize; 3]) -> bool {
-    rows >= MANY && n <= NARROW && k.is_multiple_of(4) && n.is_multiple_of(4)
+    n <= NARROW && is_tall([rows, k, n])
 }
 
 /// Whether [`weight_gradient`] is for the gradient of m × n numbers over so many rows.
@@ -32,26 +40,129 @@ pub fn suits_weight_gradient([rows, m, n]: [usize; 3]) -> bool {
     rows >= MANY && m * n <= FEW
 }
 
-/// `y` ←, or +=, x · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k, with factors
-/// rounded to TF32. Four divides k and n.
+/// How a product is cut into blocks of eight warps.
+struct Tiles {
+    size: [usize; 3],
+    /// Warps below each other, 16 rows each.
+    down: usize,
+    /// Columns of a block, and of a warp.
+    width: usize,
+    per_warp: usize,
+}
+
+impl Tiles {
+    /// As tall as leaves a block for each multiprocessor, or as low as can be.
+    fn new(size: [usize; 3]) -> Self {
+        let [rows, _, n] = size;
+        let width = n.min(COLUMNS);
+        let across = n.div_ceil(COLUMNS);
+        let enough = |down: &usize| rows.div_ceil(down * 16) * across >= BLOCKS / 2;
+        let down = [8, 4].into_iter().find(enough).unwrap_or(2);
+        Self {
+            size,
+            down,
+            width,
+            per_warp: (width * down).div_ceil(WARPS).next_multiple_of(8),
+        }
+    }
+
+    fn grid(&self) -> [usize; 3] {
+        let [rows, _, n] = self.size;
+        [rows.div_ceil(self.down * 16), n.div_ceil(COLUMNS), 1]
+    }
+
+    /// The kernel for warps of few columns, or the one for any.
+    fn kernel(&self, few: &'static str, any: &'static str) -> &'static str {
+        if self.per_warp <= 16 { few } else { any }
+    }
+
+    /// A launch, whose threads are as many beside each other as joining the statistics takes.
+    fn launch(&self, kernel: &'static str) -> Builder {
+        let (block, _) = lanes(self.width / 4);
+        let [rows, k, n] = self.size;
+        Builder::new(kernel, self.grid(), block).counted(rows * k.max(n))
+    }
+
+    fn argument(&self) -> Vec<u64> {
+        let cut = [self.down, self.width, self.per_warp];
+        sizes_of(self.size.into_iter().chain(cut))
+    }
+}
+
+/// `y` ←, or +=, prologue(x) · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k, with factors
+/// rounded to TF32. See [`is_tall`].
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument.
 pub fn product(
-    [rows, k, n]: [usize; 3],
-    x: Pointer,
-    w: Pointer,
+    size: [usize; 3],
+    [x, w, y]: [Pointer; 3],
+    prologue: Prologue,
     transposed: bool,
-    y: Pointer,
     add: bool,
 ) -> Result<Launch, Error> {
-    let grid = [rows.div_ceil(TILE[0]), n.div_ceil(TILE[1]), 1];
-    Builder::new("product_tf32", grid, [128, 1, 1])
-        .pointers([x, w])
-        .ints([rows, k, n])
+    let tiles = Tiles::new(size);
+    tiles
+        .launch(tiles.kernel("product_tf32_16", "product_tf32_64"))
+        .pointers([x, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([w])
         .flag(transposed)
         .pointers([y])
         .flag(add)
+        .structure(tiles.argument())
+        .build()
+}
+
+/// What [`product_statistics`] needs.
+pub fn statistics_scratch(size: [usize; 3]) -> ScratchSize {
+    let [down, across, _] = Tiles::new(size).grid();
+    ScratchSize {
+        parts: down * 2 * size[2],
+        counters: across,
+    }
+}
+
+/// [`product`] stored, and [`super::batch_norm::statistics`] of it.
+///
+/// # Errors
+/// As [`product`].
+pub fn product_statistics(
+    size: [usize; 3],
+    [x, w, y]: [Pointer; 3],
+    prologue: Prologue,
+    norm: Norm,
+    scratch: Scratch,
+    to: Normaliser,
+) -> Result<Launch, Error> {
+    let tiles = Tiles::new(size);
+    let (few, any) = ("product_statistics_tf32_16", "product_statistics_tf32_64");
+    let builder = tiles
+        .launch(tiles.kernel(few, any))
+        .pointers([x, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([w, y])
+        .structure(tiles.argument());
+    norm.arguments(builder, scratch, to).build()
+}
+
+/// `dx` ←, or +=, dy · wᵀ where the prologue's ReLU let `x` through, for dy of rows × k and w of n × k numbers: the
+/// gradient of a pointwise convolution's input.
+///
+/// # Errors
+/// As [`product`].
+pub fn gated_product(
+    size: [usize; 3],
+    [dy, w, x, dx]: [Pointer; 4],
+    prologue: Prologue,
+    add: bool,
+) -> Result<Launch, Error> {
+    let tiles = Tiles::new(size);
+    tiles
+        .launch("product_input_tf32")
+        .pointers([dy, w, x, prologue.factor, prologue.offset, dx])
+        .flag(add)
+        .structure(tiles.argument())
         .build()
 }
 
@@ -73,13 +184,13 @@ pub fn weight_gradient_scratch(size: [usize; 3]) -> ScratchSize {
     }
 }
 
-/// `c` ←, or +=, aᵀ · b, for a of rows × m and b of rows × n numbers, with factors rounded to TF32.
+/// `c` ←, or +=, prologue(a)ᵀ · b, for a of rows × m and b of rows × n numbers, with factors rounded to TF32.
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument.
 pub fn weight_gradient(
     size: [usize; 3],
-    a: Pointer,
+    (a, prologue): (Pointer, Prologue),
     b: Pointer,
     scratch: Scratch,
     c: Pointer,
@@ -88,7 +199,9 @@ pub fn weight_gradient(
     let [tiles, parts, rows_per_part] = cut(size);
     let grid = [tiles, parts, 1];
     let products = Builder::new("product_weights_tf32", grid, [BLOCK as u32, 1, 1])
-        .pointers([a, b])
+        .pointers([a, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([b])
         .ints(size)
         .ints([rows_per_part])
         .pointers([scratch.parts])

@@ -1,13 +1,15 @@
 //! Backward calls as device work.
 
 use super::forward::{shape, sizes};
+use super::order::Touches;
+use super::pairs::{ConvGradient, pointwise_size};
 use super::{Product, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self, Backward};
 use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution, Gate};
-use crate::cuda::kernels::{affine, columns, depthwise, elementwise, pool, product};
+use crate::cuda::kernels::{affine, columns, depthwise, elementwise, pointwise, pool, product};
 use crate::program::{Buffer, Call, Prologue, Target};
 
 impl Writer<'_> {
@@ -132,10 +134,27 @@ impl Writer<'_> {
             return Ok(());
         };
         let plain = *prologue == Prologue::default();
-        if geometry.is_pointwise() && geometry.conv.groups == 1 && plain {
-            let rows = geometry.images * geometry.out_pixels();
-            let size = [rows, geometry.filters, geometry.channels];
-            return self.matrix_gradient(size, [*x, *w, *dy], *dx, *dw);
+        if let Some(size) = pointwise_size(geometry) {
+            let of = ConvGradient {
+                size,
+                prologue: *prologue,
+                x: *x,
+                w: *w,
+                dy: *dy,
+                dx: *dx,
+                dw: *dw,
+            };
+            if self.tf32 && pointwise::suits_gradient(size) {
+                self.touches = Touches::default();
+                return self.pointwise_gradient(&of, None);
+            }
+            if plain {
+                let [rows, channels, filters] = size;
+                return self.matrix_gradient([rows, filters, channels], [*x, *w, *dy], *dx, *dw);
+            }
+            if self.tf32 && product::is_tall(size) && product::suits_weight_gradient(size) {
+                return self.gated_gradient(&of);
+            }
         }
         if plain && self.by_library(geometry) {
             return self.dense_gradient(*geometry, [*x, *w, *dy], *dx, *dw);
@@ -168,6 +187,34 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// dx = dy · wᵀ, where the prologue's ReLU let x through, and dw = prologue(x)ᵀ · dy.
+    fn gated_gradient(&mut self, of: &ConvGradient) -> Result<(), Error> {
+        let [rows, k, n] = of.size;
+        let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
+        let norm = self.ranges(of.prologue.norm.as_slice());
+        let prologue = self.prologue(&of.prologue);
+        if let Some(dx) = of.dx {
+            let to = self.at(dx.buffer);
+            self.touching(&[of.x, of.w, of.dy], &[dx.buffer]);
+            self.touches.reads.extend(norm.clone());
+            let size = [rows, n, k];
+            if prologue.relu {
+                let launch = product::gated_product(size, [dy, w, x, to], prologue, dx.add)?;
+                self.push(launch);
+            } else {
+                self.times(size, [dy, w, to], true, dx.add)?;
+            }
+        }
+        self.touching(&[of.x, of.dy], &[of.dw]);
+        self.touches.reads.extend(norm);
+        let scratch = self.scratch();
+        let given = (x, prologue);
+        self.extend(product::weight_gradient(
+            of.size, given, dy, scratch, dw, false,
+        )?);
+        Ok(())
+    }
+
     /// dx = dy · wᵀ and dw = xᵀ · dy, for sizes rows, units, inputs.
     fn matrix_gradient(
         &mut self,
@@ -188,7 +235,8 @@ impl Writer<'_> {
         let (x, to) = (self.at(x), self.at(dw));
         if self.tf32 && product::suits_weight_gradient(size) {
             let scratch = self.scratch();
-            let launches = product::weight_gradient(size, x, dy, scratch, to, false)?;
+            let given = (x, affine::Prologue::default());
+            let launches = product::weight_gradient(size, given, dy, scratch, to, false)?;
             self.extend(launches);
             return Ok(());
         }
@@ -205,6 +253,16 @@ impl Writer<'_> {
     }
 
     fn norm_gradient(&mut self, call: &Call) -> Result<(), Error> {
+        let of = self.norm_sums(call)?;
+        if let (Some(of), Call::NormGradient { dx: Some(dx), .. }) = (of, call) {
+            let to = self.at(dx.buffer);
+            self.push(batch_norm::input_gradient(of, to, dx.add)?);
+        }
+        Ok(())
+    }
+
+    /// The sums of a norm's gradient, and what its input's needs; none for another call.
+    pub(super) fn norm_sums(&mut self, call: &Call) -> Result<Option<Backward>, Error> {
         let Call::NormGradient {
             x,
             dy,
@@ -214,10 +272,10 @@ impl Writer<'_> {
             terms,
             dscale,
             dshift,
-            dx,
+            ..
         } = call
         else {
-            return Ok(());
+            return Ok(None);
         };
         let channels = self.len(*coefficients) / 4;
         let start = self.script.program.span(*terms).start;
@@ -235,10 +293,6 @@ impl Writer<'_> {
         let scratch = self.scratch();
         let (dscale, dshift) = (self.maybe(*dscale), self.maybe(*dshift));
         self.push(batch_norm::sums(of, true, scratch, dscale, dshift)?);
-        if let Some(dx) = dx {
-            let to = self.at(dx.buffer);
-            self.push(batch_norm::input_gradient(of, to, dx.add)?);
-        }
-        Ok(())
+        Ok(Some(of))
     }
 }

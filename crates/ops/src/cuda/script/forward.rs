@@ -1,12 +1,13 @@
 //! Forward calls as device work.
 
+use super::pairs::pointwise_size;
 use super::{Work, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self, Normaliser};
 use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution};
-use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool};
+use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool, product};
 use crate::program::{self, Buffer, Call, Prologue, Share};
 
 impl Writer<'_> {
@@ -169,10 +170,17 @@ impl Writer<'_> {
             return Ok(());
         };
         let plain = *prologue == Prologue::default();
-        if geometry.is_pointwise() && geometry.conv.groups == 1 && plain {
-            let rows = geometry.images * geometry.out_pixels();
-            let size = [rows, geometry.filters, geometry.channels];
-            return self.matrix(size, [*x, *w, *y], *bias);
+        if let Some([rows, channels, filters]) = pointwise_size(geometry) {
+            let size = [rows, channels, filters];
+            if plain {
+                return self.matrix([rows, filters, channels], [*x, *w, *y], *bias);
+            }
+            if self.tf32 && product::is_tall(size) {
+                let tensors = [*x, *w, *y].map(|it| self.at(it));
+                let prologue = self.prologue(prologue);
+                self.push(product::product(size, tensors, prologue, false, false)?);
+                return self.bias(*bias, self.at(*y), filters, self.len(*y));
+            }
         }
         if plain && self.by_library(geometry) {
             self.dense(*geometry, [*x, *w, *y])?;
@@ -289,7 +297,7 @@ impl Writer<'_> {
         }
     }
 
-    fn norm(&self, norm: &program::Norm, channels: usize) -> batch_norm::Norm {
+    pub(super) fn norm(&self, norm: &program::Norm, channels: usize) -> batch_norm::Norm {
         let running = self.script.program.span(norm.running).start;
         batch_norm::Norm {
             scale: self.maybe(norm.scale),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::dense::Library;
+use super::pairs::suits_statistics;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::columns::{Scratch, ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
-use crate::cuda::kernels::{batch_norm, convolution, depthwise, product};
+use crate::cuda::kernels::{batch_norm, convolution, depthwise, pointwise, product};
 use crate::optimiser::{Rule, Settings};
 use crate::program::{Buffer, Call, Draw, Program};
 
@@ -231,10 +232,15 @@ fn scratch(program: &Program) -> ScratchSize {
                 size: [rows, inputs, units],
                 ..
             } => weight_product([*rows, *inputs, *units]),
+            Call::Conv { geometry, .. } => match suits_statistics(geometry) {
+                Some(product) => product::statistics_scratch(product),
+                None => continue,
+            },
             Call::ConvGradient { geometry: g, .. } if g.is_pointwise() && g.conv.groups == 1 => {
                 let product = [g.images * g.out_pixels(), g.channels, g.filters];
                 let conv = convolution::weight_gradient_scratch(&Convolution::of(*g));
-                weight_product(product).max(conv)
+                let both = pointwise::gradient_scratch(product);
+                weight_product(product).max(conv).max(both)
             }
             Call::ConvGradient { geometry, .. } => {
                 let conv = Convolution::of(*geometry);

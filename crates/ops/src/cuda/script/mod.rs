@@ -10,6 +10,7 @@ mod dense;
 mod forward;
 mod layout;
 mod order;
+mod pairs;
 mod writer;
 
 use std::sync::Arc;

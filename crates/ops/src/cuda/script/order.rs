@@ -11,6 +11,24 @@ pub(super) struct Touches {
     pub writes: Vec<Range<usize>>,
 }
 
+impl Touches {
+    /// What both touch; what one writes and the other reads is written.
+    pub fn and(mut self, other: Self) -> Self {
+        self.reads.extend(other.reads);
+        self.writes.extend(other.writes);
+        self
+    }
+
+    /// Whether none of the words is touched.
+    pub fn is_apart(&self, words: &[Range<usize>]) -> bool {
+        let mut own = self.reads.iter().chain(&self.writes);
+        own.all(|own| {
+            let meets = |it: &&Range<usize>| own.start < it.end && it.start < own.end;
+            words.iter().find(meets).is_none()
+        })
+    }
+}
+
 /// Who touched a run of words last.
 #[derive(Debug, Clone, Default)]
 struct Last {

@@ -9,9 +9,9 @@ use crate::Error;
 use crate::cuda::kernels::batch::batch;
 use crate::cuda::kernels::columns::Scratch;
 use crate::cuda::kernels::optimiser::Uploaded;
-use crate::cuda::kernels::{self, product};
+use crate::cuda::kernels::{self, affine, product};
 use crate::cuda::{Launch, Pointer};
-use crate::program::{Buffer, Call, Span};
+use crate::program::{Buffer, Call};
 
 /// Writes the work of a script.
 pub(super) struct Writer<'s> {
@@ -48,7 +48,14 @@ impl<'s> Writer<'s> {
     pub fn step(mut self) -> Result<Vec<Piece>, Error> {
         self.batch()?;
         self.clear_gradients();
-        for call in self.script.program.calls() {
+        let mut calls = self.script.program.calls().iter().peekable();
+        while let Some(call) = calls.next() {
+            if let Some(next) = calls.peek()
+                && self.pair(call, next)?
+            {
+                calls.next();
+                continue;
+            }
             self.touches = self.of(call);
             match call {
                 Call::Update => self.update()?,
@@ -62,7 +69,7 @@ impl<'s> Writer<'s> {
     }
 
     /// What a call's work touches of the program's memory and of what lies beside it.
-    fn of(&self, call: &Call) -> Touches {
+    pub fn of(&self, call: &Call) -> Touches {
         let layout = &self.script.layout;
         let accesses = call.accesses();
         let mut touches = Touches {
@@ -82,9 +89,12 @@ impl<'s> Writer<'s> {
         touches
     }
 
+    pub fn range(&self, buffer: Buffer) -> Range<usize> {
+        self.script.program.span(buffer).range()
+    }
+
     pub fn ranges(&self, buffers: &[Buffer]) -> Vec<Range<usize>> {
-        let spans = buffers.iter().map(|it| self.script.program.span(*it));
-        spans.map(Span::range).collect()
+        buffers.iter().map(|it| self.range(*it)).collect()
     }
 
     /// Says what the next pieces touch, if not all that their call does.
@@ -155,7 +165,8 @@ impl<'s> Writer<'s> {
         add: bool,
     ) -> Result<(), Error> {
         if self.tf32 && product::suits_product([rows, k, n]) {
-            let launch = product::product([rows, k, n], x, w, transposed, y, add)?;
+            let plain = affine::Prologue::default();
+            let launch = product::product([rows, k, n], [x, w, y], plain, transposed, add)?;
             self.push(launch);
             return Ok(());
         }

@@ -379,7 +379,7 @@ int cuLaunchKernel(const void* function, unsigned int gx, unsigned int gy, unsig
         std::vector<void*> at;
         for (const auto& value : values) at.push_back((void*)value.data());
         const unsigned int grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
-        if (emulate(entry->name, grid, block, at.data(), 0)) driver::failed = driver::LAUNCH_FAILED;
+        if (emulate(entry->name, grid, block, at.data(), 0, 0)) driver::failed = driver::LAUNCH_FAILED;
     });
     return 0;
 }

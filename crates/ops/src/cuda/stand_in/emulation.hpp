@@ -124,7 +124,9 @@ template <class T> inline T __shfl_sync(unsigned int, T value, int lane) {
 // as the PTX manual has it for mma.m16n8k8.
 namespace emulation {
 static float fragments[1024][6];
+static bool exact;  // Whether nothing is rounded, which no GPU does.
 inline float rounded(float x) {
+    if (exact) return x;
     uint32_t bits;
     memcpy(&bits, &x, 4);
     bits = (bits + 0x1000u) & ~0x1fffu;

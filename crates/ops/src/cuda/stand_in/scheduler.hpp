@@ -44,8 +44,11 @@ static bool run_block(size_t count, bool reversed) {
 }  // namespace emulation
 
 // 0: ran; 1: no such kernel; 2: the threads of a block part at a barrier.
-extern "C" int emulate(const char* name, const unsigned int* grid, const unsigned int* block, void** arguments, int reversed) {
+// With `exact` tensor cores do not round their factors.
+extern "C" int emulate(const char* name, const unsigned int* grid, const unsigned int* block, void** arguments, int reversed,
+                       int exact) {
     using namespace emulation;
+    emulation::exact = exact != 0;
     const Entry* entry = find(name);
     if (!entry) return 1;
     body = entry->call;

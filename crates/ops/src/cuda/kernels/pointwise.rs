@@ -1,0 +1,114 @@
+//! The gradients of a pointwise convolution with few channels and of the batch norm after it, together: what
+//! both need is read once, and the gradient between them is never in memory.
+
+use super::affine::Prologue;
+use super::batch_norm::Backward;
+use super::columns::{BLOCKS, Scratch, ScratchSize};
+use super::convolution::join;
+use super::product::is_tall;
+use super::{BLOCK, sizes_of};
+use crate::Error;
+use crate::cuda::launch::{Builder, pack};
+use crate::cuda::{Launch, Pointer};
+
+/// The kernels: channels at most, and rows of a tile.
+const KERNELS: [(&str, usize, usize); 3] = [
+    ("pointwise_gradient_16", 16, 128),
+    ("pointwise_gradient_32", 32, 64),
+    ("pointwise_gradient_64", 64, 32),
+];
+
+fn kernel([_, k, n]: [usize; 3]) -> Option<(&'static str, usize, usize)> {
+    KERNELS.into_iter().find(|&(_, most, _)| k.max(n) <= most)
+}
+
+/// Whether [`gradient`] is for a convolution of rows × k numbers to rows × n.
+pub fn suits_gradient(size: [usize; 3]) -> bool {
+    is_tall(size) && kernel(size).is_some()
+}
+
+/// Blocks that the rows are cut into. With many channels parts are large, so there are fewer.
+fn blocks(rows: usize, (_, most, tile): (&str, usize, usize)) -> usize {
+    let enough = if most > 32 { BLOCKS / 2 } else { BLOCKS };
+    rows.div_ceil(tile).clamp(1, enough)
+}
+
+/// What [`gradient`] needs.
+pub fn gradient_scratch(size: [usize; 3]) -> ScratchSize {
+    let blocks = kernel(size).map_or(0, |kernel| blocks(size[0], kernel));
+    ScratchSize {
+        parts: blocks * size[1] * size[2],
+        counters: 0,
+    }
+}
+
+/// A pointwise convolution of rows × k numbers with a weight of k × n, and what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pointwise {
+    /// Rows, k and n.
+    pub size: [usize; 3],
+    /// What it reads.
+    pub x: Pointer,
+    /// How it reads that.
+    pub prologue: Prologue,
+    /// Its weight.
+    pub w: Pointer,
+    /// The gradient of what it makes; of a norm's output, where one follows.
+    pub dy: Pointer,
+    /// The norm that follows, after [`super::batch_norm::sums`]; its `dy` is this one's.
+    pub norm: Option<Backward>,
+}
+
+/// `dx`, unless it is null, ←, or +=, the gradient of what the prologue's ReLU reads, and `dw` ← that of the weight, with
+/// factors rounded to TF32. See [`suits_gradient`].
+///
+/// # Errors
+/// [`Error::Shape`] if a size does not fit a kernel's argument, or there are too many channels.
+pub fn gradient(
+    of: &Pointwise,
+    (dx, add): (Pointer, bool),
+    scratch: Scratch,
+    dw: Pointer,
+) -> Result<Vec<Launch>, Error> {
+    let [rows, k, n] = of.size;
+    let Some(found) = kernel(of.size) else {
+        return Err(Error::shape("conv2d", format!("{k} and {n} channels")));
+    };
+    let blocks = blocks(rows, found);
+    let gradients = Builder::new(found.0, [blocks, 1, 1], [BLOCK as u32, 1, 1])
+        .counted(rows * k.max(n))
+        .pointers([of.x, of.prologue.factor, of.prologue.offset])
+        .flag(of.prologue.relu)
+        .pointers([of.w, of.dy])
+        .structure(incoming(of.norm.as_ref()))
+        .ints(of.size)
+        .pointers([dx])
+        .flag(add)
+        .pointers([scratch.parts])
+        .build()?;
+    Ok(vec![
+        gradients,
+        join(scratch.parts, blocks, k * n, dw, false)?,
+    ])
+}
+
+fn incoming(norm: Option<&Backward>) -> Vec<u64> {
+    let Some(of) = norm else {
+        return vec![0; 9];
+    };
+    let (shares, share) = of.share.0.parts();
+    let n = of.normaliser;
+    let pointers = [
+        of.x,
+        shares,
+        n.mean,
+        n.factor,
+        n.offset,
+        of.slope,
+        of.constant,
+    ];
+    let mut words: Vec<u64> = pointers.iter().map(|it| it.0).collect();
+    let rows = sizes_of([of.pixels()].into_iter());
+    words.extend(pack([share.to_bits(), rows[0] as u32, of.relu.into(), 0]));
+    words
+}

@@ -1,0 +1,166 @@
+//! Pairs of calls that one piece of work does: a pointwise convolution with the batch norm after it, whose
+//! statistics are taken of the product while it is at hand, and whose gradient goes into both of the
+//! convolution's without having been in memory.
+
+use super::Writer;
+use super::order::Touches;
+use crate::Error;
+use crate::conv2d::geometry::Geometry;
+use crate::cuda::Pointer;
+use crate::cuda::kernels::pointwise::{self, Pointwise};
+use crate::cuda::kernels::{batch_norm, product};
+use crate::program::{Buffer, Call, Prologue, Target};
+
+/// Columns of a product at most whose statistics are taken with it.
+const COLUMNS: usize = 64;
+
+/// Rows, channels and filters of a convolution that is a matrix product.
+pub(super) fn pointwise_size(geometry: &Geometry) -> Option<[usize; 3]> {
+    let rows = geometry.images * geometry.out_pixels();
+    let is_product = geometry.is_pointwise() && geometry.conv.groups == 1;
+    is_product.then_some([rows, geometry.channels, geometry.filters])
+}
+
+/// The size of a convolution whose statistics are taken with it.
+pub(super) fn suits_statistics(geometry: &Geometry) -> Option<[usize; 3]> {
+    let size = pointwise_size(geometry);
+    size.filter(|size| size[2] <= COLUMNS && product::is_tall(*size))
+}
+
+/// A convolution's gradient.
+pub(super) struct ConvGradient {
+    pub size: [usize; 3],
+    pub prologue: Prologue,
+    pub x: Buffer,
+    pub w: Buffer,
+    pub dy: Buffer,
+    pub dx: Option<Target>,
+    pub dw: Buffer,
+}
+
+impl Writer<'_> {
+    /// Writes the work of a call and the next one, if there is such a piece; false if not.
+    pub(super) fn pair(&mut self, call: &Call, next: &Call) -> Result<bool, Error> {
+        if !self.tf32 {
+            return Ok(false);
+        }
+        match (call, next) {
+            (
+                Call::Conv {
+                    geometry,
+                    prologue,
+                    x,
+                    w,
+                    bias: None,
+                    y,
+                },
+                Call::Statistics {
+                    channels,
+                    x: of,
+                    norm,
+                    coefficients,
+                },
+            ) if of == y => {
+                let Some(size) = suits_statistics(geometry) else {
+                    return Ok(false);
+                };
+                let [first, second] = [self.of(call), self.of(next)];
+                self.touches = first.and(second);
+                let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
+                let prologue = self.prologue(prologue);
+                let tensors = [*x, *w, *y].map(|it| self.at(it));
+                let scratch = self.scratch();
+                self.push(product::product_statistics(
+                    size, tensors, prologue, norm, scratch, to,
+                )?);
+                Ok(true)
+            }
+            (
+                Call::NormGradient {
+                    dx: Some(between), ..
+                },
+                Call::ConvGradient {
+                    geometry,
+                    prologue,
+                    x,
+                    w,
+                    dy,
+                    dx,
+                    dw,
+                },
+            ) if between.buffer == *dy && !between.add => {
+                let Some(size) =
+                    pointwise_size(geometry).filter(|it| pointwise::suits_gradient(*it))
+                else {
+                    return Ok(false);
+                };
+                let mut sums = self.of(call);
+                sums.writes.retain(|it| *it != self.range(*dy));
+                // It is read later than the calls have it, so nothing may have taken its place.
+                let later = self.of(next);
+                if !sums.is_apart(&later.writes) {
+                    return Ok(false);
+                }
+                self.touches = sums.clone();
+                let norm = self.norm_sums(call)?;
+                let of = ConvGradient {
+                    size,
+                    prologue: *prologue,
+                    x: *x,
+                    w: *w,
+                    dy: *dy,
+                    dx: *dx,
+                    dw: *dw,
+                };
+                // What the sums read and write is read.
+                self.touches = Touches {
+                    reads: [sums.reads, sums.writes].concat(),
+                    writes: Vec::new(),
+                };
+                self.pointwise_gradient(&of, norm)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Both gradients of a pointwise convolution, of which `touches` says what else is read; with a norm
+    /// between it and its `dy`.
+    pub(super) fn pointwise_gradient(
+        &mut self,
+        of: &ConvGradient,
+        norm: Option<batch_norm::Backward>,
+    ) -> Result<(), Error> {
+        let work = Pointwise {
+            size: of.size,
+            x: self.at(of.x),
+            prologue: self.prologue(&of.prologue),
+            w: self.at(of.w),
+            dy: norm.map_or_else(|| self.at(of.dy), |norm| norm.dy),
+            norm,
+        };
+        let mut reads = vec![of.x, of.w];
+        reads.extend(of.prologue.norm);
+        reads.extend(norm.is_none().then_some(of.dy));
+        let reads = self.ranges(&reads);
+        self.touches.reads.extend(reads);
+        let dx = of.dx.map(|it| it.buffer);
+        let scratch = self.scratch();
+        // The sums' parts, which the second launch joins, are all that it needs of the first.
+        let mut joined = Touches {
+            reads: Vec::new(),
+            writes: self.touches.writes.clone(),
+        };
+        joined.writes.push(self.range(of.dw));
+        let to = self.ranges(dx.as_slice());
+        self.touches.writes.extend(to);
+        let add = of.dx.is_some_and(|it| it.add);
+        let dx = dx.map_or(Pointer::NULL, |it| self.at(it));
+        let launches = pointwise::gradient(&work, (dx, add), scratch, self.at(of.dw))?;
+        for launch in launches {
+            self.push(launch);
+            self.touches = joined.clone();
+        }
+        Ok(())
+    }
+}
