@@ -116,14 +116,17 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     ];
     let sum = net.0.combine(&terms, false).unwrap();
     // A residual: two normalised branches and what another operation reads too, with a ReLU.
-    let branches = [sum, near].map(|branch| {
+    let branches = [near, sum].map(|branch| {
         let branch = net.conv(Input::Plain(branch), true, [1, 1, c, c], Conv2d::default());
         (net.normalised(branch), all)
     });
     let [left, right] = branches;
-    let plain = [sum, near].map(|it| (Input::Plain(it), Share::All(0.5)));
-    let [sum, near] = plain;
-    let terms = [left, right, sum, near];
+    let terms = [
+        left,
+        right,
+        (Input::Plain(sum), all),
+        (Input::Plain(near), Share::All(0.5)),
+    ];
     let sum = net.0.combine(&terms, true).unwrap();
     let squeezed = net.0.global_average_pool(sum);
     let w = net.0.parameter(c * c, true);
@@ -132,7 +135,9 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let gate = net.0.activation(gate, Activation::Sigmoid);
     let gated = net.0.multiply(sum, gate).unwrap();
     // From more channels than the kernels for few take.
-    let many = net.0.concat(&[gated; 9]).unwrap();
+    let mut many = [gated; 9];
+    many[3] = wide;
+    let many = net.0.concat(&many).unwrap();
     let weight = (net.0.parameter(9 * c * c, true), [1, 1, 9 * c, c]);
     let bias = net.0.parameter(c, false);
     let many = Input::Plain(many);
