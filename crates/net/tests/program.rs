@@ -22,12 +22,16 @@ const LABELS: [u32; BATCH] = [2, 0, 3];
 const SMOOTHING: f64 = 0.1;
 
 fn graph(file: &str, set: &[(&str, &str)], size: usize, seed: u64) -> Graph {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../search-spaces");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../search-spaces");
+    built(&folder.join(file), set, size, seed)
+}
+
+fn built(path: &Path, set: &[(&str, &str)], size: usize, seed: u64) -> Graph {
     let set: Vec<_> = set
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
-    let space = Space::load(&path.join(file), &set, vocabulary()).unwrap();
+    let space = Space::load(path, &set, vocabulary()).unwrap();
     let choices = space.sample(&mut ChaCha8Rng::seed_from_u64(seed));
     let input = Shape {
         height: size,
@@ -222,6 +226,37 @@ fn networks_of_the_literature() {
             file,
         );
     }
+}
+
+/// A sum passes its gradient on to what nothing else reads; the others get a copy, since more is added to
+/// theirs before all that take the sum's have had it.
+#[test]
+fn sums_of_what_is_read_elsewhere() {
+    let text = r#"
+name = "sums"
+input = "3x8x8"
+classes = 4
+
+[network]
+layers = [
+  { name = "y", op = "conv", kernel = 3, filters = 4 },
+  { name = "x", op = "conv", kernel = 3, filters = 4 },
+  { name = "early", op = "conv", kernel = 1, filters = 4, from = "y" },
+  { name = "n", op = "batch_norm", from = "early" },
+  { name = "late", op = "conv", kernel = 3, filters = 4, from = "x" },
+  { name = "s", op = "batch_norm", from = "late" },
+  { name = "sum", op = "add", from = ["n", "s", "x"] },
+  { name = "pooled", op = "avg_pool", kernel = 3, stride = 1 },
+  { op = "add", from = ["pooled", "n", "sum"] },
+  { op = "relu" },
+  { op = "global_avg_pool" },
+  { op = "linear", units = "classes" },
+]
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sums.toml");
+    std::fs::write(&path, text).unwrap();
+    compare(&built(&path, &[], 8, 0), "sums");
 }
 
 #[test]
