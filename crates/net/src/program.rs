@@ -1,14 +1,16 @@
 //! A network as a program: the plan's steps as calls over buffers.
 
-use cellwright_graph::{Layer, NodeId};
+use cellwright_graph::{self as graph, Layer, NodeId, Subsample};
 use cellwright_ops::program::{
     Buffer, Builder, DropPath, Input, Norm, Normalised, Program, Share, Value as Tensor, Weights,
 };
-use cellwright_ops::{Kernels, Running, Vector};
+use cellwright_ops::{Activation, Kernels, Running, Vector};
 
 use crate::network::{activation, conv_options, pool_options};
 use crate::plan::{Branch, Kind, Residual, Step, Unit};
 use crate::{Error, Network, Parameter, Value};
+
+const RELU: Layer = Layer::Activation(graph::Activation::Relu);
 
 /// What a program is for.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,12 +56,15 @@ impl<D: Kernels> Network<D> {
             parameters,
             running,
             values: (0..self.graph.nodes.len()).map(|_| None).collect(),
-            readers: vec![0; self.graph.nodes.len()],
+            rectified: vec![false; self.graph.nodes.len()],
+            readers: vec![Vec::new(); self.graph.nodes.len()],
         };
         let steps = self.steps().iter();
         let steps = steps.filter(|step| training || self.feeds_output[step.output]);
-        for input in steps.clone().flat_map(|step| step.inputs(&self.graph)) {
-            lowering.readers[input] += 1;
+        for step in steps.clone() {
+            for input in step.inputs(&self.graph) {
+                lowering.readers[input].push(step.output);
+            }
         }
         lowering.values[0] = Some(Input::Plain(images));
         for step in steps {
@@ -140,8 +145,10 @@ struct Lowering<'n, D: Kernels> {
     running: Vec<Buffer>,
     /// Of each node, once its step is done; what is not normalised yet has one reader.
     values: Vec<Option<Input>>,
-    /// How many steps read each node.
-    readers: Vec<usize>,
+    /// Whether those that read a node's value do a ReLU first, which stands for the node's own.
+    rectified: Vec<bool>,
+    /// The outputs of the steps that read each node.
+    readers: Vec<Vec<NodeId>>,
 }
 
 impl<D: Kernels> Lowering<'_, D> {
@@ -178,6 +185,20 @@ impl<D: Kernels> Lowering<'_, D> {
 
     /// A node's tensor for an operation that can normalise what it reads.
     fn input(&mut self, node: NodeId) -> Result<Input, Error> {
+        let input = self.unrectified(node)?;
+        match input {
+            Input::Plain(value) if self.rectified[node] => {
+                let value = self.builder.activation(value, Activation::Relu);
+                self.values[node] = Some(Input::Plain(value));
+                self.rectified[node] = false;
+                Ok(Input::Plain(value))
+            }
+            input => Ok(input),
+        }
+    }
+
+    /// The same before a ReLU that is still to be done.
+    fn unrectified(&mut self, node: NodeId) -> Result<Input, Error> {
         match self.values[node].take() {
             Some(Input::Plain(value)) => {
                 self.values[node] = Some(Input::Plain(value));
@@ -190,7 +211,7 @@ impl<D: Kernels> Lowering<'_, D> {
 
     /// A normalised tensor as the value of a node: as it is where one operation reads it.
     fn held(&mut self, node: NodeId, normalised: Normalised, relu: bool) -> Input {
-        if self.readers[node] == 1 && !relu {
+        if self.readers[node].len() == 1 && !relu {
             return Input::Normalised(normalised);
         }
         Input::Plain(self.builder.normalise(normalised, relu))
@@ -235,9 +256,43 @@ impl<D: Kernels> Lowering<'_, D> {
             Kind::Sum(branches) => self.sum(branches).map(Input::Plain),
             Kind::Layer => match &self.network.graph.nodes[step.output].layer {
                 Layer::BatchNorm(_) => self.batch_norm(step.output, step.output, false),
+                Layer::Conv(_) => {
+                    let input = self.network.graph.nodes[step.output].inputs[0];
+                    let x = self.unrectified(input)?;
+                    let relu = self.rectified[input];
+                    self.conv(step.output, x, relu).map(Input::Plain)
+                }
+                Layer::Subsample(subsample) => {
+                    self.subsample(step.output, subsample).map(Input::Plain)
+                }
+                layer if *layer == RELU && self.is_subsampled(step.output) => {
+                    self.rectified[step.output] = true;
+                    let x = self.network.graph.nodes[step.output].inputs[0];
+                    self.value(x).map(Input::Plain)
+                }
                 _ => self.layer(step.output).map(Input::Plain),
             },
         }
+    }
+
+    /// Whether all that read a node take some of its pixels: a ReLU of these is less work.
+    fn is_subsampled(&self, node: NodeId) -> bool {
+        let nodes = &self.network.graph.nodes;
+        let readers = &self.readers[node];
+        let mut layers = readers.iter().map(|&reader| &nodes[reader].layer);
+        !readers.is_empty() && layers.all(|layer| matches!(layer, Layer::Subsample(_)))
+    }
+
+    /// Some of the pixels, of which a ReLU is done if it is still to be done to all.
+    fn subsample(&mut self, node: NodeId, subsample: &Subsample) -> Result<Tensor, Error> {
+        let input = self.network.graph.nodes[node].inputs[0];
+        let x = match self.unrectified(input)? {
+            Input::Plain(x) => x,
+            Input::Normalised(it) => self.builder.normalise(it, false),
+        };
+        self.rectified[node] = self.rectified[input];
+        let (stride, offset) = (subsample.stride, subsample.offset);
+        Ok(self.builder.subsample(x, stride, offset)?)
     }
 
     fn conv(&mut self, node: NodeId, input: Input, relu: bool) -> Result<Tensor, Error> {
@@ -273,8 +328,8 @@ impl<D: Kernels> Lowering<'_, D> {
 
     /// A chain's value, and whether a ReLU is still to follow: only a normalised one's.
     fn chain(&mut self, input: NodeId, units: &[Unit]) -> Result<(Input, bool), Error> {
-        let mut next = self.input(input)?;
-        let mut relu_before = false;
+        let mut next = self.unrectified(input)?;
+        let mut relu_before = self.rectified[input];
         for unit in units {
             let mut value = self.conv(unit.conv, next, relu_before || unit.relu_before)?;
             relu_before = false;
@@ -339,7 +394,6 @@ impl<D: Kernels> Lowering<'_, D> {
             terms.collect()
         };
         Ok(match &node.layer {
-            Layer::Conv(_) => self.conv(id, Input::Plain(x), false)?,
             Layer::Linear(linear) => {
                 let missing = || network.unsound(id, "its weight is missing");
                 let w = self.vector(id, 0).ok_or_else(missing)?;
@@ -359,10 +413,6 @@ impl<D: Kernels> Lowering<'_, D> {
                 [x, gate] => self.builder.multiply(x, gate)?,
                 _ => return Err(network.unsound(id, "it takes two tensors")),
             },
-            Layer::Subsample(subsample) => {
-                self.builder
-                    .subsample(x, subsample.stride, subsample.offset)?
-            }
             Layer::Truncate(truncate) => self.builder.truncate(x, truncate.channels)?,
             Layer::Zero(zero) => self.builder.zero(x, zero.stride)?,
             Layer::Dropout(dropout) => self.builder.dropout(x, dropout.rate, id as u64),
@@ -372,7 +422,7 @@ impl<D: Kernels> Lowering<'_, D> {
             },
             Layer::Flatten => self.builder.flatten(x),
             Layer::Identity => x,
-            Layer::Input | Layer::BatchNorm(_) => {
+            Layer::Input | Layer::Conv(_) | Layer::BatchNorm(_) | Layer::Subsample(_) => {
                 return Err(network.unsound(id, "it is no operation"));
             }
         })
