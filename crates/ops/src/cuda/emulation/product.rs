@@ -240,6 +240,7 @@ fn agree_with_the_sums() {
             [130, 100, 68],
             [7, 4, 12],
             [18_000, 8, 20],
+            [300_000, 4, 4],
             [9000, 4, 64],
         ] {
             with_statistics(device, size, &mut random);

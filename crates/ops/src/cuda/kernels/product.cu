@@ -92,6 +92,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 struct __align__(8) Tiles {
     int rows, k, n;
     int down, width, per_warp;
+    int heights, unused;  // So many times below each other, for statistics.
 };
 
 // What a thread makes: of J times eight columns two each, in two rows.
@@ -166,11 +167,11 @@ struct Slab {
 template <int J>
 __device__ __forceinline__ void tall_product(const float* __restrict__ x, const float* factor, const float* offset,
                                              int with_relu, const float* __restrict__ w, int transposed, const Tiles& t,
-                                             float* room, Made<J>& made) {
+                                             int block, float* room, Made<J>& made) {
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     const int lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int n0 = blockIdx.y * t.width;
-    made.row = (blockIdx.x * t.down + warp % t.down) * 16 + group;
+    made.row = (block * t.down + warp % t.down) * 16 + group;
     made.column = warp / t.down * t.per_warp + within * 2;
     const int first = warp / t.down * t.per_warp;
 #pragma unroll
@@ -241,7 +242,7 @@ __device__ __forceinline__ void put_pair(float* to, float2 value, int add) {
              const float* __restrict__ w, int transposed, float* y, int add, Tiles t) {                                  \
         __shared__ float room[TERMS * TERM_PITCH];                                                                       \
         Made<J> made;                                                                                                    \
-        tall_product(x, factor, offset, with_relu, w, transposed, t, room, made);                                        \
+        tall_product(x, factor, offset, with_relu, w, transposed, t, blockIdx.x, room, made);                            \
         each_pair(t, made, [&](int j, int r, int row, int column) {                                                      \
             put_pair(y + (row * t.n + column), make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]), add);    \
         });                                                                                                              \
@@ -263,59 +264,63 @@ __device__ __forceinline__ void product_statistics(const float* __restrict__ x, 
                                                    int with_relu, const float* __restrict__ w, float* y, const Tiles& t,
                                                    float* parts, unsigned int* counters, const Norm& norm,
                                                    const Normaliser& to, float* room, double* wide, unsigned int* flag) {
-    Made<J> made;
-    tall_product(x, factor, offset, with_relu, w, 0, t, room, made);
-    each_pair(t, made, [&](int j, int r, int row, int column) {
-        put_pair(y + (row * t.n + column), make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]), 0);
-    });
-
-    // First of each warp's rows, of which those beyond the end are 0.
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, lane = thread % WARP, warp = thread / WARP;
-    const int first_row = blockIdx.x * t.down * 16;
-    const auto rows_of = [&](int place) {
-        const int left = t.rows - (first_row + place * 16);
-        return left < 0 ? 0 : left < 16 ? left : 16;
-    };
-    const int own_rows = rows_of(warp % t.down);
-    __syncthreads();
+    const int n0 = blockIdx.y * t.width;
+    // Of this thread's column: rows, mean, squared deviations from it.
+    float count = 0.0f, mean = 0.0f, squares = 0.0f;
+    for (int height = 0; height < t.heights; ++height) {
+        const int block = blockIdx.x * t.heights + height, first_row = block * t.down * 16;
+        if (first_row >= t.rows) break;
+        Made<J> made;
+        tall_product(x, factor, offset, with_relu, w, 0, t, block, room, made);
+        each_pair(t, made, [&](int j, int r, int row, int column) {
+            put_pair(y + (row * t.n + column), make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]), 0);
+        });
+
+        // First of each warp's rows, of which those beyond the end are 0.
+        const auto rows_of = [&](int place) {
+            const int left = t.rows - (first_row + place * 16);
+            return left < 0 ? 0 : left < 16 ? left : 16;
+        };
+        const int own_rows = rows_of(warp % t.down);
+        __syncthreads();
 #pragma unroll
-    for (int j = 0; j < J; ++j) {
-        if (j * 8 >= t.per_warp) break;
+        for (int j = 0; j < J; ++j) {
+            if (j * 8 >= t.per_warp) break;
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const float top = made.sums[j][i], below = made.sums[j][2 + i];
-            const float average = over_rows(top + below) / (float)(own_rows > 0 ? own_rows : 1);
-            const float above = made.row_of(0) < t.rows ? top - average : 0.0f;
-            const float under = made.row_of(1) < t.rows ? below - average : 0.0f;
-            const float squares = over_rows(fmaf(above, above, under * under));
-            const int column = made.column_of(j) + i;
-            if (lane < 4 && column < t.width) {
-                room[warp % t.down * 2 * COLUMNS + column] = average;
-                room[(warp % t.down * 2 + 1) * COLUMNS + column] = squares;
+            for (int i = 0; i < 2; ++i) {
+                const float top = made.sums[j][i], below = made.sums[j][2 + i];
+                const float average = over_rows(top + below) / (float)(own_rows > 0 ? own_rows : 1);
+                const float above = made.row_of(0) < t.rows ? top - average : 0.0f;
+                const float under = made.row_of(1) < t.rows ? below - average : 0.0f;
+                const float deviations = over_rows(fmaf(above, above, under * under));
+                const int column = made.column_of(j) + i;
+                if (lane < 4 && column < t.width) {
+                    room[warp % t.down * 2 * COLUMNS + column] = average;
+                    room[(warp % t.down * 2 + 1) * COLUMNS + column] = deviations;
+                }
             }
         }
-    }
-    __syncthreads();
-    // Then of the block's.
-    const int n0 = blockIdx.y * t.width;
-    if (thread < t.width && n0 + thread < t.n) {
-        const float origin = room[thread];
-        float count = 0.0f, sum = 0.0f, squares = 0.0f;
+        __syncthreads();
+        // Then of what the thread has so far and of each warp's: Chan, Golub and LeVeque 1979.
+        if (thread >= t.width || n0 + thread >= t.n) continue;
         for (int place = 0; place < t.down; ++place) {
-            const float here = (float)rows_of(place), delta = room[place * 2 * COLUMNS + thread] - origin;
+            const float here = (float)rows_of(place), delta = room[place * 2 * COLUMNS + thread] - mean;
             if (here == 0.0f) break;
+            const float share = here / (count + here);
+            squares += fmaf(delta * delta, count * share, room[(place * 2 + 1) * COLUMNS + thread]);
+            mean = fmaf(delta, share, mean);
             count += here;
-            sum = fmaf(here, delta, sum);
-            squares += fmaf(here * delta, delta, room[(place * 2 + 1) * COLUMNS + thread]);
         }
-        const float shift_by = sum / count;
+    }
+    if (thread < t.width && n0 + thread < t.n) {
         float* const part = parts + (size_t)blockIdx.x * 2 * t.n + n0 + thread;
-        part[0] = origin + shift_by;
-        part[t.n] = fmaf(-sum, shift_by, squares);
+        part[0] = mean;
+        part[t.n] = squares;
     }
     if (!last_block(counters + blockIdx.y, gridDim.x, flag)) return;
     for (int c = 0; c < t.width; c += blockDim.x * 4) {
-        join_statistics<4>(parts, gridDim.x, t.down * 16, t.rows, n0 + c, t.n, norm, to, room, wide);
+        join_statistics<4>(parts, gridDim.x, t.down * 16 * t.heights, t.rows, n0 + c, t.n, norm, to, room, wide);
         __syncthreads();
     }
 }
@@ -342,7 +347,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                        const float* offset, float* dx, int add, Tiles t) {
     __shared__ float room[TERMS * TERM_PITCH];
     Made<8> made;
-    tall_product(dy, nullptr, nullptr, 0, w, 1, t, room, made);
+    tall_product(dy, nullptr, nullptr, 0, w, 1, t, blockIdx.x, room, made);
     each_pair(t, made, [&](int j, int r, int row, int column) {
         const float2 before = *reinterpret_cast<const float2*>(x + (row * t.n + column));
         float2 value = make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]);

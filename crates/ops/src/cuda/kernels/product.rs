@@ -48,7 +48,12 @@ struct Tiles {
     /// Columns of a block, and of a warp.
     width: usize,
     per_warp: usize,
+    /// How many times a block does this, one below the other.
+    heights: usize,
 }
+
+/// Blocks below each other that a product with statistics has at most: each leaves a part to join.
+const PARTS: usize = 4 * BLOCKS;
 
 impl Tiles {
     /// As tall as leaves a block for each multiprocessor, or as low as can be.
@@ -63,12 +68,21 @@ impl Tiles {
             down,
             width,
             per_warp: (width * down).div_ceil(WARPS).next_multiple_of(8),
+            heights: 1,
         }
+    }
+
+    /// So that few blocks leave statistics.
+    fn with_statistics(size: [usize; 3]) -> Self {
+        let one = Self::new(size);
+        let heights = one.grid()[0].div_ceil(PARTS).max(1);
+        Self { heights, ..one }
     }
 
     fn grid(&self) -> [usize; 3] {
         let [rows, _, n] = self.size;
-        [rows.div_ceil(self.down * 16), n.div_ceil(COLUMNS), 1]
+        let height = self.down * 16 * self.heights;
+        [rows.div_ceil(height), n.div_ceil(COLUMNS), 1]
     }
 
     /// The kernel for warps of few columns, or the one for any.
@@ -84,7 +98,7 @@ impl Tiles {
     }
 
     fn argument(&self) -> Vec<u64> {
-        let cut = [self.down, self.width, self.per_warp];
+        let cut = [self.down, self.width, self.per_warp, self.heights, 0];
         sizes_of(self.size.into_iter().chain(cut))
     }
 }
@@ -116,7 +130,7 @@ pub fn product(
 
 /// What [`product_statistics`] needs.
 pub fn statistics_scratch(size: [usize; 3]) -> ScratchSize {
-    let [down, across, _] = Tiles::new(size).grid();
+    let [down, across, _] = Tiles::with_statistics(size).grid();
     ScratchSize {
         parts: down * 2 * size[2],
         counters: across,
@@ -135,7 +149,7 @@ pub fn product_statistics(
     scratch: Scratch,
     to: Normaliser,
 ) -> Result<Launch, Error> {
-    let tiles = Tiles::new(size);
+    let tiles = Tiles::with_statistics(size);
     let (few, any) = ("product_statistics_tf32_16", "product_statistics_tf32_64");
     let builder = tiles
         .launch(tiles.kernel(few, any))
