@@ -3,7 +3,7 @@
 
 In this order: the kernels against their CPU twins; training steps of the networks of `peer.py`, in
 turn with this program (launch by launch, and captured as one CUDA graph, without cuDNN too) and with
-PyTorch (channels-last with TF32); candidates an hour of the default search with several workers; and,
+PyTorch (channels-last with TF32); candidates an hour of the default search by workers and batch; and,
 since it takes longest, the networks in PyTorch with torch.compile (max-autotune). What fails or does
 not fit in --limit is recorded with its reason. The record is written anew after every measurement:
 what was measured is kept.
@@ -156,7 +156,7 @@ class Report:
             output = run(call + (["--compiled"] if compiled else []), self.seconds(900), None)[0]
         return [json.loads(line) for line in output.splitlines()[-len(batches):]]
 
-    def search(self, workers):
+    def search(self, workers, batch):
         """Candidates an hour, from the start to the last that was done."""
         args = self.args
         seconds = self.seconds(args.search_seconds)
@@ -164,7 +164,7 @@ class Report:
             call = [args.program, "search", "--space", "search-spaces/nasnet.toml", "--set", "filters=16",
                     "--set", "repeats=1", "--dataset", args.dataset, "--data", args.data, "--epochs", "5",
                     "--trials", str(max(12, 3 * workers)), "--rerank", "0", "--device", args.device,
-                    "--workers", str(workers), "--json", "--out", os.path.join(folder, "run")]
+                    "--workers", str(workers), "--batch", str(batch), "--json", "--out", os.path.join(folder, "run")]
             begin = time.time()
             try:
                 program = subprocess.Popen(call, env=self.variables, text=True, stdout=subprocess.PIPE,
@@ -182,7 +182,7 @@ class Report:
                        for row in done) - begin
         row, failed = done[-1], len(rows) - len(done)
         return {"n": len(done), "failed": failed, "seconds": last, "an_hour": 3600 * len(done) / last,
-                "train_images": row["train_images"], "epochs": row["epochs"], "batch": row["batch"],
+                "train_images": row["train_images"], "epochs": row["epochs"],
                 "median_candidate_seconds": statistics.median(row["total_seconds"] for row in done)}
 
 
@@ -234,6 +234,7 @@ def main():
     parser.add_argument("--batches", nargs="+", type=positive, default=[64, 128, 512])
     parser.add_argument("--steps", type=positive, default=50, help="steps that are timed")
     parser.add_argument("--workers", nargs="+", type=positive, default=[1, 4, 8])
+    parser.add_argument("--search-batches", nargs="+", type=positive, default=[64, 512])
     parser.add_argument("--dataset", default="cifar10", help="of the searches")
     parser.add_argument("--data", default="data", help="where data sets are kept")
     parser.add_argument("--search-seconds", type=positive, default=240, help="of each search at most")
@@ -256,7 +257,8 @@ def main():
     cases = [(name, batch) for name in networks for batch in args.batches]
     record["steps"] = [{"network": name, "batch": batch, **{part: NOT_REACHED for part in STEPS}}
                        for name, batch in cases]
-    record["searches"] = [{"workers": workers, **NOT_REACHED} for workers in args.workers]
+    searches = [(batch, workers) for batch in args.search_batches for workers in args.workers]
+    record["searches"] = [{"workers": workers, "batch": batch, **NOT_REACHED} for batch, workers in searches]
     report.measure(record, "checks", report.checks)
     for name in networks:
         rows = [row for row in record["steps"] if row["network"] == name]
@@ -267,10 +269,10 @@ def main():
         # Once is enough to see what cuDNN is worth.
         report.measure(rows[0], "own", lambda: report.ours(name, rows[0]["batch"], NO_CUDNN))
         report.theirs(rows, "torch")
-    for index, workers in enumerate(args.workers):
+    for index, (batch, workers) in enumerate(searches):
         found = {}
-        report.measure(found, "search", lambda: report.search(workers))
-        record["searches"][index] = {"workers": workers, **found["search"]}
+        report.measure(found, "search", lambda: report.search(workers, batch))
+        record["searches"][index] = {"workers": workers, "batch": batch, **found["search"]}
         report.write()
     # Each compiles anew, for minutes: the smallest batches first.
     for batch in args.batches:

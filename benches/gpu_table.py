@@ -33,14 +33,15 @@ def steps(rows):
 
 
 def searches(rows):
-    head = ["workers", "candidates", "failed", "seconds", "an hour", "seconds a candidate", "images",
-            "epochs", "batch"]
+    head = ["workers", "batch", "candidates", "failed", "seconds", "an hour", "seconds a candidate", "images",
+            "epochs"]
 
     def line(row):
         if "missing" in row:
-            return [row["workers"], row["missing"]] + [""] * 7
-        return [row["workers"], row["n"], row["failed"], f"{row['seconds']:.0f}", f"{row['an_hour']:.0f}",
-                f"{row['median_candidate_seconds']:.1f}", row["train_images"], row["epochs"], row["batch"]]
+            return [row["workers"], row["batch"], row["missing"]] + [""] * 6
+        return [row["workers"], row["batch"], row["n"], row["failed"], f"{row['seconds']:.0f}",
+                f"{row['an_hour']:.0f}", f"{row['median_candidate_seconds']:.1f}", row["train_images"],
+                row["epochs"]]
 
     return table(head, [line(row) for row in rows])
 

@@ -123,8 +123,10 @@ struct Emulator {
 impl Emulator {
     /// One whose tensor cores do not round, so that what they do can be compared closely; a GPU has none.
     fn exact(&self) -> Option<Self> {
-        let Place::Host { reversed, .. } = self.place else {
-            return None;
+        let reversed = match self.place {
+            Place::Host { reversed, .. } => reversed,
+            #[cfg(feature = "cuda")]
+            Place::Gpu(_) => return None,
         };
         let exact = true;
         Some(Self {

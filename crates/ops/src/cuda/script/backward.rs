@@ -21,7 +21,7 @@ impl Writer<'_> {
                 let columns = self.len(*dbias);
                 let rows = self.len(*dy) / columns.max(1);
                 let (dy, dbias) = (self.at(*dy), self.at(*dbias));
-                let scratch = self.scratch();
+                let scratch = self.scratch(columns::column_sums_scratch(rows, columns))?;
                 self.push(columns::column_sums(
                     dy, rows, columns, scratch, dbias, false,
                 )?);
@@ -178,7 +178,11 @@ impl Writer<'_> {
         }
         self.touching(&[of_x, of_dy], &[of_dw]);
         self.touches.reads.extend(self.ranges(norm.as_slice()));
-        let scratch = self.scratch();
+        let scratch = self.scratch(if depthwise {
+            depthwise::weight_gradient_scratch(&conv)
+        } else {
+            convolution::weight_gradient_scratch(&conv)
+        })?;
         self.extend(if depthwise {
             depthwise::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?
         } else {
@@ -207,7 +211,7 @@ impl Writer<'_> {
         }
         self.touching(&[of.x, of.dy], &[of.dw]);
         self.touches.reads.extend(norm);
-        let scratch = self.scratch();
+        let scratch = self.scratch(product::weight_gradient_scratch(of.size))?;
         let given = (x, prologue);
         self.extend(product::weight_gradient(
             of.size, given, dy, scratch, dw, false,
@@ -234,7 +238,7 @@ impl Writer<'_> {
         let size = [rows, inputs, units];
         let (x, to) = (self.at(x), self.at(dw));
         if self.tf32 && product::suits_weight_gradient(size) {
-            let scratch = self.scratch();
+            let scratch = self.scratch(product::weight_gradient_scratch(size))?;
             let given = (x, affine::Prologue::default());
             let launches = product::weight_gradient(size, given, dy, scratch, to, false)?;
             self.extend(launches);
@@ -290,7 +294,7 @@ impl Writer<'_> {
             slope: self.word(start),
             constant: self.word(start + channels),
         };
-        let scratch = self.scratch();
+        let scratch = self.scratch(batch_norm::scratch(of.rows, channels))?;
         let (dscale, dshift) = (self.maybe(*dscale), self.maybe(*dshift));
         self.push(batch_norm::sums(of, true, scratch, dscale, dshift)?);
         Ok(Some(of))

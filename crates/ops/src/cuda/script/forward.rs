@@ -5,6 +5,7 @@ use super::{Work, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self, Normaliser};
+use crate::cuda::kernels::columns::ScratchSize;
 use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution};
 use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool, product};
@@ -34,7 +35,7 @@ impl Writer<'_> {
             } => {
                 let rows = self.len(*x) / (*channels).max(1);
                 let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
-                let scratch = self.scratch();
+                let scratch = self.scratch(batch_norm::scratch(rows, *channels))?;
                 let x = self.at(*x);
                 self.push(batch_norm::statistics(
                     x, rows, *channels, norm, scratch, to,
@@ -264,7 +265,10 @@ impl Writer<'_> {
         let weight = *weight as f32 / batch as f32;
         let dlogits = self.maybe(gradient.map(|it| it.buffer));
         let add = gradient.is_some_and(|it| it.add);
-        let scratch = self.scratch();
+        let scratch = self.scratch(ScratchSize {
+            parts: 0,
+            counters: 1,
+        })?;
         let launch = loss::softmax_cross_entropy(of, weight, dlogits, add, scratch)?;
         self.push(launch);
         Ok(())

@@ -5,20 +5,18 @@ use std::ops::Range;
 
 use super::dense::Library;
 use super::pairs::suits_statistics;
+use super::ring::ALIGN;
 use crate::cuda::Pointer;
-use crate::cuda::kernels::columns::{Scratch, ScratchSize, column_sums_scratch};
+use crate::cuda::kernels::columns::{ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
 use crate::cuda::kernels::{batch_norm, convolution, depthwise, pointwise, product};
 use crate::optimiser::{Rule, Settings};
 use crate::program::{Buffer, Call, Draw, Program};
 
-/// Words of four bytes that a region's start is a multiple of.
-const ALIGN: usize = 64;
 /// Words of a mask: see [`crate::cuda::kernels::elementwise::mask()`].
 pub(super) const MASK: usize = 6;
-/// Sets of scratch memory at most, and the words that they may take together.
-const SETS: usize = 16;
-const SCRATCH: usize = 16 << 20;
+/// Words of scratch memory for parts and for counters at most, unless a single launch asks for more.
+const SCRATCH: [usize; 2] = [16 << 20, 1 << 16];
 /// A library's convolutions that are done at once in training, at most.
 const WORKSPACES: usize = 3;
 /// Words of [`crate::cuda::kernels::loss::Totals`].
@@ -51,10 +49,8 @@ pub(super) struct Layout {
     pub mean: usize,
     /// Losses and ranks of auxiliary classifiers, which nobody reads.
     pub unread: usize,
-    /// Sets of scratch memory, each with its parts and its counters: as many launches can use one at once.
-    pub scratch: Vec<[usize; 2]>,
-    /// Words of a set's parts and of its counters.
-    scratch_words: [usize; 2],
+    /// Scratch memory: what launches take by turns for parts and for counters.
+    pub scratch: [Range<usize>; 2],
     /// The gradients' norm and the factor that clipping puts to them.
     pub norm: usize,
     /// The moments of the parameters, one run of numbers a moment.
@@ -76,7 +72,6 @@ impl Layout {
         let masks = masks(program);
         let places = masks.iter().enumerate();
         let places = places.map(|(place, mask)| (mask.salt, place)).collect();
-        let scratch = scratch(program);
         let lens = || {
             let parameters = program.ports().parameters.iter();
             parameters.map(|it| program.span(it.value).len)
@@ -88,6 +83,7 @@ impl Layout {
             Some(Rule::Adam { .. }) => 2,
         };
         let runs = lens().map(|len| len.div_ceil(4096)).sum::<usize>();
+        let scratch_words = scratch(program, runs);
         let (batch, training) = (program.batch(), optimiser.is_some());
         let mut words = program.memory();
         let mut region = |len: usize| {
@@ -96,9 +92,6 @@ impl Layout {
             start
         };
         let control_words = 4 + MASK * masks.len();
-        let scratch_words = [scratch.parts.max(runs), scratch.counters];
-        let set: usize = scratch_words.iter().sum();
-        let sets = (SCRATCH / set.max(1)).clamp(1, SETS);
         Self {
             control: region(control_words),
             control_words,
@@ -107,8 +100,10 @@ impl Layout {
             totals: region(TOTALS),
             mean: region(1),
             unread: region(2 * batch),
-            scratch: (0..sets).map(|_| scratch_words.map(&mut region)).collect(),
-            scratch_words,
+            scratch: scratch_words.map(|len| {
+                let start = region(len);
+                start..start + len
+            }),
             norm: region(2),
             moments: region(moments * moment),
             moment,
@@ -132,24 +127,9 @@ impl Layout {
         at(base, self.control + 4 + MASK * place)
     }
 
-    pub fn scratch(&self, base: Pointer, set: usize) -> Scratch {
-        let [parts, counters] = self.scratch[set].map(|word| at(base, word));
-        Scratch { parts, counters }
-    }
-
-    /// The words of a set of scratch memory.
-    pub fn scratch_ranges(&self, set: usize) -> [Range<usize>; 2] {
-        let [parts, counters] = self.scratch[set];
-        let [parts_words, counters_words] = self.scratch_words;
-        [
-            parts..parts + parts_words,
-            counters..counters + counters_words,
-        ]
-    }
-
-    /// Where the first set of scratch memory begins; totals, means and what nobody reads lie before it.
+    /// Where scratch memory begins; totals, means and what nobody reads lie before it.
     pub fn scratch_start(&self) -> usize {
-        self.scratch[0][0]
+        self.scratch[0].start
     }
 }
 
@@ -207,50 +187,68 @@ fn weight_product(size: [usize; 3]) -> ScratchSize {
     }
 }
 
-/// The largest scratch that any call asks for.
-fn scratch(program: &Program) -> ScratchSize {
-    let len = |buffer: Buffer| program.span(buffer).len;
-    let mut size = ScratchSize {
-        parts: 0,
+/// Words for parts and for counters: what all calls ask for, up to a limit. The update's norm takes a part
+/// for each of the optimiser's runs.
+fn scratch(program: &Program, runs: usize) -> [usize; 2] {
+    let update = ScratchSize {
+        parts: runs,
         counters: 1,
     };
+    let (mut largest, mut sum) = (update, [0; 2]);
     for call in program.calls() {
-        size = size.max(match call {
-            Call::Statistics { channels, x, .. } => {
-                batch_norm::scratch(len(*x) / (*channels).max(1), *channels)
-            }
-            Call::NormGradient {
-                x, coefficients, ..
-            } => {
-                let channels = len(*coefficients) / 4;
-                batch_norm::scratch(len(*x) / channels.max(1), channels)
-            }
-            Call::BiasGradient { dy, dbias } => {
-                column_sums_scratch(len(*dy) / len(*dbias).max(1), len(*dbias))
-            }
-            Call::LinearGradient {
-                size: [rows, inputs, units],
-                ..
-            } => weight_product([*rows, *inputs, *units]),
-            Call::Conv { geometry, .. } => match suits_statistics(geometry) {
-                Some(product) => product::statistics_scratch(product),
-                None => continue,
+        let size = match call {
+            Call::Update => update,
+            Call::Loss { .. } => ScratchSize {
+                parts: 0,
+                counters: 1,
             },
-            Call::ConvGradient { geometry: g, .. } if g.is_pointwise() && g.conv.groups == 1 => {
-                let product = [g.images * g.out_pixels(), g.channels, g.filters];
-                let conv = convolution::weight_gradient_scratch(&Convolution::of(*g));
-                let both = pointwise::gradient_scratch(product);
-                weight_product(product).max(conv).max(both)
-            }
-            Call::ConvGradient { geometry, .. } => {
-                let conv = Convolution::of(*geometry);
-                match geometry.is_depthwise() {
-                    true => depthwise::weight_gradient_scratch(&conv),
-                    false => convolution::weight_gradient_scratch(&conv),
-                }
-            }
-            _ => continue,
-        });
+            _ => call_scratch(program, call),
+        };
+        largest = largest.max(size);
+        sum[0] += size.parts.next_multiple_of(ALIGN);
+        sum[1] += size.counters.next_multiple_of(ALIGN);
     }
-    size
+    let largest = [largest.parts, largest.counters].map(|it| it.next_multiple_of(ALIGN));
+    [0, 1].map(|kind| largest[kind].max(sum[kind].min(SCRATCH[kind])))
+}
+
+/// The largest scratch that a call's launches ask for.
+fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
+    let len = |buffer: Buffer| program.span(buffer).len;
+    match call {
+        Call::Statistics { channels, x, .. } => {
+            batch_norm::scratch(len(*x) / (*channels).max(1), *channels)
+        }
+        Call::NormGradient {
+            x, coefficients, ..
+        } => {
+            let channels = len(*coefficients) / 4;
+            batch_norm::scratch(len(*x) / channels.max(1), channels)
+        }
+        Call::BiasGradient { dy, dbias } => {
+            column_sums_scratch(len(*dy) / len(*dbias).max(1), len(*dbias))
+        }
+        Call::LinearGradient {
+            size: [rows, inputs, units],
+            ..
+        } => weight_product([*rows, *inputs, *units]),
+        Call::Conv { geometry, .. } => match suits_statistics(geometry) {
+            Some(product) => product::statistics_scratch(product),
+            None => ScratchSize::default(),
+        },
+        Call::ConvGradient { geometry: g, .. } if g.is_pointwise() && g.conv.groups == 1 => {
+            let product = [g.images * g.out_pixels(), g.channels, g.filters];
+            let conv = convolution::weight_gradient_scratch(&Convolution::of(*g));
+            let both = pointwise::gradient_scratch(product);
+            weight_product(product).max(conv).max(both)
+        }
+        Call::ConvGradient { geometry, .. } => {
+            let conv = Convolution::of(*geometry);
+            match geometry.is_depthwise() {
+                true => depthwise::weight_gradient_scratch(&conv),
+                false => convolution::weight_gradient_scratch(&conv),
+            }
+        }
+        _ => ScratchSize::default(),
+    }
 }

@@ -11,6 +11,7 @@ mod forward;
 mod layout;
 mod order;
 mod pairs;
+mod ring;
 mod writer;
 
 use std::sync::Arc;

@@ -69,7 +69,7 @@ impl Writer<'_> {
                 let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
                 let prologue = self.prologue(prologue);
                 let tensors = [*x, *w, *y].map(|it| self.at(it));
-                let scratch = self.scratch();
+                let scratch = self.scratch(product::statistics_scratch(size))?;
                 self.push(product::product_statistics(
                     size, tensors, prologue, norm, scratch, to,
                 )?);
@@ -145,7 +145,7 @@ impl Writer<'_> {
         let reads = self.ranges(&reads);
         self.touches.reads.extend(reads);
         let dx = of.dx.map(|it| it.buffer);
-        let scratch = self.scratch();
+        let scratch = self.scratch(pointwise::gradient_scratch(of.size))?;
         // The sums' parts, which the second launch joins, are all that it needs of the first.
         let mut joined = Touches {
             reads: Vec::new(),

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use super::layout::at;
 use super::order::{Touches, order};
+use super::ring::Ring;
 use super::{LANES, Piece, Product, Script, Work};
 use crate::Error;
 use crate::cuda::kernels::batch::batch;
-use crate::cuda::kernels::columns::Scratch;
+use crate::cuda::kernels::columns::{Scratch, ScratchSize};
 use crate::cuda::kernels::optimiser::Uploaded;
 use crate::cuda::kernels::{self, affine, product};
 use crate::cuda::{Launch, Pointer};
@@ -23,10 +24,11 @@ pub(super) struct Writer<'s> {
     touched: Vec<Touches>,
     /// Of the next piece.
     pub touches: Touches,
-    /// Products so far, a library's passes, and uses of scratch memory.
+    /// Products so far, and a library's passes.
     products: usize,
     pub passes: usize,
-    scratches: usize,
+    /// Scratch memory for parts and for counters.
+    scratch: [Ring; 2],
 }
 
 impl<'s> Writer<'s> {
@@ -40,7 +42,7 @@ impl<'s> Writer<'s> {
             touches: Touches::default(),
             products: 0,
             passes: 0,
-            scratches: 0,
+            scratch: script.layout.scratch.clone().map(Ring::new),
         }
     }
 
@@ -106,12 +108,16 @@ impl<'s> Writer<'s> {
     }
 
     /// Scratch memory for the next piece.
-    pub fn scratch(&mut self) -> Scratch {
-        let layout = &self.script.layout;
-        let set = self.scratches % layout.scratch.len();
-        self.scratches += 1;
-        self.touches.writes.extend(layout.scratch_ranges(set));
-        layout.scratch(self.base, set)
+    pub fn scratch(&mut self, size: ScratchSize) -> Result<Scratch, Error> {
+        let [parts, counters] = &mut self.scratch;
+        let (parts, counters) = (parts.take(size.parts)?, counters.take(size.counters)?);
+        let [parts_at, counters_at] = [parts.start, counters.start].map(|it| self.word(it));
+        let taken = [parts, counters].into_iter().filter(|it| !it.is_empty());
+        self.touches.writes.extend(taken);
+        Ok(Scratch {
+            parts: parts_at,
+            counters: counters_at,
+        })
     }
 
     pub fn at(&self, buffer: Buffer) -> Pointer {
@@ -229,7 +235,10 @@ impl<'s> Writer<'s> {
         let mut found = Pointer::NULL;
         if let Some(limit) = settings.clip_norm {
             found = self.word(layout.norm);
-            let scratch = self.scratch();
+            let scratch = self.scratch(ScratchSize {
+                parts: runs,
+                counters: 1,
+            })?;
             self.push(kernels::optimiser::gradient_norm(
                 uploaded, limit, scratch, found,
             )?);
