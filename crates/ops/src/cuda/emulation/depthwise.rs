@@ -1,9 +1,11 @@
 //! Depthwise convolution and its gradients.
 
 use super::columns::Memory;
-use super::{Buffer, Emulator, assert_within, check, on_top, target};
+use super::{Buffer, Emulator, assert_close, assert_within, check, on_top, target};
 use crate::cuda::kernels::affine::Prologue;
+use crate::cuda::kernels::batch_norm::{self, Backward, Normaliser};
 use crate::cuda::kernels::columns::{Scratch, ScratchSize};
+use crate::cuda::kernels::combine::Share;
 use crate::cuda::kernels::convolution::{Convolution, Gate};
 use crate::cuda::kernels::depthwise as kernels;
 use crate::cuda::{Launch, Pointer};
@@ -169,6 +171,79 @@ pub(super) fn one(
     );
 }
 
+/// The input's gradient with the sums of a norm's gradient is the one and then the other.
+fn with_sums(
+    device: &Emulator,
+    x: (usize, usize, usize, usize),
+    conv: Conv2d,
+    random: &mut Random,
+) {
+    let (images, height, width, channels) = x;
+    let kernel = conv.padding[0] + conv.padding[1] + 1;
+    let sizes = Convolution::new(x, (kernel, kernel, 1, channels), conv).unwrap();
+    let size = kernels::sums_scratch(&sizes).unwrap();
+    let (rows, len) = (images * height * width, images * height * width * channels);
+    let relu = random.flip();
+    let [mut bx, mut bdy] = [(); 2].map(|()| Buffer::of(&random.values(len)));
+    let mut weight = Buffer::of(&random.values(kernel * kernel * channels));
+    let mut vectors = [(); 4].map(|()| Buffer::of(&random.values(channels)));
+    let [mean, inverse, factor, offset] = vectors.each_mut().map(|it| it.pointer());
+    let gate = relu.then_some(Gate {
+        x: bx.pointer(),
+        prologue: Prologue {
+            factor,
+            offset,
+            relu,
+        },
+    });
+    let start = random.values(channels);
+    let mut found: Vec<[Vec<f32>; 5]> = Vec::new();
+    for together in [false, true] {
+        let mut dx = target(None, len);
+        let [mut slope, mut constant] = [(); 2].map(|()| Buffer::poisoned::<f32>(channels));
+        let [mut dscale, mut dshift] = [(); 2].map(|()| Buffer::of(&start));
+        let norm = Backward {
+            x: bx.pointer(),
+            dy: dx.pointer(),
+            share: (Share::All(1.0), images),
+            normaliser: Normaliser {
+                mean,
+                inverse,
+                factor,
+                offset,
+            },
+            relu: false,
+            rows,
+            channels,
+            slope: slope.pointer(),
+            constant: constant.pointer(),
+        };
+        let given = [bdy.pointer(), weight.pointer()];
+        let to = [dscale.pointer(), dshift.pointer()];
+        if together {
+            let mut memory = Memory::new(size);
+            let scratch = memory.scratch();
+            let launch = kernels::input_gradient_and_sums(&sizes, given, relu, &norm, scratch, to);
+            device.run(&[launch.unwrap()]);
+            memory.check();
+        } else {
+            let mut memory = Memory::new(batch_norm::scratch(rows, channels));
+            let [dy, w] = given;
+            let launches = [
+                kernels::input_gradient(&sizes, dy, w, gate, dx.pointer(), false),
+                batch_norm::sums(norm, true, memory.scratch(), to[0], to[1]),
+            ];
+            device.run(&launches.map(Result::unwrap));
+        }
+        found.push(
+            [&mut dx, &mut slope, &mut constant, &mut dscale, &mut dshift].map(|it| it.read()),
+        );
+    }
+    for (place, (one, other)) in found[1].iter().zip(&found[0]).enumerate() {
+        assert_close(&format!("{x:?} with sums, {place}"), one, other);
+    }
+}
+
 const FAMILY: Family = Family {
     tf32: false,
     tolerance: 1e-5,
@@ -213,6 +288,19 @@ fn agrees_with_the_cpu() {
                 one(device, &FAMILY, (1, 3, 2, channels), w, conv, &mut random);
                 one(device, &FAMILY, (1, 8, 7, channels), w, uneven, &mut random);
             }
+        }
+        for (k, x) in [
+            (3, (2, 9, 11, 4)),
+            (5, (3, 8, 8, 20)),
+            (7, (2, 9, 6, 36)),
+            (3, (5, 40, 41, 8)),
+            (5, (1, 3, 2, 132)),
+        ] {
+            let conv = Conv2d {
+                groups: x.3,
+                ..Conv2d::default()
+            };
+            with_sums(device, x, conv.same([k; 2]), &mut random);
         }
         for _ in 0..12 {
             let channels = random.within(2, 12);

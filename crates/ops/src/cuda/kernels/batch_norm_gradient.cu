@@ -26,18 +26,53 @@ __device__ __forceinline__ Pack<V> let_through(const Pack<V>& x, Pack<V> dy, con
     return dy;
 }
 
-// parts: [blocks of rows][Σ g, Σ g · x'][channels]. dscale and dshift may be null; they are added to.
+// What becomes of the sums of a channel; dscale and dshift may be null, and are added to.
+struct Sums {
+    const float *inverse, *factor;
+    float *slope, *constant, *dscale, *dshift;
+};
+
+// Ends sums over rows, of which blockIdx.y is the part: parts: [blocks of rows][Σ g, Σ g · x'][channels].
+template <int V>
+__device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool inside, long long rows, int channels,
+                                         float* parts, unsigned int* counters, int training, const Sums& to, float* room,
+                                         double* wide, unsigned int* flag) {
+    sum_of_rows(sums, room);
+    float* const part = parts + (size_t)blockIdx.y * 2 * channels + channel;
+    if (inside && threadIdx.y == 0) {
+        store(part, sums[0]);
+        store(part + channels, sums[1]);
+    }
+    // One thread a channel at the end; what it reads then is on its way already.
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
+    const bool has_channel = thread < width && c < channels;
+    const double i = has_channel ? to.inverse[c] : 0.0, f = has_channel ? to.factor[c] : 0.0;
+    const float old_scale = has_channel && to.dscale ? to.dscale[c] : 0.0f;
+    const float old_shift = has_channel && to.dshift ? to.dshift[c] : 0.0f;
+    if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
+    Wide<V> total[2];
+    joined<V>(total, parts + channel, gridDim.y, 2 * channels, channels, inside, wide);
+    deal(total, wide);
+    __syncthreads();
+    if (!has_channel) return;
+    const double sum = wide[thread], product = wide[width + thread], each = training ? 1.0 / (double)rows : 0.0;
+    to.slope[c] = (float)(-f * i * i * product * each);
+    to.constant[c] = (float)(-f * sum * each);
+    if (to.dscale) to.dscale[c] = old_scale + (float)(product * i);
+    if (to.dshift) to.dshift[c] = old_shift + (float)sum;
+}
+
 template <int V>
 __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy, const Share& share,
-                                                const float* mean, const float* inverse, const float* factor,
-                                                const float* offset, int with_relu, long long rows, int channels,
-                                                int rows_per_block, float* parts, unsigned int* counters,
-                                                int training, float* slope, float* constant, float* dscale,
-                                                float* dshift, float* room, double* wide, unsigned int* flag) {
+                                                const float* mean, const float* offset, int with_relu, long long rows,
+                                                int channels, int rows_per_block, float* parts, unsigned int* counters,
+                                                int training, const Sums& to, float* room, double* wide,
+                                                unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
     Pack<V> sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
     if (at.inside) {
-        const Pack<V> f = load<V>(factor + at.channel), o = load<V>(offset + at.channel), m = load<V>(mean + at.channel);
+        const Pack<V> f = load<V>(to.factor + at.channel), o = load<V>(offset + at.channel);
+        const Pack<V> m = load<V>(mean + at.channel);
 #pragma unroll 4
         for (long long row = at.first; row < at.end; row += blockDim.y) {
             const Pack<V> value = load<V>(x + row * channels + at.channel);
@@ -50,28 +85,7 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
             }
         }
     }
-    sum_of_rows(sums, room);
-    float* const part = parts + (size_t)blockIdx.y * 2 * channels + at.channel;
-    if (at.inside && threadIdx.y == 0) {
-        store(part, sums[0]);
-        store(part + channels, sums[1]);
-    }
-    // One thread a channel at the end; what it reads then is on its way already.
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
-    const bool has_channel = thread < width && c < channels;
-    const double i = has_channel ? inverse[c] : 0.0, f = has_channel ? factor[c] : 0.0;
-    const float old_scale = has_channel && dscale ? dscale[c] : 0.0f, old_shift = has_channel && dshift ? dshift[c] : 0.0f;
-    if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
-    Wide<V> total[2];
-    joined<V>(total, parts + at.channel, gridDim.y, 2 * channels, channels, at.inside, wide);
-    deal(total, wide);
-    __syncthreads();
-    if (!has_channel) return;
-    const double sum = wide[thread], product = wide[width + thread], each = training ? 1.0 / (double)rows : 0.0;
-    slope[c] = (float)(-f * i * i * product * each);
-    constant[c] = (float)(-f * sum * each);
-    if (dscale) dscale[c] = old_scale + (float)(product * i);
-    if (dshift) dshift[c] = old_shift + (float)sum;
+    end_sums<V>(sums, at.channel, at.inside, rows, channels, parts, counters, training, to, room, wide, flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_4(const float* x, const float* dy, const float* shares, float share, int image_rows,
@@ -82,8 +96,9 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ float room[2 * 4 * SUM_ROOM];
     __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
-    batch_norm_sums<4>(x, dy, {shares, share, image_rows}, mean, inverse, factor, offset, with_relu, rows, channels,
-                       rows_per_block, parts, counters, training, slope, constant, dscale, dshift, room, wide, &flag);
+    const Sums to = {inverse, factor, slope, constant, dscale, dshift};
+    batch_norm_sums<4>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, rows_per_block, parts,
+                       counters, training, to, room, wide, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_1(const float* x, const float* dy, const float* shares, float share, int image_rows,
@@ -94,8 +109,9 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ float room[2 * SUM_ROOM];
     __shared__ double wide[2 * SUM_ROOM];
     __shared__ unsigned int flag;
-    batch_norm_sums<1>(x, dy, {shares, share, image_rows}, mean, inverse, factor, offset, with_relu, rows, channels,
-                       rows_per_block, parts, counters, training, slope, constant, dscale, dshift, room, wide, &flag);
+    const Sums to = {inverse, factor, slope, constant, dscale, dshift};
+    batch_norm_sums<1>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, rows_per_block, parts,
+                       counters, training, to, room, wide, &flag);
 }
 
 template <int V>

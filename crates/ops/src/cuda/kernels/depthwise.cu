@@ -103,6 +103,46 @@ __device__ __forceinline__ void depthwise_input_strip(const float* __restrict__ 
     }
 }
 
+// The same of what reads a normalised x, and the sums of that norm's gradient: see batch_norm_gradient.cu. Threads take their
+// strips as those of columns.cu take rows.
+template <int K, int P>
+__device__ __forceinline__ void depthwise_input_sums(const float* __restrict__ dy, const float* __restrict__ w,
+                                                     const float* __restrict__ x, const float* mean, const float* offset,
+                                                     int with_relu, float* dx, int strips_per_block, float* parts,
+                                                     unsigned int* counters, const Sums& to, const Window& g, float* room,
+                                                     double* wide, unsigned int* flag) {
+    const Plane plane = {g.out_height, g.out_width, g.height, g.width, K - 1 - g.top, K - 1 - g.left};
+    const int strips = (g.width + P - 1) / P;
+    const long long all = (long long)g.images * g.height * strips;
+    const Columns<4> columns(all, g.channels, strips_per_block);
+    Pack<4> totals[2] = {splat<4>(0.0f), splat<4>(0.0f)};
+    if (columns.inside) {
+        const Prologue<4> norm(to.factor, offset, columns.channel, with_relu);
+        const Pack<4> m = load<4>(mean + columns.channel);
+        for (long long strip = columns.first; strip < columns.end; strip += blockDim.y) {
+            Strip<4, P> at((unsigned int)strip, 4, g.width, g.height);
+            at.c = columns.channel;
+            Pack<4> sums[P];
+            strip_sums<K, 1, 1, P, true>(dy, w, Prologue<4>(nullptr, nullptr, 0, 0), plane, at, g.channels, sums);
+            const size_t first = (((size_t)at.n * g.height + at.i) * g.width + at.j) * g.channels + at.c;
+#pragma unroll
+            for (int p = 0; p < P; ++p) {
+                if (at.j + p >= g.width) continue;
+                const Pack<4> value = load<4>(x + first + (size_t)p * g.channels);
+                if (with_relu) sums[p] = norm.gate(value, sums[p]);
+                store(dx + first + (size_t)p * g.channels, sums[p]);
+#pragma unroll
+                for (int v = 0; v < 4; ++v) {
+                    totals[0].v[v] += sums[p].v[v];
+                    totals[1].v[v] = fmaf(sums[p].v[v], value.v[v] - m.v[v], totals[1].v[v]);
+                }
+            }
+        }
+    }
+    const long long rows = (long long)g.images * g.height * g.width;
+    end_sums<4>(totals, columns.channel, columns.inside, rows, g.channels, parts, counters, 1, to, room, wide, flag);
+}
+
 // Any kernel, stride and dilation: one output a thread.
 template <int V>
 __device__ __forceinline__ void depthwise(const float* __restrict__ x, const float* factor, const float* offset,
@@ -192,6 +232,20 @@ __device__ __forceinline__ void depthwise_input_stride2(const float* __restrict_
         __VA_ARGS__(dy, w, x, factor, offset, dx, add, g);                                                               \
     }
 
+#define DEPTHWISE_INPUT_SUMS(K)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(256)                                                                    \
+        depthwise_input_sums_k##K(const float* __restrict__ dy, const float* __restrict__ w, const float* __restrict__ x, \
+                                  const float* mean, const float* inverse, const float* factor, const float* offset,     \
+                                  int with_relu, float* dx, int strips_per_block, float* parts, unsigned int* counters,  \
+                                  float* slope, float* constant, float* dscale, float* dshift, Window g) {               \
+        __shared__ float room[2 * 4 * SUM_ROOM];                                                                         \
+        __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
+        __shared__ unsigned int flag;                                                                                    \
+        const Sums to = {inverse, factor, slope, constant, dscale, dshift};                                              \
+        depthwise_input_sums<K, 4>(dy, w, x, mean, offset, with_relu, dx, strips_per_block, parts, counters, to, g,      \
+                                   room, wide, &flag);                                                                   \
+    }
+
 DEPTHWISE(depthwise_k3, depthwise_strip<3, 1, 1, 4>)
 DEPTHWISE(depthwise_k5, depthwise_strip<5, 1, 1, 4>)
 DEPTHWISE(depthwise_k7, depthwise_strip<7, 1, 1, 4>)
@@ -213,3 +267,7 @@ DEPTHWISE_INPUT(depthwise_input_k5_stride2, depthwise_input_stride2<5>)
 DEPTHWISE_INPUT(depthwise_input_k7_stride2, depthwise_input_stride2<7>)
 DEPTHWISE_INPUT(depthwise_input_any_4, depthwise_input<4>)
 DEPTHWISE_INPUT(depthwise_input_any_1, depthwise_input<1>)
+
+DEPTHWISE_INPUT_SUMS(3)
+DEPTHWISE_INPUT_SUMS(5)
+DEPTHWISE_INPUT_SUMS(7)

@@ -1,6 +1,7 @@
 //! Depthwise convolution and its gradients.
 
 use super::affine::Prologue;
+use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
 use super::convolution::{Convolution, Gate};
 use super::flat;
@@ -134,6 +135,75 @@ pub fn input_gradient(
     .flag(add)
     .argument(conv.window())
     .build()
+}
+
+/// How a strip kernel's work is cut for the sums of a norm, and the kernel; none for other convolutions.
+struct SumsCut {
+    kernel: &'static str,
+    block: [u32; 3],
+    grid: [usize; 3],
+    strips_per_block: usize,
+}
+
+impl SumsCut {
+    fn new(conv: &Convolution) -> Option<Self> {
+        let (g, v) = (&conv.geometry, Variant::of(conv));
+        let kernel = match v.input {
+            "depthwise_input_k3" => "depthwise_input_sums_k3",
+            "depthwise_input_k5" => "depthwise_input_sums_k5",
+            "depthwise_input_k7" => "depthwise_input_sums_k7",
+            _ => return None,
+        };
+        let (block, across) = lanes(g.channels / v.vector);
+        let strips = g.images * g.height * g.width.div_ceil(v.input_strip);
+        let parts = (2 * BLOCKS / across).max(1);
+        let strips_per_block = strips.div_ceil(parts).max(block[1] as usize);
+        Some(Self {
+            kernel,
+            block,
+            grid: [across, strips.div_ceil(strips_per_block), 1],
+            strips_per_block,
+        })
+    }
+}
+
+/// What [`input_gradient_and_sums`] needs; none where there is no such kernel.
+pub fn sums_scratch(conv: &Convolution) -> Option<ScratchSize> {
+    let cut = SumsCut::new(conv)?;
+    Some(ScratchSize {
+        parts: cut.grid[1] * 2 * conv.geometry.channels,
+        counters: cut.grid[0],
+    })
+}
+
+/// [`input_gradient`] stored in `norm.dy` of a convolution that reads `norm.x` normalised, with a ReLU or without, and
+/// [`super::batch_norm::sums`] in training of what it stores. `norm` has the whole of it, and no ReLU of its own.
+///
+/// # Errors
+/// As [`forward`], and for a convolution without [`sums_scratch`].
+pub fn input_gradient_and_sums(
+    conv: &Convolution,
+    [dy, weight]: [Pointer; 2],
+    relu: bool,
+    norm: &Backward,
+    scratch: Scratch,
+    [dscale, dshift]: [Pointer; 2],
+) -> Result<Launch, Error> {
+    check(conv)?;
+    let Some(cut) = SumsCut::new(conv) else {
+        return Err(Error::shape("conv2d", "no kernel takes a norm's sums here"));
+    };
+    let n = norm.normaliser;
+    Builder::new(cut.kernel, cut.grid, cut.block)
+        .counted(norm.rows * norm.channels)
+        .pointers([dy, weight, norm.x, n.mean, n.inverse, n.factor, n.offset])
+        .flag(relu)
+        .pointers([norm.dy])
+        .ints([cut.strips_per_block])
+        .pointers([scratch.parts, scratch.counters, norm.slope, norm.constant])
+        .pointers([dscale, dshift])
+        .argument(conv.window())
+        .build()
 }
 
 /// How the weight gradient is cut.

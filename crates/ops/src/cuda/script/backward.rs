@@ -13,10 +13,10 @@ use crate::cuda::kernels::{affine, columns, depthwise, elementwise, pointwise, p
 use crate::program::{Buffer, Call, Prologue, Target};
 
 impl Writer<'_> {
-    /// Writes a backward call's work.
-    pub(super) fn backward(&mut self, call: &Call) -> Result<(), Error> {
+    /// Writes a backward call's work, perhaps with some of the next one's.
+    pub(super) fn backward(&mut self, call: &Call, next: Option<&Call>) -> Result<(), Error> {
         match call {
-            Call::ConvGradient { .. } => self.conv_gradient(call)?,
+            Call::ConvGradient { .. } => self.conv_gradient(call, next)?,
             Call::BiasGradient { dy, dbias } => {
                 let columns = self.len(*dbias);
                 let rows = self.len(*dy) / columns.max(1);
@@ -120,7 +120,8 @@ impl Writer<'_> {
         }
     }
 
-    fn conv_gradient(&mut self, call: &Call) -> Result<(), Error> {
+    /// A convolution's gradients; the next call may be that of a norm whose sums can be taken with them.
+    fn conv_gradient(&mut self, call: &Call, next: Option<&Call>) -> Result<(), Error> {
         let Call::ConvGradient {
             geometry,
             prologue,
@@ -160,13 +161,17 @@ impl Writer<'_> {
             return self.dense_gradient(*geometry, [*x, *w, *dy], *dx, *dw);
         }
         let conv = Convolution::of(*geometry).with_tf32(self.tf32);
+        let summed = match next {
+            Some(next) => self.depthwise_and_sums(call, &conv, next)?,
+            None => false,
+        };
         let (gated, norm) = (prologue.relu, prologue.norm);
         let prologue = self.prologue(prologue);
         let (of_x, of_w, of_dy, of_dw) = (*x, *w, *dy, *dw);
         let [x, w, dy, dw] = [*x, *w, *dy, *dw].map(|it| self.at(it));
         let gate = gated.then_some(Gate { x, prologue });
         let depthwise = geometry.is_depthwise();
-        if let Some(dx) = dx {
+        if let Some(dx) = dx.filter(|_| !summed) {
             let to = self.at(dx.buffer);
             self.touching(&[of_x, of_w, of_dy], &[dx.buffer]);
             self.touches.reads.extend(self.ranges(norm.as_slice()));
@@ -265,8 +270,22 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The sums of a norm's gradient, and what its input's needs; none for another call.
+    /// The sums of a norm's gradient, unless they are taken already, and what its input's needs; none for
+    /// another call.
     pub(super) fn norm_sums(&mut self, call: &Call) -> Result<Option<Backward>, Error> {
+        let Some((of, [dscale, dshift])) = self.norm_backward(call) else {
+            return Ok(None);
+        };
+        if self.summed.take() == Some(of.slope) {
+            return Ok(Some(of));
+        }
+        let scratch = self.scratch(batch_norm::scratch(of.rows, of.channels))?;
+        self.push(batch_norm::sums(of, true, scratch, dscale, dshift)?);
+        Ok(Some(of))
+    }
+
+    /// What a norm's gradient reads, and where those of scale and shift go; none for another call.
+    pub(super) fn norm_backward(&self, call: &Call) -> Option<(Backward, [Pointer; 2])> {
         let Call::NormGradient {
             x,
             dy,
@@ -279,7 +298,7 @@ impl Writer<'_> {
             ..
         } = call
         else {
-            return Ok(None);
+            return None;
         };
         let channels = self.len(*coefficients) / 4;
         let start = self.script.program.span(*terms).start;
@@ -294,9 +313,6 @@ impl Writer<'_> {
             slope: self.word(start),
             constant: self.word(start + channels),
         };
-        let scratch = self.scratch(batch_norm::scratch(of.rows, channels))?;
-        let (dscale, dshift) = (self.maybe(*dscale), self.maybe(*dshift));
-        self.push(batch_norm::sums(of, true, scratch, dscale, dshift)?);
-        Ok(Some(of))
+        Some((of, [*dscale, *dshift].map(|it| self.maybe(it))))
     }
 }

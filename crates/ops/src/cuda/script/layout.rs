@@ -245,7 +245,10 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
         Call::ConvGradient { geometry, .. } => {
             let conv = Convolution::of(*geometry);
             match geometry.is_depthwise() {
-                true => depthwise::weight_gradient_scratch(&conv),
+                true => {
+                    let sums = depthwise::sums_scratch(&conv).unwrap_or_default();
+                    depthwise::weight_gradient_scratch(&conv).max(sums)
+                }
                 false => convolution::weight_gradient_scratch(&conv),
             }
         }

@@ -7,9 +7,12 @@ use super::order::Touches;
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
+use crate::cuda::kernels::convolution::Convolution;
 use crate::cuda::kernels::pointwise::{self, Pointwise};
-use crate::cuda::kernels::{batch_norm, product};
-use crate::program::{Buffer, Call, Prologue, Target};
+use crate::cuda::kernels::{batch_norm, depthwise, product};
+use crate::program::{Buffer, Call, Prologue, Share, Target};
+
+const WHOLE: Share = Share::All(1.0);
 
 /// Columns of a product at most whose statistics are taken with it.
 const COLUMNS: usize = 64;
@@ -122,6 +125,62 @@ impl Writer<'_> {
             }
             _ => Ok(false),
         }
+    }
+
+    /// The input's gradient of a depthwise convolution that reads a normalised tensor, and the sums of that
+    /// norm's gradient, which is the next call; false if it is not so.
+    pub(super) fn depthwise_and_sums(
+        &mut self,
+        call: &Call,
+        conv: &Convolution,
+        next: &Call,
+    ) -> Result<bool, Error> {
+        let (
+            Call::ConvGradient {
+                geometry,
+                prologue: Prologue { norm, relu },
+                w,
+                dy,
+                dx: Some(Target { buffer, add: false }),
+                dw,
+                ..
+            },
+            Call::NormGradient {
+                dy: incoming,
+                share: WHOLE,
+                coefficients,
+                relu: false,
+                dx,
+                ..
+            },
+        ) = (call, next)
+        else {
+            return Ok(false);
+        };
+        let one_tensor = incoming == buffer && *norm == Some(*coefficients);
+        let sizes = depthwise::sums_scratch(conv).filter(|_| geometry.is_depthwise());
+        let (Some(size), Some((of, to))) = (sizes, self.norm_backward(next)) else {
+            return Ok(false);
+        };
+        let mut touches = self.of(next);
+        // What the convolution reads, and what it writes beside its weight's gradient.
+        let mut first = self.of(call);
+        let [dw, dz] = [Some(*dw), dx.map(|it| it.buffer)].map(|it| it.map(|it| self.range(it)));
+        first.writes.retain(|it| Some(it) != dw.as_ref());
+        touches.writes.retain(|it| Some(it) != dz.as_ref());
+        touches.reads.retain(|it| *it != self.range(*buffer));
+        // They are written earlier than the calls have it.
+        if !(one_tensor && first.is_apart(&touches.writes)) {
+            return Ok(false);
+        }
+        self.touches = first.and(touches);
+        let scratch = self.scratch(size)?;
+        let given = [self.at(*dy), self.at(*w)];
+        self.push(depthwise::input_gradient_and_sums(
+            conv, given, *relu, &of, scratch, to,
+        )?);
+        self.summed = Some(of.slope);
+        Ok(true)
     }
 
     /// Both gradients of a pointwise convolution, of which `touches` says what else is read; with a norm

@@ -29,6 +29,8 @@ pub(super) struct Writer<'s> {
     pub passes: usize,
     /// Scratch memory for parts and for counters.
     scratch: [Ring; 2],
+    /// The slope of the norm whose gradient's sums are taken last, with something else.
+    pub summed: Option<Pointer>,
 }
 
 impl<'s> Writer<'s> {
@@ -43,6 +45,7 @@ impl<'s> Writer<'s> {
             products: 0,
             passes: 0,
             scratch: script.layout.scratch.clone().map(Ring::new),
+            summed: None,
         }
     }
 
@@ -62,7 +65,7 @@ impl<'s> Writer<'s> {
             match call {
                 Call::Update => self.update()?,
                 _ if self.forward(call)? => {}
-                _ => self.backward(call)?,
+                _ => self.backward(call, calls.peek().copied())?,
             }
         }
         let after = order(&self.touched);
