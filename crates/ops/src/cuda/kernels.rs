@@ -13,6 +13,7 @@ pub mod combine;
 pub mod convolution;
 pub mod depthwise;
 pub mod elementwise;
+pub mod join;
 pub mod loss;
 pub mod optimiser;
 pub mod pointwise;
@@ -26,6 +27,7 @@ use super::launch::{Builder, pack};
 const SOURCES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("kernels/common.cuh")),
     ("columns.cu", include_str!("kernels/columns.cu")),
+    ("join.cu", include_str!("kernels/join.cu")),
     ("affine.cu", include_str!("kernels/affine.cu")),
     ("batch_norm.cu", include_str!("kernels/batch_norm.cu")),
     (

@@ -6,6 +6,7 @@ use crate::Conv2d;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::convolution::{self as kernels, Convolution};
+use crate::cuda::kernels::join::join;
 use crate::testing::Random;
 
 /// Of fp32, or of TF32, whose errors are those of 10 bits of mantissa.
@@ -24,7 +25,10 @@ const FAMILY: Family = Family {
         kernels::forward(conv, x, prologue, weight, Pointer::NULL, y)
     },
     input: kernels::input_gradient,
-    weights: kernels::weight_gradient,
+    weights: |conv, x, prologue, dy, scratch, dw, add| {
+        let parts = kernels::weight_gradient(conv, x, prologue, dy, scratch, dw, add)?;
+        Ok(vec![parts.0, join(&[parts.1])?])
+    },
     scratch: kernels::weight_gradient_scratch,
 };
 

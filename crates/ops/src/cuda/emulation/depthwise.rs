@@ -249,7 +249,10 @@ const FAMILY: Family = Family {
     tolerance: 1e-5,
     forward: kernels::forward,
     input: kernels::input_gradient,
-    weights: kernels::weight_gradient,
+    weights: |conv, x, prologue, dy, scratch, dw, add| {
+        let launch = kernels::weight_gradient(conv, x, prologue, dy, scratch, dw, add)?;
+        Ok(vec![launch])
+    },
     scratch: kernels::weight_gradient_scratch,
 };
 

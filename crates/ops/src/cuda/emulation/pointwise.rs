@@ -6,6 +6,7 @@ use super::{Buffer, Emulator, assert_within, check, on_top, target};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{Backward, Normaliser, input_gradient};
 use crate::cuda::kernels::combine::Share;
+use crate::cuda::kernels::join::join;
 use crate::cuda::kernels::pointwise::{Pointwise, gradient, gradient_scratch, suits_gradient};
 use crate::testing::Random;
 
@@ -69,8 +70,9 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
         norm: normed.then_some(norm),
     };
     let scratch = memory.scratch();
-    let launches = gradient(&of, (dx.pointer(), old.is_some()), scratch, dw.pointer());
-    device.run(&launches.unwrap());
+    let parts = gradient(&of, (dx.pointer(), old.is_some()), scratch, dw.pointer());
+    let (launch, job) = parts.unwrap();
+    device.run(&[launch, join(&[job]).unwrap()]);
     memory.check();
     let what = format!("{rows} rows, {k} x {n}, norm {normed}");
     assert_within(
@@ -83,8 +85,9 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
 
     // The weight's alone.
     let mut dw = target(None, k * n);
-    let launches = gradient(&of, (Pointer::NULL, false), memory.scratch(), dw.pointer());
-    device.run(&launches.unwrap());
+    let parts = gradient(&of, (Pointer::NULL, false), memory.scratch(), dw.pointer());
+    let (launch, job) = parts.unwrap();
+    device.run(&[launch, join(&[job]).unwrap()]);
     assert_within(3e-3, &format!("{what}, dw alone"), &dw.read(), &of_weight);
 }
 

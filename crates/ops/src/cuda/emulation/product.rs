@@ -5,6 +5,7 @@ use super::{Buffer, Emulator, assert_close, assert_within, check, on_top, target
 use crate::BatchNorm;
 use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::batch_norm::{Norm, Normaliser, scratch, statistics};
+use crate::cuda::kernels::join::{JOBS, Join, join};
 use crate::cuda::kernels::product::{
     gated_product, is_tall, product, product_statistics, statistics_scratch, suits_product,
     suits_weight_gradient, weight_gradient, weight_gradient_scratch,
@@ -107,7 +108,7 @@ fn weights(device: &Emulator, [rows, m, n]: [usize; 3], random: &mut Random) {
     let old = random.flip().then_some(&old[..]);
     let (mut a, mut b, mut c) = (Buffer::of(&a), Buffer::of(&b), target(old, m * n));
     let mut memory = Memory::new(weight_gradient_scratch([rows, m, n]));
-    let launches = weight_gradient(
+    let parts = weight_gradient(
         [rows, m, n],
         (a.pointer(), before.prologue()),
         b.pointer(),
@@ -115,7 +116,8 @@ fn weights(device: &Emulator, [rows, m, n]: [usize; 3], random: &mut Random) {
         c.pointer(),
         old.is_some(),
     );
-    device.run(&launches.unwrap());
+    let (launch, job) = parts.unwrap();
+    device.run(&[launch, join(&[job]).unwrap()]);
     memory.check();
     let what = format!("{rows} rows, {m} x {n}");
     assert_within(3e-3, &what, &c.read(), &on_top(old, &expected));
@@ -213,6 +215,42 @@ fn with_statistics(device: &Emulator, [rows, k, n]: [usize; 3], random: &mut Ran
     }
 }
 
+/// Several sums at once, of different sizes, some added.
+fn joins(device: &Emulator, random: &mut Random) {
+    let sizes = [
+        (1, 1),
+        (3, 70),
+        (264, 33),
+        (20, 32),
+        (9, 100),
+        (2, 5),
+        (8, 64),
+        (5, 31),
+    ];
+    let parts = sizes.map(|(count, size)| random.values(count * size));
+    let olds = sizes.map(|(_, size)| random.values(size));
+    let mut from = parts.each_ref().map(|it| Buffer::of(it));
+    let added = |job: usize| job.is_multiple_of(3).then_some(&olds[job][..]);
+    let mut to = [0, 1, 2, 3, 4, 5, 6, 7].map(|job| target(added(job), sizes[job].1));
+    let jobs: Vec<Join> = (0..JOBS)
+        .map(|job| Join {
+            parts: from[job].pointer(),
+            count: sizes[job].0,
+            size: sizes[job].1,
+            to: to[job].pointer(),
+            add: added(job).is_some(),
+        })
+        .collect();
+    device.run(&[join(&jobs).unwrap()]);
+    for (job, (count, size)) in sizes.into_iter().enumerate() {
+        let sums = (0..size).map(|i| (0..count).map(|p| parts[job][p * size + i]).sum());
+        let sums: Vec<f32> = sums.collect();
+        let what = format!("{count} parts of {size}");
+        assert_close(&what, &to[job].read(), &on_top(added(job), &sums));
+    }
+    assert!(join(&[jobs[0]; JOBS + 1]).is_err());
+}
+
 #[test]
 fn agree_with_the_sums() {
     assert!(suits_product([65_536, 48, 16]) && !suits_product([64, 1024, 12]));
@@ -221,6 +259,7 @@ fn agree_with_the_sums() {
     assert!(suits_weight_gradient([65_536, 16, 48]) && !suits_weight_gradient([4096, 512, 512]));
     check("product", |device| {
         let mut random = Random::new(21);
+        joins(device, &mut random);
         for size in [[2100, 16, 48], [300, 33, 5], [7, 1, 70], [2048, 40, 32]] {
             weights(device, size, &mut random);
         }

@@ -7,6 +7,7 @@ use crate::cuda::launch::{Argument, Builder, Launch, Pointer};
 
 use super::affine::Prologue;
 use super::columns::{Scratch, ScratchSize};
+use super::join::Join;
 use super::{BLOCK, sizes_of};
 
 /// A convolution's sizes; see [`crate::conv2d()`].
@@ -163,9 +164,6 @@ fn weight_cut(conv: &Convolution) -> ([usize; 2], usize, usize) {
     (tiles, pixels.div_ceil(size), size)
 }
 
-/// Numbers that a block of [`join`] makes, and parts of them that it reads at a time.
-const JOIN: [u32; 3] = [32, 8, 1];
-
 /// What [`weight_gradient`] needs.
 pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
     let (_, parts, _) = weight_cut(conv);
@@ -175,7 +173,7 @@ pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
     }
 }
 
-/// `dw` ←, or +=, the gradient of the weight, in two launches.
+/// The gradient of the weight, in parts that are then to be joined: stored in `dw`, or added.
 ///
 /// # Errors
 /// As [`forward`].
@@ -187,7 +185,7 @@ pub fn weight_gradient(
     scratch: Scratch,
     dw: Pointer,
     add: bool,
-) -> Result<Vec<Launch>, Error> {
+) -> Result<(Launch, Join), Error> {
     let g = &conv.geometry;
     let (tiles, parts, size) = weight_cut(conv);
     let grid = [tiles[0], tiles[1], parts * g.conv.groups];
@@ -201,25 +199,12 @@ pub fn weight_gradient(
         .pointers([scratch.parts])
         .argument(conv.window())
         .build()?;
-    Ok(vec![
-        products,
-        join(scratch.parts, parts, g.weights(), dw, add)?,
-    ])
-}
-
-/// `to` ←, or +=, the sum of so many parts of `size` numbers.
-pub(super) fn join(
-    parts: Pointer,
-    count: usize,
-    size: usize,
-    to: Pointer,
-    add: bool,
-) -> Result<Launch, Error> {
-    let blocks = size.div_ceil(JOIN[0] as usize);
-    Builder::new("join_parts", [blocks, 1, 1], JOIN)
-        .pointers([parts])
-        .ints([count, size])
-        .pointers([to])
-        .flag(add)
-        .build()
+    let job = Join {
+        parts: scratch.parts,
+        count: parts,
+        size: g.weights(),
+        to: dw,
+        add,
+    };
+    Ok((products, job))
 }

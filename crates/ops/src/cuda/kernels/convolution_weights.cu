@@ -63,23 +63,6 @@ __device__ __forceinline__ void convolve_weights(const float* x, const float* fa
     }
 }
 
-// to[i] = or += Σ over the parts of parts[part][i], in their order. A block has 32 numbers and eight parts at a time.
-extern "C" __global__ void __launch_bounds__(256) join_parts(const float* parts, int count, int size, float* to, int add) {
-    __shared__ float room[256];
-    const int i = blockIdx.x * WARP + threadIdx.x;
-    Pack<1> sum = splat<1>(0.0f);
-    if (i < size) {
-#pragma unroll 8
-        for (int p = threadIdx.y; p < count; p += 8) sum.v[0] += parts[(size_t)p * size + i];
-    }
-    room[threadIdx.y * WARP + threadIdx.x] = sum.v[0];
-    __syncthreads();
-    if (threadIdx.y != 0 || i >= size) return;
-#pragma unroll
-    for (int other = 1; other < 8; ++other) sum.v[0] += room[other * WARP + threadIdx.x];
-    put<1>(to + i, sum, add);
-}
-
 #define CONVOLUTION_WEIGHTS(SUFFIX, TF32)                                                                                \
     extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
         convolution_weights##SUFFIX(const float* x, const float* factor, const float* offset, int with_relu,            \

@@ -253,11 +253,11 @@ pub fn weight_gradient(
     scratch: Scratch,
     dw: Pointer,
     add: bool,
-) -> Result<Vec<Launch>, Error> {
+) -> Result<Launch, Error> {
     check(conv)?;
     let v = Variant::of(conv);
     let cut = Cut::new(conv, &v);
-    let launch = Builder::new(v.weights, cut.grid, cut.block)
+    Builder::new(v.weights, cut.grid, cut.block)
         .counted(conv.geometry.out_len())
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
@@ -266,8 +266,7 @@ pub fn weight_gradient(
         .pointers([scratch.parts, scratch.counters, dw])
         .flag(add)
         .argument(conv.window())
-        .build()?;
-    Ok(vec![launch])
+        .build()
 }
 
 fn check(conv: &Convolution) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 use super::affine::Prologue;
 use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize};
-use super::convolution::join;
+use super::join::Join;
 use super::product::is_tall;
 use super::{BLOCK, sizes_of};
 use crate::Error;
@@ -59,8 +59,8 @@ pub struct Pointwise {
     pub norm: Option<Backward>,
 }
 
-/// `dx`, unless it is null, ←, or +=, the gradient of what the prologue's ReLU reads, and `dw` ← that of the weight, with
-/// factors rounded to TF32. See [`suits_gradient`].
+/// `dx`, unless it is null, ←, or +=, the gradient of what the prologue's ReLU reads, and that of the weight in parts that
+/// are then to be joined in `dw`, with factors rounded to TF32. See [`suits_gradient`].
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument, or there are too many channels.
@@ -69,7 +69,7 @@ pub fn gradient(
     (dx, add): (Pointer, bool),
     scratch: Scratch,
     dw: Pointer,
-) -> Result<Vec<Launch>, Error> {
+) -> Result<(Launch, Join), Error> {
     let [rows, k, n] = of.size;
     let Some(found) = kernel(of.size) else {
         return Err(Error::shape("conv2d", format!("{k} and {n} channels")));
@@ -86,10 +86,14 @@ pub fn gradient(
         .flag(add)
         .pointers([scratch.parts])
         .build()?;
-    Ok(vec![
-        gradients,
-        join(scratch.parts, blocks, k * n, dw, false)?,
-    ])
+    let job = Join {
+        parts: scratch.parts,
+        count: blocks,
+        size: k * n,
+        to: dw,
+        add: false,
+    };
+    Ok((gradients, job))
 }
 
 fn incoming(norm: Option<&Backward>) -> Vec<u64> {

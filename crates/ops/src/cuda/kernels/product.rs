@@ -5,7 +5,7 @@
 use super::affine::Prologue;
 use super::batch_norm::{Norm, Normaliser};
 use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
-use super::convolution::join;
+use super::join::Join;
 use super::{BLOCK, sizes_of};
 use crate::Error;
 use crate::cuda::launch::Builder;
@@ -198,7 +198,8 @@ pub fn weight_gradient_scratch(size: [usize; 3]) -> ScratchSize {
     }
 }
 
-/// `c` ←, or +=, prologue(a)ᵀ · b, for a of rows × m and b of rows × n numbers, with factors rounded to TF32.
+/// prologue(a)ᵀ · b, for a of rows × m and b of rows × n numbers, with factors rounded to TF32, in parts that are
+/// then to be joined: stored in `c`, or added.
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument.
@@ -209,7 +210,7 @@ pub fn weight_gradient(
     scratch: Scratch,
     c: Pointer,
     add: bool,
-) -> Result<Vec<Launch>, Error> {
+) -> Result<(Launch, Join), Error> {
     let [tiles, parts, rows_per_part] = cut(size);
     let grid = [tiles, parts, 1];
     let products = Builder::new("product_weights_tf32", grid, [BLOCK as u32, 1, 1])
@@ -220,8 +221,12 @@ pub fn weight_gradient(
         .ints([rows_per_part])
         .pointers([scratch.parts])
         .build()?;
-    Ok(vec![
-        products,
-        join(scratch.parts, parts, size[1] * size[2], c, add)?,
-    ])
+    let job = Join {
+        parts: scratch.parts,
+        count: parts,
+        size: size[1] * size[2],
+        to: c,
+        add,
+    };
+    Ok((products, job))
 }

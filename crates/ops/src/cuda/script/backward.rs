@@ -181,19 +181,20 @@ impl Writer<'_> {
                 convolution::input_gradient(&conv, dy, w, gate, to, dx.add)?
             });
         }
-        self.touching(&[of_x, of_dy], &[of_dw]);
+        if depthwise {
+            self.touching(&[of_x, of_dy], &[of_dw]);
+            self.touches.reads.extend(self.ranges(norm.as_slice()));
+            let scratch = self.scratch(depthwise::weight_gradient_scratch(&conv))?;
+            self.push(depthwise::weight_gradient(
+                &conv, x, prologue, dy, scratch, dw, false,
+            )?);
+            return Ok(());
+        }
+        self.touching(&[of_x, of_dy], &[]);
         self.touches.reads.extend(self.ranges(norm.as_slice()));
-        let scratch = self.scratch(if depthwise {
-            depthwise::weight_gradient_scratch(&conv)
-        } else {
-            convolution::weight_gradient_scratch(&conv)
-        })?;
-        self.extend(if depthwise {
-            depthwise::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?
-        } else {
-            convolution::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?
-        });
-        Ok(())
+        let scratch = self.scratch(convolution::weight_gradient_scratch(&conv))?;
+        let parts = convolution::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?;
+        self.push_parts(parts)
     }
 
     /// dx = dy · wᵀ, where the prologue's ReLU let x through, and dw = prologue(x)ᵀ · dy.
@@ -214,14 +215,13 @@ impl Writer<'_> {
                 self.times(size, [dy, w, to], true, dx.add)?;
             }
         }
-        self.touching(&[of.x, of.dy], &[of.dw]);
+        self.touching(&[of.x, of.dy], &[]);
         self.touches.reads.extend(norm);
         let scratch = self.scratch(product::weight_gradient_scratch(of.size))?;
         let given = (x, prologue);
-        self.extend(product::weight_gradient(
+        self.push_parts(product::weight_gradient(
             of.size, given, dy, scratch, dw, false,
-        )?);
-        Ok(())
+        )?)
     }
 
     /// dx = dy · wᵀ and dw = xᵀ · dy, for sizes rows, units, inputs.
@@ -243,11 +243,11 @@ impl Writer<'_> {
         let size = [rows, inputs, units];
         let (x, to) = (self.at(x), self.at(dw));
         if self.tf32 && product::suits_weight_gradient(size) {
+            self.touches.writes.clear();
             let scratch = self.scratch(product::weight_gradient_scratch(size))?;
             let given = (x, affine::Prologue::default());
-            let launches = product::weight_gradient(size, given, dy, scratch, to, false)?;
-            self.extend(launches);
-            return Ok(());
+            let parts = product::weight_gradient(size, given, dy, scratch, to, false)?;
+            return self.push_parts(parts);
         }
         self.product(Product {
             size: [inputs, units, rows],

@@ -15,8 +15,13 @@ use crate::program::{Buffer, Call, Draw, Program};
 
 /// Words of a mask: see [`crate::cuda::kernels::elementwise::mask()`].
 pub(super) const MASK: usize = 6;
-/// Words of scratch memory for parts and for counters at most, unless a single launch asks for more.
-const SCRATCH: [usize; 2] = [16 << 20, 1 << 16];
+/// Words of scratch memory for parts and for counters at most, unless a single launch asks for more. In
+/// tests so few that launches take the same ones again.
+const SCRATCH: [usize; 2] = if cfg!(test) {
+    [1 << 14, 4 * ALIGN]
+} else {
+    [16 << 20, 1 << 16]
+};
 /// A library's convolutions that are done at once in training, at most.
 const WORKSPACES: usize = 3;
 /// Words of [`crate::cuda::kernels::loss::Totals`].

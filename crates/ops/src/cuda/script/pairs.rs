@@ -205,21 +205,15 @@ impl Writer<'_> {
         self.touches.reads.extend(reads);
         let dx = of.dx.map(|it| it.buffer);
         let scratch = self.scratch(pointwise::gradient_scratch(of.size))?;
-        // The sums' parts, which the second launch joins, are all that it needs of the first.
-        let mut joined = Touches {
-            reads: Vec::new(),
-            writes: self.touches.writes.clone(),
-        };
-        joined.writes.push(self.range(of.dw));
         let to = self.ranges(dx.as_slice());
         self.touches.writes.extend(to);
         let add = of.dx.is_some_and(|it| it.add);
         let dx = dx.map_or(Pointer::NULL, |it| self.at(it));
-        let launches = pointwise::gradient(&work, (dx, add), scratch, self.at(of.dw))?;
-        for launch in launches {
-            self.push(launch);
-            self.touches = joined.clone();
-        }
-        Ok(())
+        self.push_parts(pointwise::gradient(
+            &work,
+            (dx, add),
+            scratch,
+            self.at(of.dw),
+        )?)
     }
 }

@@ -9,6 +9,7 @@ use super::{LANES, Piece, Product, Script, Work};
 use crate::Error;
 use crate::cuda::kernels::batch::batch;
 use crate::cuda::kernels::columns::{Scratch, ScratchSize};
+use crate::cuda::kernels::join::{JOBS, Join, join};
 use crate::cuda::kernels::optimiser::Uploaded;
 use crate::cuda::kernels::{self, affine, product};
 use crate::cuda::{Launch, Pointer};
@@ -29,6 +30,8 @@ pub(super) struct Writer<'s> {
     pub passes: usize,
     /// Scratch memory for parts and for counters.
     scratch: [Ring; 2],
+    /// Parts of weights' gradients that are not joined yet.
+    parts: Vec<Join>,
     /// The slope of the norm whose gradient's sums are taken last, with something else.
     pub summed: Option<Pointer>,
 }
@@ -45,6 +48,7 @@ impl<'s> Writer<'s> {
             products: 0,
             passes: 0,
             scratch: script.layout.scratch.clone().map(Ring::new),
+            parts: Vec::new(),
             summed: None,
         }
     }
@@ -63,7 +67,10 @@ impl<'s> Writer<'s> {
             }
             self.touches = self.of(call);
             match call {
-                Call::Update => self.update()?,
+                Call::Update => {
+                    self.join()?;
+                    self.update()?;
+                }
                 _ if self.forward(call)? => {}
                 _ => self.backward(call, calls.peek().copied())?,
             }
@@ -114,6 +121,11 @@ impl<'s> Writer<'s> {
     pub fn scratch(&mut self, size: ScratchSize) -> Result<Scratch, Error> {
         let [parts, counters] = &mut self.scratch;
         let (parts, counters) = (parts.take(size.parts)?, counters.take(size.counters)?);
+        let left = self.parts.iter().map(|job| self.touched_by(job));
+        let left = left.fold(Touches::default(), Touches::and);
+        if !left.is_apart(std::slice::from_ref(&parts)) {
+            self.join()?;
+        }
         let [parts_at, counters_at] = [parts.start, counters.start].map(|it| self.word(it));
         let taken = [parts, counters].into_iter().filter(|it| !it.is_empty());
         self.touches.writes.extend(taken);
@@ -146,6 +158,41 @@ impl<'s> Writer<'s> {
 
     pub fn push(&mut self, launch: Launch) {
         self.write(Work::Launch(launch));
+    }
+
+    /// A launch that leaves parts of a weight's gradient, which are joined later with those of others.
+    pub fn push_parts(&mut self, (launch, job): (Launch, Join)) -> Result<(), Error> {
+        self.push(launch);
+        self.parts.push(job);
+        if self.parts.len() == JOBS {
+            self.join()?;
+        }
+        Ok(())
+    }
+
+    /// Joins the parts that are left.
+    fn join(&mut self) -> Result<(), Error> {
+        let jobs = std::mem::take(&mut self.parts);
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let touches = jobs.iter().map(|job| self.touched_by(job));
+        let touches = touches.fold(Touches::default(), Touches::and);
+        let others = std::mem::replace(&mut self.touches, touches);
+        self.push(join(&jobs)?);
+        self.touches = others;
+        Ok(())
+    }
+
+    fn touched_by(&self, job: &Join) -> Touches {
+        let range = |at: Pointer, len: usize| {
+            let start = (at.0 - self.base.0) as usize / 4;
+            start..start + len
+        };
+        Touches {
+            reads: vec![range(job.parts, job.count * job.size)],
+            writes: vec![range(job.to, job.size)],
+        }
     }
 
     pub fn extend(&mut self, launches: Vec<Launch>) {
