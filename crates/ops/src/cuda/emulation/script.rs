@@ -75,6 +75,7 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let y = net.conv(Input::Plain(y), false, [1, 1, c, c], Conv2d::default());
     let y = net.normalised(y);
     let y = net.conv(y, true, [3, 3, c, c], same(3));
+    let other = net.conv(Input::Plain(x), false, [1, 1, c, c], Conv2d::default());
     let separable = net.normalised(y);
     let dilated = Conv2d {
         dilation: [2, 2],
@@ -107,11 +108,14 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let all = Share::All(1.0);
     let of_near = net.conv(Input::Plain(near), true, [1, 1, c, c], Conv2d::default());
     let of_near = net.normalised(of_near);
+    // Right after a norm that it does not read.
+    let apart = net.conv(Input::Plain(other), false, [3, 3, 1, c], by_channel(3));
     let terms = [
         (separable, first),
         (Input::Plain(largest), second),
         (Input::Plain(x), all),
         (Input::Plain(wide), all),
+        (Input::Plain(apart), all),
         (of_near, all),
     ];
     let sum = net.0.combine(&terms, false).unwrap();

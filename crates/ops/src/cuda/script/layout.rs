@@ -18,7 +18,7 @@ pub(super) const MASK: usize = 6;
 /// Words of scratch memory for parts and for counters at most, unless a single launch asks for more. In
 /// tests so few that launches take the same ones again.
 const SCRATCH: [usize; 2] = if cfg!(test) {
-    [1 << 14, 4 * ALIGN]
+    [1 << 12, 4 * ALIGN]
 } else {
     [16 << 20, 1 << 16]
 };
