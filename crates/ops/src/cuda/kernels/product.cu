@@ -337,7 +337,12 @@ __device__ __forceinline__ void product_statistics(const float* __restrict__ x, 
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
         product_statistics<J>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, room, wide, &flag);      \
     }
+// With the registers of a third block it spills on compute capability 10.0.
+#if __CUDA_ARCH__ == 1000
+PRODUCT_STATISTICS(product_statistics_tf32_16, 2, 2)
+#else
 PRODUCT_STATISTICS(product_statistics_tf32_16, 2, 3)
+#endif
 PRODUCT_STATISTICS(product_statistics_tf32_64, 8, 2)
 
 // dx = or += dy · wᵀ where a ReLU let x · factor + offset through, for dy of rows × k and w of n × k numbers: what a pointwise
