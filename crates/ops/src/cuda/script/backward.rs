@@ -2,7 +2,7 @@
 
 use super::forward::{shape, sizes};
 use super::order::Touches;
-use super::pairs::{ConvGradient, pointwise_size};
+use super::pairs::ProductGradient;
 use super::{Product, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
@@ -135,16 +135,8 @@ impl Writer<'_> {
             return Ok(());
         };
         let plain = *prologue == Prologue::default();
-        if let Some(size) = pointwise_size(geometry) {
-            let of = ConvGradient {
-                size,
-                prologue: *prologue,
-                x: *x,
-                w: *w,
-                dy: *dy,
-                dx: *dx,
-                dw: *dw,
-            };
+        if let Some(of) = ProductGradient::of(call) {
+            let size = of.size;
             if self.tf32 && pointwise::suits_gradient(size) {
                 self.touches = Touches::default();
                 return self.pointwise_gradient(&of, None);
@@ -198,7 +190,7 @@ impl Writer<'_> {
     }
 
     /// dx = dy · wᵀ, where the prologue's ReLU let x through, and dw = prologue(x)ᵀ · dy.
-    fn gated_gradient(&mut self, of: &ConvGradient) -> Result<(), Error> {
+    fn gated_gradient(&mut self, of: &ProductGradient) -> Result<(), Error> {
         let [rows, k, n] = of.size;
         let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
         let norm = self.ranges(of.prologue.norm.as_slice());

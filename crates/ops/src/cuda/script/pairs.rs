@@ -1,6 +1,7 @@
 //! Pairs of calls that one piece of work does: a pointwise convolution with the batch norm after it, whose
 //! statistics are taken of the product while it is at hand, and whose gradient goes into both of the
-//! convolution's without having been in memory.
+//! convolution's without having been in memory; and a depthwise convolution with the batch norm before it,
+//! whose gradient's sums are taken of what the convolution passes on.
 
 use super::Writer;
 use super::order::Touches;
@@ -30,8 +31,9 @@ pub(super) fn suits_statistics(geometry: &Geometry) -> Option<[usize; 3]> {
     size.filter(|size| size[2] <= COLUMNS && product::is_tall(*size))
 }
 
-/// A convolution's gradient.
-pub(super) struct ConvGradient {
+/// The gradient of a convolution that is a matrix product.
+pub(super) struct ProductGradient {
+    /// Rows, channels and filters.
     pub size: [usize; 3],
     pub prologue: Prologue,
     pub x: Buffer,
@@ -39,6 +41,33 @@ pub(super) struct ConvGradient {
     pub dy: Buffer,
     pub dx: Option<Target>,
     pub dw: Buffer,
+}
+
+impl ProductGradient {
+    /// What a call says of it; none for another call.
+    pub fn of(call: &Call) -> Option<Self> {
+        let Call::ConvGradient {
+            geometry,
+            prologue,
+            x,
+            w,
+            dy,
+            dx,
+            dw,
+        } = call
+        else {
+            return None;
+        };
+        Some(Self {
+            size: pointwise_size(geometry)?,
+            prologue: *prologue,
+            x: *x,
+            w: *w,
+            dy: *dy,
+            dx: *dx,
+            dw: *dw,
+        })
+    }
 }
 
 impl Writer<'_> {
@@ -82,19 +111,10 @@ impl Writer<'_> {
                 Call::NormGradient {
                     dx: Some(between), ..
                 },
-                Call::ConvGradient {
-                    geometry,
-                    prologue,
-                    x,
-                    w,
-                    dy,
-                    dx,
-                    dw,
-                },
+                Call::ConvGradient { dy, .. },
             ) if between.buffer == *dy && !between.add => {
-                let Some(size) =
-                    pointwise_size(geometry).filter(|it| pointwise::suits_gradient(*it))
-                else {
+                let of = ProductGradient::of(next);
+                let Some(of) = of.filter(|it| pointwise::suits_gradient(it.size)) else {
                     return Ok(false);
                 };
                 let mut sums = self.of(call);
@@ -106,15 +126,6 @@ impl Writer<'_> {
                 }
                 self.touches = sums.clone();
                 let norm = self.norm_sums(call)?;
-                let of = ConvGradient {
-                    size,
-                    prologue: *prologue,
-                    x: *x,
-                    w: *w,
-                    dy: *dy,
-                    dx: *dx,
-                    dw: *dw,
-                };
                 // What the sums read and write is read.
                 self.touches = Touches {
                     reads: [sums.reads, sums.writes].concat(),
@@ -187,7 +198,7 @@ impl Writer<'_> {
     /// between it and its `dy`.
     pub(super) fn pointwise_gradient(
         &mut self,
-        of: &ConvGradient,
+        of: &ProductGradient,
         norm: Option<batch_norm::Backward>,
     ) -> Result<(), Error> {
         let work = Pointwise {
