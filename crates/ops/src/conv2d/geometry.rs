@@ -4,6 +4,11 @@ use std::ops::Range;
 
 use crate::Error;
 
+/// Filters that a narrow product has at most; see [`Geometry::is_narrow_product`].
+const NARROW_FILTERS: usize = 64;
+/// Numbers that its weight has at most.
+pub const NARROW_WEIGHT: usize = 192 * 192;
+
 /// What a convolution does beside multiplying: its steps, borders and groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2d {
@@ -163,13 +168,19 @@ impl Geometry {
     /// A matrix product with so few numbers in its weight that what comes before it is best done as it
     /// reads, where that is possible at all.
     pub fn is_narrow_product(&self) -> bool {
-        let [inputs, filters] = [self.channels, self.filters];
-        self.is_pointwise()
-            && self.conv.groups == 1
-            && inputs.is_multiple_of(4)
-            && filters.is_multiple_of(4)
-            && filters <= 64
-            && inputs * filters <= 192 * 192
+        self.product().is_some_and(|[_, inputs, filters]| {
+            inputs.is_multiple_of(4)
+                && filters.is_multiple_of(4)
+                && filters <= NARROW_FILTERS
+                && inputs * filters <= NARROW_WEIGHT
+        })
+    }
+
+    /// Rows, channels and filters of the matrix product that the convolution is, if it is one.
+    pub fn product(&self) -> Option<[usize; 3]> {
+        let is_product = self.is_pointwise() && self.conv.groups == 1;
+        let rows = self.images * self.out_pixels();
+        is_product.then_some([rows, self.channels, self.filters])
     }
 
     /// Rows that a kernel spans.

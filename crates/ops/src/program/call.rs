@@ -47,6 +47,11 @@ pub enum Share {
     },
 }
 
+impl Share {
+    /// All of it, for every image.
+    pub const WHOLE: Self = Self::All(1.0);
+}
+
 /// What a normalisation is told beside its buffers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norm {

@@ -12,8 +12,6 @@ use crate::Error;
 /// A normalised tensor's gradient, of which it has a share, and whether a ReLU is still before it.
 type Pending = HashMap<Buffer, (Buffer, Share, bool)>;
 
-const WHOLE: Share = Share::All(1.0);
-
 impl Builder {
     /// Adds the losses of all outputs.
     pub(super) fn losses(&mut self, losses: Buffer, ranks: Buffer) {
@@ -137,7 +135,7 @@ impl Builder {
                     None => self.sink(x, wanted),
                     Some(norm) => {
                         let buffer = self.buffer(self.len(x));
-                        Self::note(pending, norm, (buffer, WHOLE, false))?;
+                        Self::note(pending, norm, (buffer, Share::WHOLE, false))?;
                         Some(Target { buffer, add: false })
                     }
                 };
@@ -184,7 +182,7 @@ impl Builder {
                 ..
             } => {
                 if let Some(&dy) = self.gradients.get(&y) {
-                    Self::note(pending, coefficients, (dy, WHOLE, relu))?;
+                    Self::note(pending, coefficients, (dy, Share::WHOLE, relu))?;
                 }
             }
             Call::Statistics {
@@ -246,7 +244,7 @@ impl Builder {
         let mut pass = |it: &mut Self, targets: &mut Vec<(Target, Share)>| {
             *passed.get_or_insert_with(|| {
                 let buffer = it.buffer(it.len(dy));
-                targets.push((Target { buffer, add: false }, WHOLE));
+                targets.push((Target { buffer, add: false }, Share::WHOLE));
                 buffer
             })
         };
@@ -255,7 +253,7 @@ impl Builder {
             if let Some(norm) = norm {
                 let gradient = pass(self, &mut targets);
                 Self::note(pending, norm, (gradient, share, false))?;
-            } else if share == WHOLE && alone && wanted.contains(&x) {
+            } else if share == Share::WHOLE && alone && wanted.contains(&x) {
                 let gradient = pass(self, &mut targets);
                 self.gradients.insert(x, gradient);
             } else if let Some(target) = self.sink(x, wanted) {

@@ -8,11 +8,12 @@ use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
 use super::join::Join;
 use super::{BLOCK, sizes_of};
 use crate::Error;
+use crate::conv2d::geometry::NARROW_WEIGHT;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 
 /// Columns of [`product`] that a block makes, and warps of it.
-const COLUMNS: usize = 64;
+pub const COLUMNS: usize = 64;
 const WARPS: usize = 8;
 /// Rows and columns of a block's tile of [`weight_gradient`].
 const SIDE: usize = 32;
@@ -21,7 +22,7 @@ const ROWS: usize = 256;
 /// Rows at least for these kernels to be worth it.
 const MANY: usize = 128;
 /// Numbers of the weight at most for [`weight_gradient`] to be worth it.
-const FEW: usize = 192 * 192;
+const FEW: usize = NARROW_WEIGHT;
 /// Columns at most for [`product`] to be worth it by itself: with 32 and more cuBLAS was faster on an H200.
 const NARROW: usize = 16;
 

@@ -1,6 +1,5 @@
 //! Forward calls as device work.
 
-use super::pairs::pointwise_size;
 use super::{Work, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
@@ -171,7 +170,7 @@ impl Writer<'_> {
             return Ok(());
         };
         let plain = *prologue == Prologue::default();
-        if let Some([rows, channels, filters]) = pointwise_size(geometry) {
+        if let Some([rows, channels, filters]) = geometry.product() {
             let size = [rows, channels, filters];
             if plain {
                 return self.matrix([rows, filters, channels], [*x, *w, *y], *bias);

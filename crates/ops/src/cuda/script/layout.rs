@@ -241,21 +241,17 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
             Some(product) => product::statistics_scratch(product),
             None => ScratchSize::default(),
         },
-        Call::ConvGradient { geometry: g, .. } if g.is_pointwise() && g.conv.groups == 1 => {
-            let product = [g.images * g.out_pixels(), g.channels, g.filters];
-            let conv = convolution::weight_gradient_scratch(&Convolution::of(*g));
-            let both = pointwise::gradient_scratch(product);
-            weight_product(product).max(conv).max(both)
-        }
         Call::ConvGradient { geometry, .. } => {
             let conv = Convolution::of(*geometry);
-            match geometry.is_depthwise() {
-                true => {
-                    let sums = depthwise::sums_scratch(&conv).unwrap_or_default();
-                    depthwise::weight_gradient_scratch(&conv).max(sums)
-                }
-                false => convolution::weight_gradient_scratch(&conv),
+            if geometry.is_depthwise() {
+                let sums = depthwise::sums_scratch(&conv).unwrap_or_default();
+                return depthwise::weight_gradient_scratch(&conv).max(sums);
             }
+            let dense = convolution::weight_gradient_scratch(&conv);
+            geometry.product().map_or(dense, |product| {
+                let both = pointwise::gradient_scratch(product);
+                dense.max(weight_product(product)).max(both)
+            })
         }
         _ => ScratchSize::default(),
     }

@@ -13,22 +13,10 @@ use crate::cuda::kernels::pointwise::{self, Pointwise};
 use crate::cuda::kernels::{batch_norm, depthwise, product};
 use crate::program::{Buffer, Call, Prologue, Share, Target};
 
-const WHOLE: Share = Share::All(1.0);
-
-/// Columns of a product at most whose statistics are taken with it.
-const COLUMNS: usize = 64;
-
-/// Rows, channels and filters of a convolution that is a matrix product.
-pub(super) fn pointwise_size(geometry: &Geometry) -> Option<[usize; 3]> {
-    let rows = geometry.images * geometry.out_pixels();
-    let is_product = geometry.is_pointwise() && geometry.conv.groups == 1;
-    is_product.then_some([rows, geometry.channels, geometry.filters])
-}
-
 /// The size of a convolution whose statistics are taken with it.
 pub(super) fn suits_statistics(geometry: &Geometry) -> Option<[usize; 3]> {
-    let size = pointwise_size(geometry);
-    size.filter(|size| size[2] <= COLUMNS && product::is_tall(*size))
+    let size = geometry.product();
+    size.filter(|size| size[2] <= product::COLUMNS && product::is_tall(*size))
 }
 
 /// The gradient of a convolution that is a matrix product.
@@ -59,7 +47,7 @@ impl ProductGradient {
             return None;
         };
         Some(Self {
-            size: pointwise_size(geometry)?,
+            size: geometry.product()?,
             prologue: *prologue,
             x: *x,
             w: *w,
@@ -158,7 +146,7 @@ impl Writer<'_> {
             },
             Call::NormGradient {
                 dy: incoming,
-                share: WHOLE,
+                share: Share::WHOLE,
                 coefficients,
                 relu: false,
                 dx,
@@ -168,23 +156,27 @@ impl Writer<'_> {
         else {
             return Ok(false);
         };
-        let one_tensor = incoming == buffer && *norm == Some(*coefficients);
-        let sizes = depthwise::sums_scratch(conv).filter(|_| geometry.is_depthwise());
-        let (Some(size), Some((of, to))) = (sizes, self.norm_backward(next)) else {
-            return Ok(false);
-        };
-        let mut touches = self.of(next);
-        // What the convolution reads, and what it writes beside its weight's gradient.
-        let mut first = self.of(call);
-        let [dw, dz] = [Some(*dw), dx.map(|it| it.buffer)].map(|it| it.map(|it| self.range(it)));
-        first.writes.retain(|it| Some(it) != dw.as_ref());
-        touches.writes.retain(|it| Some(it) != dz.as_ref());
-        touches.reads.retain(|it| *it != self.range(*buffer));
-        // They are written earlier than the calls have it.
-        if !(one_tensor && first.is_apart(&touches.writes)) {
+        if incoming != buffer || *norm != Some(*coefficients) || !geometry.is_depthwise() {
             return Ok(false);
         }
-        self.touches = first.and(touches);
+        let (Some(size), Some((of, to))) =
+            (depthwise::sums_scratch(conv), self.norm_backward(next))
+        else {
+            return Ok(false);
+        };
+        // Of both what this launch does not touch: the weight's gradient and the norm's input's.
+        let mut first = self.of(call);
+        first.writes.retain(|it| *it != self.range(*dw));
+        let mut sums = self.of(next);
+        sums.reads.retain(|it| *it != self.range(*buffer));
+        if let Some(dx) = dx {
+            sums.writes.retain(|it| *it != self.range(dx.buffer));
+        }
+        // They are written earlier than the calls have it.
+        if !first.is_apart(&sums.writes) {
+            return Ok(false);
+        }
+        self.touches = first.and(sums);
         let scratch = self.scratch(size)?;
         let given = [self.at(*dy), self.at(*w)];
         self.push(depthwise::input_gradient_and_sums(
