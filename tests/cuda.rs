@@ -196,7 +196,7 @@ fn trials_that_do_not_fit_the_gpu_fail_alone() {
 }
 
 #[test]
-fn a_gpu_that_is_not_there_is_named() {
+fn a_gpu_that_is_missing_or_too_old_is_named() {
     let Some(cuda) = libraries() else {
         return;
     };
@@ -220,9 +220,21 @@ fn a_gpu_that_is_not_there_is_named() {
         profile("cuda").env(none.0, none.1),
         &["cuda:0 cannot be used"],
     );
-    let assert = profile("auto").env(none.0, none.1).assert().success();
-    let out = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
-    assert!(out.contains("on cpu"), "{out}");
+    let old = ("CELLWRIGHT_STAND_IN_DRIVER", "12040");
+    refuses(
+        profile("cuda").env(old.0, old.1),
+        &["driver is of CUDA 12.4", "driver 580 or newer"],
+    );
+    let volta = ("CELLWRIGHT_STAND_IN_CAPABILITY", "70");
+    refuses(
+        profile("cuda").env(volta.0, volta.1),
+        &["compute capability 7.0", "7.5 (Turing) or newer"],
+    );
+    for (name, value) in [none, old, volta] {
+        let assert = profile("auto").env(name, value).assert().success();
+        let out = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+        assert!(out.contains("on cpu"), "{name}: {out}");
+    }
     let assert = profile("auto").assert().success();
     let out = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
     assert!(out.contains("on cuda:0"), "{out}");

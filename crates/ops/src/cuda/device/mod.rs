@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use cudarc::cublas::{CudaBlas, sys as blas_sys};
-use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr};
+use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr, sys};
 use cudarc::nvrtc::Ptx;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
@@ -42,6 +42,16 @@ pub enum Error {
         what: &'static str,
         /// The folders that were searched beside the system's own.
         searched: Vec<PathBuf>,
+    },
+    /// The driver or the GPU is older than the CUDA that the kernels are compiled with.
+    #[error("{what} is of {found}, and CUDA 13 needs {needed}")]
+    Old {
+        /// What is old.
+        what: &'static str,
+        /// Of which version it is.
+        found: String,
+        /// What it should be, and how to come by it.
+        needed: &'static str,
     },
     /// NVRTC does not compile the kernels.
     #[error("the kernels do not compile: {0}")]
@@ -122,11 +132,41 @@ impl std::fmt::Debug for Device {
     }
 }
 
+/// The driver must be of CUDA 13: an older one lacks functions, and refuses kernels that a newer NVRTC compiles.
+fn check_driver() -> Result<(), Error> {
+    let mut version = 0;
+    // SAFETY: the number may be written.
+    let asked = unsafe { sys::cuDriverGetVersion(&mut version) };
+    asked
+        .result()
+        .map_err(Error::driver("asking for the driver's version"))?;
+    if version >= 13_000 {
+        return Ok(());
+    }
+    Err(Error::Old {
+        what: "the NVIDIA driver",
+        found: format!("CUDA {}.{}", version / 1000, version % 1000 / 10),
+        needed: "driver 580 or newer: update it",
+    })
+}
+
+/// NVRTC 13 compiles for Turing and what came after it.
+fn check_capability(major: i32, minor: i32) -> Result<(), Error> {
+    if (major, minor) >= (7, 5) {
+        return Ok(());
+    }
+    Err(Error::Old {
+        what: "the GPU",
+        found: format!("compute capability {major}.{minor}"),
+        needed: "7.5 (Turing) or newer",
+    })
+}
+
 impl Device {
     /// The device of a number; libraries are loaded and kernels compiled when it is first asked for.
     ///
     /// # Errors
-    /// [`Error::Library`], [`Error::Compiler`], [`Error::Driver`].
+    /// [`Error::Library`], [`Error::Old`], [`Error::Compiler`], [`Error::Driver`].
     pub fn get(ordinal: usize) -> Result<Arc<Self>, Error> {
         static DEVICES: Mutex<Vec<(usize, Arc<Device>)>> = Mutex::new(Vec::new());
         let mut devices = DEVICES
@@ -142,12 +182,14 @@ impl Device {
 
     fn open(ordinal: usize) -> Result<Self, Error> {
         libraries::load()?;
+        check_driver()?;
         let context = CudaContext::new(ordinal).map_err(Error::driver("opening the GPU"))?;
         // One stream has all work, and a captured step its own order, so buffers need no events.
         // SAFETY: no buffer of this context is used on two streams.
         unsafe { context.disable_event_tracking() };
         let capability = context.compute_capability();
         let (major, minor) = capability.map_err(Error::driver("asking for the GPU's kind"))?;
+        check_capability(major, minor)?;
         let cubin = compiler::cubin([major, minor])?;
         let module = context.load_module(Ptx::from_binary(cubin));
         let stream = context.new_stream();

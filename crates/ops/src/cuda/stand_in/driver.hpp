@@ -49,6 +49,8 @@ inline long long setting(const char* name, long long otherwise) {
     const char* text = getenv(name);
     return text ? atoll(text) : otherwise;
 }
+inline int version() { return (int)setting("CELLWRIGHT_STAND_IN_DRIVER", 13000); }
+inline int capability() { return (int)setting("CELLWRIGHT_STAND_IN_CAPABILITY", 90); }
 inline int devices() { return (int)setting("CELLWRIGHT_STAND_IN_DEVICES", 1); }
 inline size_t memory() { return (size_t)setting("CELLWRIGHT_STAND_IN_MEMORY", 8ll << 30); }
 
@@ -159,7 +161,7 @@ int cuInit(unsigned int) {
     driver::initialised = true;
     return 0;
 }
-int cuDriverGetVersion(int* version) { *version = 13000; return 0; }
+int cuDriverGetVersion(int* version) { *version = driver::version(); return 0; }
 int cuDeviceGetCount(int* count) { *count = driver::devices(); return driver::initialised ? 0 : driver::NOT_INITIALIZED; }
 int cuDeviceGet(int* device, int ordinal) {
     if (!driver::initialised) return driver::NOT_INITIALIZED;
@@ -171,8 +173,8 @@ int cuDeviceGetName(char* name, int length, int) { snprintf(name, (size_t)length
 int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = driver::memory(); return 0; }
 int cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
-        case 75: *value = 9; return 0;    // compute capability, major
-        case 76: *value = 0; return 0;    // and minor
+        case 75: *value = driver::capability() / 10; return 0;    // compute capability, major
+        case 76: *value = driver::capability() % 10; return 0;    // and minor
         case 115: *value = 1; return 0;   // memory pools
         default: return driver::INVALID_VALUE;
     }

@@ -5,7 +5,8 @@
 //! and `ci-check` runs as a whole without CUDA. What it finds are wrong indices, arguments, grids, orders and missing
 //! barriers; what it cannot find is what depends on the GPU's memory model or its speed. It is thousands of times slower
 //! than a GPU. Read from the environment of the program that is run: CELLWRIGHT_STAND_IN_DEVICES, how many GPUs there
-//! are (1), and CELLWRIGHT_STAND_IN_MEMORY, the bytes of their memory (8 GiB).
+//! are (1), CELLWRIGHT_STAND_IN_MEMORY, the bytes of their memory (8 GiB), CELLWRIGHT_STAND_IN_CAPABILITY, ten times
+//! their compute capability (90), and CELLWRIGHT_STAND_IN_DRIVER, the driver's version as CUDA writes it (13000).
 
 use std::io;
 use std::path::Path;
