@@ -1,6 +1,12 @@
 //! The published notation of a space's architectures: a template over its decisions.
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
 use crate::{Choices, Space};
+
+/// As many architectures are looked at to find an ambiguous notation.
+const AMBIGUOUS_TRIES: usize = 300;
 
 /// A text that is not an architecture in the space's notation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +109,16 @@ impl Space {
             .collect()
     }
 
+    /// An architecture whose notation could be another's too, found among some at random; none where there is no
+    /// notation.
+    #[must_use]
+    pub fn ambiguous_notation(&self) -> Option<Choices> {
+        self.template()?;
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let mut some = (0..AMBIGUOUS_TRIES).map(|_| self.sample(&mut rng));
+        some.find(|choices| self.parse_notation(&self.notation(choices)).is_err())
+    }
+
     /// Fills in what a notation leaves out, where only one option can be chosen.
     fn fill_in(&self, choices: &mut [u32], known: &[bool]) -> Result<(), String> {
         for index in (0..choices.len()).filter(|&index| !known[index]) {
@@ -147,65 +163,141 @@ impl Space {
         text
     }
 
-    /// The choices of an architecture that is written in the space's notation, or as a list of option
+    /// The choices of an architecture that is written in the space's notation, or else as a list of option
     /// indices. A decision that the notation leaves out must have one legal option.
     ///
     /// # Errors
-    /// Where the text departs from the notation, and what was expected there.
+    /// Where the text departs from the notation, and what was expected there; also that it could be several
+    /// architectures.
     pub fn parse_notation(&self, text: &str) -> Result<Choices, NotationError> {
         let wrong = |reason: String| NotationError {
             text: text.to_owned(),
             reason,
         };
-        let choices = match (self.template(), text.parse::<Choices>()) {
-            (Some(parts), Err(_)) => self.match_template(parts, text).map_err(wrong)?,
-            (None, Err(error)) => return Err(wrong(error.to_string())),
-            (_, Ok(choices)) => choices,
+        let list = text.parse::<Choices>();
+        let Some(parts) = self.template() else {
+            let choices = list.map_err(|error| wrong(error.to_string()))?;
+            let checked = self.check(&choices);
+            checked.map_err(|error| wrong(error.to_string()))?;
+            return Ok(choices);
         };
-        self.check(&choices)
-            .map_err(|error| wrong(error.to_string()))?;
-        Ok(choices)
+        let mut reading = Reading::new(self, parts);
+        reading.from(0, text.trim());
+        match (&reading.found[..], list) {
+            ([one, other], _) => Err(wrong(format!(
+                "it could be {one} or {other}; give one of these lists of option numbers as the choices"
+            ))),
+            ([only], _) if reading.steps <= MOST_STEPS => Ok(only.clone()),
+            ([_], _) => Err(wrong(
+                "it can be read in too many ways; give a list of option numbers".to_owned(),
+            )),
+            (_, Ok(choices)) if choices.0.len() == self.decisions().len() => {
+                let checked = self.check(&choices);
+                checked.map_err(|error| wrong(error.to_string()))?;
+                Ok(choices)
+            }
+            _ => Err(wrong(reading.reason)),
+        }
+    }
+}
+
+/// More steps than this are not made to read a text.
+const MOST_STEPS: usize = 100_000;
+
+/// All ways to read a text in a space's notation, two of them at most.
+struct Reading<'s> {
+    space: &'s Space,
+    parts: &'s [Part],
+    choices: Vec<u32>,
+    known: Vec<bool>,
+    found: Vec<Choices>,
+    steps: usize,
+    /// What is wrong where the text was read furthest, and how much was left there.
+    reason: String,
+    left: usize,
+}
+
+impl<'s> Reading<'s> {
+    fn new(space: &'s Space, parts: &'s [Part]) -> Self {
+        let decisions = space.decisions().len();
+        Reading {
+            space,
+            parts,
+            choices: vec![0; decisions],
+            known: vec![false; decisions],
+            found: Vec::new(),
+            steps: 0,
+            reason: String::new(),
+            left: usize::MAX,
+        }
     }
 
-    fn match_template(&self, parts: &[Part], text: &str) -> Result<Choices, String> {
-        let mut choices = vec![0; self.decisions().len()];
-        let mut known = vec![false; choices.len()];
-        let mut rest = text.trim();
-        for part in parts {
-            match part {
-                Part::Text(plain) => {
-                    rest = rest
-                        .strip_prefix(plain.as_str())
-                        .ok_or_else(|| format!("'{plain}' was expected at '{}'", excerpt(rest)))?;
-                }
-                Part::Decision(index) => {
-                    let options = &self.decisions()[*index].options;
-                    // The longest option that fits: one may begin with another.
-                    let fitting = options
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, label)| rest.starts_with(label.as_str()));
-                    let Some((choice, label)) = fitting.max_by_key(|(_, label)| label.len()) else {
-                        return Err(format!(
-                            "one of {} was expected at '{}'",
-                            options.join(", "),
-                            excerpt(rest)
-                        ));
+    fn wrong(&mut self, rest: &str, reason: impl FnOnce() -> String) {
+        if rest.len() < self.left {
+            self.left = rest.len();
+            self.reason = reason();
+        }
+    }
+
+    /// Reads the rest of the text as the parts from `at` on.
+    fn from(&mut self, at: usize, rest: &str) {
+        self.steps += 1;
+        if self.found.len() > 1 || self.steps > MOST_STEPS {
+            return;
+        }
+        match self.parts.get(at) {
+            None if rest.is_empty() => self.end(),
+            None => self.wrong(rest, || format!("'{}' is too much", excerpt(rest))),
+            Some(Part::Text(plain)) => match rest.strip_prefix(plain.as_str()) {
+                Some(rest) => self.from(at + 1, rest),
+                None => self.wrong(rest, || {
+                    format!("'{plain}' was expected at '{}'", excerpt(rest))
+                }),
+            },
+            Some(Part::Decision(index)) => {
+                let (index, space) = (*index, self.space);
+                let options = &space.decisions()[index].options;
+                let before = (self.known[index], self.choices[index]);
+                let mut fits = false;
+                for (option, label) in options.iter().enumerate() {
+                    let Some(rest) = rest.strip_prefix(label.as_str()) else {
+                        continue;
                     };
-                    if known[*index] && choices[*index] != choice as u32 {
-                        return Err(format!("decision {index} is given twice, differently"));
+                    fits = true;
+                    let option = option as u32;
+                    if before.0 && before.1 != option {
+                        self.wrong(rest, || {
+                            format!("decision {index} is given twice, differently")
+                        });
+                        continue;
                     }
-                    known[*index] = true;
-                    choices[*index] = choice as u32;
-                    rest = &rest[label.len()..];
+                    (self.known[index], self.choices[index]) = (true, option);
+                    self.from(at + 1, rest);
+                    (self.known[index], self.choices[index]) = before;
+                }
+                if !fits {
+                    self.wrong(rest, || {
+                        let all = options.join(", ");
+                        format!("one of {all} was expected at '{}'", excerpt(rest))
+                    });
                 }
             }
         }
-        if !rest.is_empty() {
-            return Err(format!("'{}' is too much", excerpt(rest)));
+    }
+
+    /// All of the text is read.
+    fn end(&mut self) {
+        let mut choices = self.choices.clone();
+        let filled = self.space.fill_in(&mut choices, &self.known);
+        let choices = Choices(choices);
+        let checked = filled.and_then(|()| {
+            let checked = self.space.check(&choices);
+            checked.map_err(|error| error.to_string())
+        });
+        match checked {
+            Ok(()) => self.found.push(choices),
+            Err(reason) => self.wrong("", || reason),
         }
-        self.fill_in(&mut choices, &known)?;
-        Ok(Choices(choices))
     }
 }
 

@@ -3,10 +3,12 @@
 mod common;
 
 use common::{build, enumerate, lines, network, parse, try_parse, vocabulary};
+use std::collections::HashSet;
 use std::path::Path;
 
 use cellwright_space::{Choices, Space};
 use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 #[test]
 fn layers_follow_each_other_and_names_are_taken() {
@@ -549,4 +551,109 @@ layers = [
     assert_eq!(space.decisions().len(), 1);
     let notes = build(&space, &[1]).unwrap();
     assert!(notes.lines[1].contains("identity"), "{:?}", notes.lines);
+}
+
+#[test]
+fn a_notation_comes_before_a_list_of_option_numbers() {
+    let text = |notation: &str, options: &str| {
+        format!(
+            r#"name = "toy"
+notation = "{notation}"
+[network]
+layers = [
+  {{ op = "conv", filters = {{ choose = {options}, name = "a" }} }},
+  {{ op = "conv", filters = {{ choose = {options}, name = "b" }} }},
+]
+"#
+        )
+    };
+    let space = parse(&text("{a},{b}", "[2, 1]"));
+    assert_eq!(space.parse_notation("2,1"), Ok(Choices(vec![0, 1])));
+    // What is no architecture in the notation may be such a list.
+    assert_eq!(space.parse_notation("0,1"), Ok(Choices(vec![0, 1])));
+    let error = space.parse_notation("0,7").unwrap_err().reason;
+    assert!(error.contains("there are 2 options"), "{error}");
+    let space = parse(&text("{a}{b}", "[2, 1]"));
+    assert_eq!(space.parse_notation("12"), Ok(Choices(vec![1, 0])));
+    let error = space.parse_notation("19").unwrap_err().reason;
+    assert!(error.contains("was expected at '9'"), "{error}");
+
+    // The shorter option may be the right one, and both may be.
+    let space = parse(&text("{a}{b}", "[1, 11, 2]"));
+    assert_eq!(space.parse_notation("11"), Ok(Choices(vec![0, 0])));
+    assert_eq!(space.parse_notation("112"), Ok(Choices(vec![1, 2])));
+    let error = space.parse_notation("111").unwrap_err().reason;
+    assert!(error.contains("could be 0,1 or 1,0"), "{error}");
+    assert!(space.ambiguous_notation().is_some());
+    let alike = parse(&text("{a}-{b}", "[3, 3]"));
+    assert!(alike.parse_notation("3-3").is_err());
+    assert!(alike.ambiguous_notation().is_some());
+    assert_eq!(
+        parse(&text("{a}-{b}", "[1, 11]")).ambiguous_notation(),
+        None
+    );
+}
+
+#[test]
+fn a_condition_that_names_no_decision_holds_too() {
+    let text = |condition: &str| {
+        format!(
+            r#"name = "toy"
+require = ["{condition}"]
+[parameters]
+filters = 16
+[network]
+layers = [{{ op = "conv", filters = "filters", kernel = {{ choose = [1, 3], name = "k" }} }}]
+"#
+        )
+    };
+    assert_eq!(parse(&text("filters > 8")).count(), Some(2u32.into()));
+    for never in ["filters < 8", "filters // 0 > 1", "k > 1 and false"] {
+        let text = text(never);
+        let errors = Space::parse(&text, Path::new("toy.toml"), &[], &vocabulary());
+        let errors = errors.unwrap_err().to_string();
+        assert!(errors.contains("this never holds"), "{errors}");
+    }
+}
+
+#[test]
+fn narrow_conditions_are_met() {
+    let space = parse(
+        r#"
+name = "narrow"
+require = ["s % 100 == 50", "t % 100 == 50"]
+[network]
+layers = [
+  { op = "conv", filters = { choose = [10, 20, 30], name = "s" }, kernel = { choose = [1, 3, 5, 7], name = "t" }, repeat = 20 },
+]
+"#,
+    );
+    assert_eq!(space.check(&space.first()), Ok(()));
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let found: HashSet<Choices> = (0..5).map(|_| space.sample(&mut rng)).collect();
+    assert_eq!(found.len(), 5);
+}
+
+#[test]
+fn covering_architectures_show_each_option() {
+    let space = parse(
+        r#"
+name = "toy"
+require = ["k != 5"]
+[network]
+let = { on = { choose = [false, true] } }
+layers = [
+  { op = "conv", filters = { choose = [1, 2, 3, 4] }, kernel = { choose = [1, 3, 5], name = "k" } },
+  { op = { choose = ["relu", "identity"] }, when = "on" },
+]
+"#,
+    );
+    let all = space.covering();
+    let shown: HashSet<(usize, u32)> = all
+        .iter()
+        .flat_map(|choices| choices.0.iter().copied().enumerate())
+        .collect();
+    // All but the kernel that the condition rules out.
+    assert_eq!(shown.len(), 2 + 4 + 2 + 2);
+    assert!(all.len() <= 6, "{all:?}");
 }

@@ -66,19 +66,40 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Loads a file and builds one architecture of it; what to warn of.
+/// Loads a file and builds architectures that show each of its options; what to warn of.
 fn check(file: &Path, args: &Args) -> Result<Vec<String>> {
     let space = SpaceSource::read(file, args.set.pairs())?.space()?;
-    let choices = space.first();
-    args.images.graph(&space, &choices)?;
+    let mut warnings = Vec::new();
+    let all = space.covering();
+    let mut broken = Vec::new();
+    for choices in &all {
+        if let Err(error) = args.images.graph(&space, choices) {
+            broken.push((choices, error));
+        }
+    }
+    if broken.len() == all.len() {
+        return Err(broken.swap_remove(0).1);
+    }
+    if let Some((choices, error)) = broken.first() {
+        warnings.push(format!(
+            "{} of {} architectures that show each option once cannot be built; {choices}: {error:#}",
+            broken.len(),
+            all.len()
+        ));
+    }
     let left_out = space.left_out_of_notation();
-    let Some(first) = left_out.first() else {
-        return Ok(Vec::new());
-    };
-    Ok(vec![format!(
-        "`notation` leaves {} of {} decisions out, the first {first} ({}): --arch refuses a text that could be several architectures",
-        left_out.len(),
-        space.decisions().len(),
-        space.decisions()[*first].name
-    )])
+    if let Some(first) = left_out.first() {
+        warnings.push(format!(
+            "`notation` leaves {} of {} decisions out, the first {first} ({}): --arch refuses a text that could be several architectures",
+            left_out.len(),
+            space.decisions().len(),
+            space.decisions()[*first].name
+        ));
+    } else if let Some(choices) = space.ambiguous_notation() {
+        warnings.push(format!(
+            "`notation` writes {choices} as '{}', which could be another architecture too, and --arch refuses it: put a sign between the decisions",
+            space.notation(&choices)
+        ));
+    }
+    Ok(warnings)
 }

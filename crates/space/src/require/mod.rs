@@ -5,7 +5,7 @@ mod range;
 
 use crate::Space;
 use crate::discover::{Decisions, Found, Meaning};
-use crate::expression::{Value, Values};
+use crate::expression::{Expression, Value, Values};
 use crate::program::Program;
 
 pub(crate) use kinds::{check, counted};
@@ -22,6 +22,20 @@ pub(crate) fn uncountable(program: &Program, found: &Decisions) -> Option<String
     };
     found.list.iter().find(wrong).map(|it| it.word.clone())
 }
+
+/// Why a condition does not hold whatever is chosen; none where it may.
+pub(crate) fn never(condition: &Expression) -> Option<String> {
+    match condition.evaluate(&mut Nothing) {
+        Ok(Some(Value::Bool(false))) => Some("this never holds, whatever is chosen".to_owned()),
+        Ok(_) => None,
+        Err(message) => Some(format!("this never holds: {message}")),
+    }
+}
+
+/// No decision is made.
+struct Nothing;
+
+impl Values for Nothing {}
 
 impl Found {
     /// What an option counts in `require`.

@@ -10,7 +10,7 @@ use crate::diagnostic::Report;
 use crate::discover::{Found, discover};
 use crate::notation::template;
 use crate::program::Program;
-use crate::require::uncountable;
+use crate::require::{never, uncountable};
 use crate::resolve::resolve;
 use crate::{Choices, Errors, Vocabulary};
 
@@ -74,6 +74,11 @@ impl Space {
             );
             report.error(span.clone(), message, None);
         }
+        for (condition, span) in &program.require {
+            if let Some(message) = never(condition) {
+                report.error(span.clone(), message, None);
+            }
+        }
         let names: Vec<&str> = found.list.iter().map(|it| it.name.as_str()).collect();
         let mut parts = None;
         if let Some((notation, span)) = &header.notation {
@@ -102,7 +107,7 @@ impl Space {
 
     /// Finds the first architecture, to know that there is one.
     fn with_first(mut self) -> Result<Self, Errors> {
-        let first = self.decide(&mut |_| 0);
+        let first = self.find_first();
         match (first, Arc::get_mut(&mut self.0)) {
             (Some(first), Some(inner)) => {
                 inner.first = first;
