@@ -77,7 +77,13 @@ fn one(device: &Emulator, settings: Settings, random: &mut Random) {
             let norm = expected.gradient_norm.unwrap() as f32;
             assert_close("norm", &found.read::<f32>()[..1], &[norm]);
         }
-        device.run(&[kernels::step(uploaded, settings.rule, numbers.pointer(), scale).unwrap()]);
+        for bad in [f32::NAN, f32::INFINITY, 0.5] {
+            let mut loss = Buffer::of(&[bad]);
+            let before = values[0].read::<f32>();
+            let (numbers, loss) = (numbers.pointer(), loss.pointer());
+            device.run(&[kernels::step(uploaded, settings.rule, numbers, loss, scale).unwrap()]);
+            assert_eq!(values[0].read::<f32>() == before, !bad.is_finite());
+        }
         for (i, (found, expected)) in values.iter_mut().zip(&vectors).enumerate() {
             let what = format!("{settings:?}, step {step}, parameter {i}");
             assert_close(&what, &found.read(), &expected.as_vec());

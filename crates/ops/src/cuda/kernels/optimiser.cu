@@ -70,10 +70,12 @@ struct Update {
     }
 };
 
-// `found` may be null: no clipping. `beta1` is the momentum of the first two rules.
+// `found` may be null: no clipping. `beta1` is the momentum of the first two rules. After a loss that is not finite
+// everything stays as it is.
 extern "C" __global__ void __launch_bounds__(256)
-    optimiser_step(const Parameter* parameters, const Run* runs, const Step* step, const float* found, int rule,
-                   float beta1, float beta2, float epsilon) {
+    optimiser_step(const Parameter* parameters, const Run* runs, const Step* step, const float* loss, const float* found,
+                   int rule, float beta1, float beta2, float epsilon) {
+    if (!isfinite(*loss)) return;
     const Run run = runs[blockIdx.x];
     const Parameter p = parameters[run.parameter];
     const int end = p.length - run.start < RUN ? p.length : run.start + RUN;

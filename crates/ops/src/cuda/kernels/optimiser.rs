@@ -117,8 +117,8 @@ pub fn gradient_norm(
         .build()
 }
 
-/// Moves all parameters by one step. `numbers` is the address of [`step_numbers`]; `found` that of [`gradient_norm`]'s
-/// answer, or null for no clipping.
+/// Moves all parameters by one step, unless the step's mean `loss` is not finite. `numbers` is the address of
+/// [`step_numbers`]; `found` that of [`gradient_norm`]'s answer, or null for no clipping.
 ///
 /// # Errors
 /// As [`gradient_norm`].
@@ -126,6 +126,7 @@ pub fn step(
     tables: Uploaded,
     rule: Rule,
     numbers: Pointer,
+    loss: Pointer,
     found: Pointer,
 ) -> Result<Launch, Error> {
     // The number that the kernel knows the rule by.
@@ -139,7 +140,7 @@ pub fn step(
         } => (3, [beta1, beta2, epsilon]),
     };
     blocks("optimiser_step", tables)
-        .pointers([numbers, found])
+        .pointers([numbers, loss, found])
         .ints([number])
         .floats(floats.map(|x| x as f32))
         .build()

@@ -30,6 +30,7 @@ inline uchar4 make_uchar4(unsigned char x, unsigned char y, unsigned char z, uns
 
 template <class T> inline T min(T a, T b) { return b < a ? b : a; }
 template <class T> inline T max(T a, T b) { return a < b ? b : a; }
+using std::isfinite;
 using std::isnan;
 template <class T> inline T atomicAdd(T* to, T value) { T old = *to; *to += value; return old; }
 inline void __threadfence() {}
