@@ -28,6 +28,51 @@ impl Nodes {
     }
 }
 
+/// From the priority that goes first to the one that goes last, where smaller numbers go first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Priorities {
+    first: i32,
+    last: i32,
+}
+
+impl Priorities {
+    /// Those of the current context. The driver is asked but not relied on: without priorities a step is as right.
+    pub(super) fn of_context() -> Self {
+        let mut all = Self { first: 0, last: 0 };
+        // SAFETY: both numbers may be written.
+        let asked = unsafe { sys::cuCtxGetStreamPriorityRange(&mut all.last, &mut all.first) };
+        asked.result().map_or(Self { first: 0, last: 0 }, |()| all)
+    }
+
+    /// The priority of a piece: with each doubling of its slack it goes later.
+    fn of(self, slack: usize) -> i32 {
+        let later = usize::BITS - slack.leading_zeros();
+        self.first.saturating_add(later as i32).min(self.last)
+    }
+}
+
+impl Nodes {
+    /// Says which of the kernels among them go first where several could.
+    pub(super) fn prioritise(&self, priorities: Priorities, slack: usize) {
+        let value = sys::CUlaunchAttributeValue {
+            priority: priorities.of(slack),
+        };
+        for &node in &self.nodes {
+            let mut kind = sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_EMPTY;
+            // SAFETY: the node is of the graph that is being captured, which may be changed meanwhile; what has
+            // no priority keeps none.
+            unsafe {
+                let asked = sys::cuGraphNodeGetType(node, &mut kind);
+                if asked.result().is_ok() && kind == sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_KERNEL
+                {
+                    let priority = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PRIORITY;
+                    let _ = sys::cuGraphKernelNodeSetAttribute(node, priority, &value);
+                }
+            }
+        }
+    }
+}
+
 impl Device {
     /// Lets what is captured next wait for these nodes alone.
     pub(super) fn wait_for(&self, nodes: &mut Nodes) -> Result<(), Error> {

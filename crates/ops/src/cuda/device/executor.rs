@@ -140,7 +140,8 @@ impl DeviceExecutor {
         begun.map_err(Error::driver("beginning a capture"))?;
         let written = self.branches();
         // Ended in any case, or the stream stays of no use.
-        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY;
+        let graph = stream.end_capture(flags);
         written?;
         let graph = graph.map_err(Error::driver("capturing a step"))?;
         let Some(graph) = graph else {
@@ -167,7 +168,9 @@ impl DeviceExecutor {
             self.device.wait_for(&mut Nodes::of(before))?;
             piece.after.iter().for_each(|&it| last[it] = false);
             self.hand_over(&piece.work)?;
-            ends.push(self.device.captured()?);
+            let nodes = self.device.captured()?;
+            nodes.prioritise(self.device.priorities, piece.slack);
+            ends.push(nodes);
         }
         let ends = ends.iter().zip(last).filter(|(_, last)| *last);
         self.device

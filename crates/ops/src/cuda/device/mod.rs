@@ -114,6 +114,7 @@ pub struct Device {
     workspaces: Vec<CudaSlice<u8>>,
     /// Loaded when it is first wanted; none where it is not found.
     cudnn: OnceLock<Option<Cudnn>>,
+    priorities: capture::Priorities,
     /// Whether products of TF32 factors are to be had: compute capability 8.0.
     tensor_cores: bool,
     /// The stream and the libraries are used by one thread at a time.
@@ -202,6 +203,7 @@ impl Device {
             blas,
             workspaces: workspaces.map_err(Error::driver("memory for cuBLAS"))?,
             cudnn: OnceLock::new(),
+            priorities: capture::Priorities::of_context(),
             tensor_cores: major >= 8,
             turn: ReentrantMutex::new(()),
             context,

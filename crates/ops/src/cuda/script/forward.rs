@@ -184,6 +184,9 @@ impl Writer<'_> {
         }
         if plain && self.by_library(geometry) {
             self.dense(*geometry, [*x, *w, *y])?;
+            if let Some(bias) = bias {
+                self.touching(&[*bias, *y], &[*y]);
+            }
             return self.bias(*bias, self.at(*y), geometry.filters, self.len(*y));
         }
         let conv = Convolution::of(*geometry).with_tf32(self.tf32);

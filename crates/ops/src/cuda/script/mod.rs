@@ -57,6 +57,9 @@ pub struct Piece {
     /// The pieces, by their place in the step, that must be done before; pieces of which none waits for
     /// the other may run at once.
     pub after: Vec<usize>,
+    /// By how many pieces the longest chain of those that wait for each other, of all through this one, falls short
+    /// of the step's: 0 for one that the step's end waits for.
+    pub slack: usize,
 }
 
 /// One piece of device work.

@@ -70,6 +70,25 @@ pub(super) fn order(pieces: &[Touches]) -> Vec<Vec<usize>> {
     before.direct
 }
 
+/// For each piece, by how many pieces the longest chain through it falls short of the longest of all: the step is no
+/// longer for it if so many others go first.
+pub(super) fn slack(after: &[Vec<usize>]) -> Vec<usize> {
+    let mut above = vec![1; after.len()];
+    for piece in 0..after.len() {
+        let most = after[piece].iter().map(|&it| above[it]).max();
+        above[piece] += most.unwrap_or(0);
+    }
+    let mut below = vec![0; after.len()];
+    for piece in (0..after.len()).rev() {
+        for &it in &after[piece] {
+            below[it] = below[it].max(below[piece] + 1);
+        }
+    }
+    let through: Vec<usize> = above.iter().zip(&below).map(|(a, b)| a + b).collect();
+    let longest = through.iter().copied().max().unwrap_or(0);
+    through.iter().map(|it| longest - it).collect()
+}
+
 /// What comes before each piece.
 struct Before {
     /// What it waits for itself.
@@ -132,6 +151,14 @@ mod tests {
             order(&pieces),
             [vec![], vec![0], vec![0], vec![2, 1], vec![0]]
         );
+    }
+
+    #[test]
+    fn slack_is_what_a_chain_falls_short_of_the_longest() {
+        // 0 → 1 → 2 → 5, beside it 0 → 3 → 5 and 4.
+        let after = [vec![], vec![0], vec![1], vec![0], vec![], vec![2, 3]];
+        assert_eq!(slack(&after), [0, 0, 0, 1, 3, 0]);
+        assert_eq!(slack(&[]), [] as [usize; 0]);
     }
 
     /// Whether one of two pieces writes what the other touches.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::layout::at;
-use super::order::{Touches, order};
+use super::order::{Touches, order, slack};
 use super::ring::Ring;
 use super::{LANES, Piece, Product, Script, Work};
 use crate::Error;
@@ -76,8 +76,10 @@ impl<'s> Writer<'s> {
             }
         }
         let after = order(&self.touched);
-        let pieces = self.work.into_iter().zip(after);
-        Ok(pieces.map(|(work, after)| Piece { work, after }).collect())
+        let slack = slack(&after);
+        let pieces = self.work.into_iter().zip(after).zip(slack);
+        let piece = |((work, after), slack)| Piece { work, after, slack };
+        Ok(pieces.map(piece).collect())
     }
 
     /// What a call's work touches of the program's memory and of what lies beside it.
@@ -298,6 +300,7 @@ impl<'s> Writer<'s> {
             uploaded,
             settings.rule,
             numbers,
+            self.word(layout.mean),
             found,
         )?);
         Ok(())

@@ -183,6 +183,7 @@ int cuDevicePrimaryCtxRetain(void** to, int) { *to = &driver::primary; return 0;
 int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
 int cuCtxGetCurrent(void** to) { *to = driver::context; return 0; }
 int cuCtxSetCurrent(void* context) { driver::context = context; return 0; }
+int cuCtxGetStreamPriorityRange(int* least, int* greatest) { *least = 0; *greatest = -5; return 0; }
 int cuCtxSynchronize() {
     LOCKED; READY;
     return driver::finish(driver::null_stream);
@@ -335,6 +336,12 @@ int cuStreamEndCapture(void* stream, void** graph) {
     of.captures = false;
     if (of.spoilt) return driver::CAPTURE_INVALIDATED;
     *graph = new driver::Graph{std::move(of.captured)};
+    return 0;
+}
+int cuGraphNodeGetType(void*, int* kind) { *kind = 0; return 0; }
+int cuGraphKernelNodeSetAttribute(void* node, int attribute, const int* priority) {
+    LOCKED; READY;
+    if (!node || attribute != 8 || *priority > 0 || *priority < -5) abort();
     return 0;
 }
 int cuGraphInstantiateWithFlags(void** to, void* graph, unsigned long long) {
