@@ -164,6 +164,63 @@ fn trainings_are_the_cpus() {
     }
 }
 
+/// What a training has learned after so many steps, and each step's loss.
+fn learned(device: &Arc<Device>, program: &Arc<Program>, modes: Modes) -> (Weights, Vec<f32>) {
+    const STEPS: u64 = 20;
+    let mut random = Random::new(5);
+    let start = weights(program, &mut random);
+    let optimiser = Some(settings(SGD));
+    let runner = DeviceExecutor::new(device, Arc::clone(program), optimiser, None, modes);
+    let mut runner = runner.unwrap();
+    runner.load(&start).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..STEPS {
+        let control = Control {
+            seed: 23 + step,
+            progress: 0.5,
+            learning_rate: 0.01,
+        };
+        let pixels = random.values(program.span(program.ports().images).len);
+        let batch = Batch::Pixels(&pixels, &LABELS);
+        runner.run(&control, batch).unwrap();
+        losses.push(runner.loss().unwrap());
+    }
+    (runner.weights().unwrap(), losses)
+}
+
+/// Every sum has one order, also cuBLAS's in a workspace of its own, so any difference is a race.
+#[test]
+fn pieces_at_once_do_what_they_do_in_a_row() {
+    let Some(device) = gpu() else {
+        return;
+    };
+    for channels in [8, 16, 32, 64] {
+        for tf32 in [true, false] {
+            let program = Arc::new(program(channels, true));
+            let run = |replay| {
+                let modes = Modes {
+                    replay,
+                    tf32,
+                    cudnn: false,
+                };
+                learned(device, &program, modes)
+            };
+            let in_a_row = run(Replay::Eager);
+            for time in 0..3 {
+                let found = run(Replay::Captured);
+                assert_eq!(
+                    found.1, in_a_row.1,
+                    "losses, {channels} channels, TF32 {tf32}"
+                );
+                assert!(
+                    found.0 == in_a_row.0,
+                    "{channels} channels, TF32 {tf32}, time {time}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn trainings_with_cudnn_are_the_cpus() {
     let Some(device) = gpu() else {
