@@ -6,11 +6,15 @@ struct Share {
     const float* each;
     float all;
     int rows;
-    template <int V> __device__ __forceinline__ Pack<V> of(Pack<V> g, unsigned int row) const {
-        const float share = each ? each[row / rows] : all;
+    __device__ __forceinline__ float of(unsigned int row) const { return each ? each[row / rows] : all; }
+    // Nothing is left of what has no share, whatever it is.
+    template <int V> static __device__ __forceinline__ Pack<V> times(float share, Pack<V> g) {
 #pragma unroll
         for (int i = 0; i < V; ++i) g.v[i] = share == 0.0f ? 0.0f : g.v[i] * share;
         return g;
+    }
+    template <int V> __device__ __forceinline__ Pack<V> of(Pack<V> g, unsigned int row) const {
+        return times<V>(of(row), g);
     }
 };
 
@@ -62,6 +66,13 @@ __device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool i
     if (to.dshift) to.dshift[c] = old_shift + (float)sum;
 }
 
+// Rows that a thread has under way; of four the registers of compute capability 7.5 do not hold the sums.
+#if __CUDA_ARCH__ == 750
+#define ROWS_UNDER_WAY 2
+#else
+#define ROWS_UNDER_WAY 4
+#endif
+
 template <int V>
 __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy, const Share& share,
                                                 const float* mean, const float* offset, int with_relu, long long rows,
@@ -73,7 +84,7 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
     if (at.inside) {
         const Pack<V> f = load<V>(to.factor + at.channel), o = load<V>(offset + at.channel);
         const Pack<V> m = load<V>(mean + at.channel);
-#pragma unroll 4
+#pragma unroll ROWS_UNDER_WAY
         for (long long row = at.first; row < at.end; row += blockDim.y) {
             const Pack<V> value = load<V>(x + row * channels + at.channel);
             const Pack<V> came = share.of(load<V>(dy + row * channels + at.channel), (unsigned int)row);

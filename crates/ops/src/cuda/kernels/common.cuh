@@ -123,19 +123,21 @@ __device__ __forceinline__ double warp_sum(double x) {
     return x;
 }
 
-// Whether this block is the last of `blocks` to come here; what the others wrote before is then visible to it.
-// `counter` is 0 before the launch and after it. `flag` is a word of shared memory.
+// Whether this block is the last of `blocks` to come here; what the others wrote before is then visible to it, if it reads
+// past the first-level cache. `counter` is 0 before the launch and after it. `flag` is a word of shared memory. One thread's
+// fences stand for those of all that wait for it: a fence of each would empty the cache each time.
 __device__ __forceinline__ bool last_block(unsigned int* counter, unsigned int blocks, unsigned int* flag) {
-    __threadfence();
     __syncthreads();
     const bool first_thread = threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0;
     if (first_thread) {
+        __threadfence();
         const bool last = atomicAdd(counter, 1u) == blocks - 1;
-        if (last) *counter = 0;
+        if (last) {
+            *counter = 0;
+            __threadfence();
+        }
         *flag = last;
     }
     __syncthreads();
-    const bool last = *flag != 0;
-    __threadfence();
-    return last;
+    return *flag != 0;
 }

@@ -142,6 +142,7 @@ struct SumsCut {
     kernel: &'static str,
     block: [u32; 3],
     grid: [usize; 3],
+    strips: usize,
     strips_per_block: usize,
 }
 
@@ -162,6 +163,7 @@ impl SumsCut {
             kernel,
             block,
             grid: [across, strips.div_ceil(strips_per_block), 1],
+            strips,
             strips_per_block,
         })
     }
@@ -195,7 +197,7 @@ pub fn input_gradient_and_sums(
     };
     let n = norm.normaliser;
     Builder::new(cut.kernel, cut.grid, cut.block)
-        .counted(norm.rows * norm.channels)
+        .counted(cut.strips)
         .pointers([dy, weight, norm.x, n.mean, n.inverse, n.factor, n.offset])
         .flag(relu)
         .pointers([norm.dy])

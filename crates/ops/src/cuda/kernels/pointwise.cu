@@ -11,6 +11,7 @@ struct __align__(8) Incoming {
 // The numbers of a tile that a thread brings: four channels of two rows.
 struct Brought {
     Pack<4> z[2], dy[2], x[2];
+    float share[2];
 };
 
 // Room for a tile's dz and prologue(x), R rows each, and w. The steps between rows keep a warp's lanes in different banks.
@@ -31,10 +32,6 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
     const int ROWS_AT_ONCE = 256 / At::PACKS;
     const int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int c = thread % At::PACKS * 4, own_row = thread / At::PACKS, tiles = (rows + R - 1) / R;
-    for (int place = thread; place < C * At::PACKS; place += 256) {
-        const int row = place / At::PACKS;
-        store(room.w + row * At::STEP + c, row < k && c < n ? load<4>(w + (size_t)row * n + c) : splat<4>(0.0f));
-    }
     const bool of_x = c < k, of_dz = c < n, normalises = norm.mean != nullptr;
     const Prologue<4> prologue(of_x ? factor : nullptr, offset, c, with_relu);
     const bool has_norm = of_dz && normalises;
@@ -52,6 +49,7 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
             const int row = tile * R + own_row + i * ROWS_AT_ONCE;
             const bool real = row < rows;
             brought.dy[i] = real && of_dz ? load<4>(dy + (size_t)row * n + c) : splat<4>(0.0f);
+            brought.share[i] = real && has_norm ? share.of((unsigned int)row) : 1.0f;
             brought.z[i] = real && has_norm ? load<4>(norm.z + (size_t)row * n + c) : splat<4>(0.0f);
             brought.x[i] = real && of_x ? load<4>(x + (size_t)row * k + c) : splat<4>(0.0f);
         }
@@ -68,6 +66,10 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
         for (int i = 0; i < 4; ++i) sums[j][i] = 0.0f;
 
     bring(blockIdx.x);
+    for (int place = thread; place < C * At::PACKS; place += 256) {
+        const int row = place / At::PACKS;
+        store(room.w + row * At::STEP + c, row < k && c < n ? load<4>(w + (size_t)row * n + c) : splat<4>(0.0f));
+    }
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
@@ -76,7 +78,7 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
             Pack<4> dz = brought.dy[i], value = brought.x[i];
             if (real && has_norm) {
                 const Pack<4>& z = brought.z[i];
-                dz = let_through<4>(z, share.of(dz, (unsigned int)row), f, o, norm.with_relu);
+                dz = let_through<4>(z, Share::times<4>(brought.share[i], dz), f, o, norm.with_relu);
 #pragma unroll
                 for (int v = 0; v < 4; ++v) dz.v[v] = fmaf(dz.v[v], f.v[v], fmaf(z.v[v] - m.v[v], s.v[v], q.v[v]));
             }

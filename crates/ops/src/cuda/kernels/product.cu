@@ -203,7 +203,9 @@ __device__ __forceinline__ void tall_product(const float* __restrict__ x, const 
                 const float* const term = room + (half * 16 + within * 4 + 2 * s) * TERM_PITCH + first + group;
 #pragma unroll
                 for (int j = 0; j < J; ++j) {
-                    if (j * 8 >= t.per_warp || first + j * 8 >= t.width) break;
+                    // What lies beyond the block's columns is computed all the same, of whatever is in the room there, and goes
+                    // nowhere: a warp that has to ask its lanes for each of these would do them one after the other.
+                    if (j * 8 >= t.per_warp) break;
                     const float b[2] = {term[j * 8], term[TERM_PITCH + j * 8]};
                     multiply_tf32(made.sums[j], a, b);
                 }
@@ -283,6 +285,7 @@ __device__ __forceinline__ void product_statistics(const float* __restrict__ x, 
             return left < 0 ? 0 : left < 16 ? left : 16;
         };
         const int own_rows = rows_of(warp % t.down);
+        const float part_of_row = 1.0f / (float)(own_rows > 0 ? own_rows : 1);
         __syncthreads();
 #pragma unroll
         for (int j = 0; j < J; ++j) {
@@ -290,7 +293,7 @@ __device__ __forceinline__ void product_statistics(const float* __restrict__ x, 
 #pragma unroll
             for (int i = 0; i < 2; ++i) {
                 const float top = made.sums[j][i], below = made.sums[j][2 + i];
-                const float average = over_rows(top + below) / (float)(own_rows > 0 ? own_rows : 1);
+                const float average = over_rows(top + below) * part_of_row;
                 const float above = made.row_of(0) < t.rows ? top - average : 0.0f;
                 const float under = made.row_of(1) < t.rows ? below - average : 0.0f;
                 const float deviations = over_rows(fmaf(above, above, under * under));
@@ -337,8 +340,8 @@ __device__ __forceinline__ void product_statistics(const float* __restrict__ x, 
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
         product_statistics<J>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, room, wide, &flag);      \
     }
-// With the registers of a third block it spills on compute capability 10.0.
-#if __CUDA_ARCH__ == 1000
+// With the registers of a third block it spills on compute capabilities 10.0 to 11.0.
+#if __CUDA_ARCH__ >= 1000 && __CUDA_ARCH__ < 1200
 PRODUCT_STATISTICS(product_statistics_tf32_16, 2, 2)
 #else
 PRODUCT_STATISTICS(product_statistics_tf32_16, 2, 3)

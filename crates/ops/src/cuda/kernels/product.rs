@@ -26,9 +26,13 @@ const FEW: usize = NARROW_WEIGHT;
 /// Columns at most for [`product`] to be worth it by itself: with 32 and more cuBLAS was faster on an H200.
 const NARROW: usize = 16;
 
-/// Whether these kernels can multiply rows × k by k × n numbers, and there are enough of them.
+/// Whether these kernels can multiply rows × k by k × n numbers, and there are enough of them, but no more than an int
+/// counts.
 pub fn is_tall([rows, k, n]: [usize; 3]) -> bool {
-    rows >= MANY && k.is_multiple_of(4) && n.is_multiple_of(4)
+    rows >= MANY
+        && k.is_multiple_of(4)
+        && n.is_multiple_of(4)
+        && i32::try_from(rows * k.max(n)).is_ok()
 }
 
 /// Whether [`product`] is better than a library for rows × k times k × n numbers with nothing before and after.
