@@ -196,6 +196,40 @@ fn a_wrong_objective_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn a_search_without_images_to_choose_by_is_wrong_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = |out: &str, flags: &[&str]| {
+        let mut command = cellwright();
+        command.args(["search", "--trials", "1", "--rerank", "0", "--out"]);
+        command.arg(folder.path().join(out)).args(flags);
+        command
+    };
+    let space = "search-spaces/baselines/small/resnet.toml";
+    let fresh = ["--space", space, "--dataset", "digits", "--epochs", "1"];
+    let words = ["accuracy on images", "--valid-fraction", "train"];
+    let mut none = search("none", &fresh);
+    refuses(none.args(["--valid-fraction", "0"]), 2, &words);
+    assert!(!folder.path().join("none").exists(), "nothing was begun");
+    // So little that it is rounded to none.
+    let mut few = search("few", &fresh);
+    refuses(few.args(["--valid-fraction", "0.0001"]), 2, &words);
+
+    search("good", &fresh).assert().success();
+    let text = std::fs::read_to_string(folder.path().join("good/run.toml")).unwrap();
+    let without = text.replace("valid_fraction = 0.1\n", "valid_fraction = 0.0\n");
+    assert_ne!(text, without);
+    let config = folder.path().join("without.toml");
+    std::fs::write(&config, &without).unwrap();
+    let mut again = search("again", &["--config"]);
+    refuses(again.arg(&config), 2, &words);
+    assert!(!folder.path().join("again").exists(), "nothing was begun");
+    std::fs::write(folder.path().join("good/run.toml"), &without).unwrap();
+    let mut resumed = cellwright();
+    resumed.args(["search", "--resume"]);
+    refuses(resumed.arg(folder.path().join("good")), 2, &words);
+}
+
+#[test]
 fn a_wrong_file_does_not_hide_the_others() {
     let folder = tempfile::tempdir().unwrap();
     space(folder.path(), "{ op = \"gelu\" }");
