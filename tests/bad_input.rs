@@ -229,6 +229,34 @@ fn a_search_without_images_to_choose_by_is_wrong_use() {
     refuses(resumed.arg(folder.path().join("good")), 2, &words);
 }
 
+#[cfg(unix)]
+#[test]
+fn folders_that_lead_in_circles_are_listed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"fine\"\n[network]\nlayers = [{ op = \"global_avg_pool\" }, { op = \"linear\", units = \"classes\" }]\n";
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join("fine.toml"), text).unwrap();
+    for link in ["one", "two", "three.toml"] {
+        std::os::unix::fs::symlink(folder.path(), inner.join(link)).unwrap();
+    }
+    // A link to a file is a file, and a folder that is named is listed whatever it is.
+    std::os::unix::fs::symlink(inner.join("fine.toml"), inner.join("linked.toml")).unwrap();
+    let outer = folder.path().join("outer");
+    std::os::unix::fs::symlink(&inner, &outer).unwrap();
+    for named in [folder.path(), &outer] {
+        let output = cellwright()
+            .args(["spaces", "--json"])
+            .arg(named)
+            .timeout(std::time::Duration::from_secs(60))
+            .assert()
+            .success();
+        let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("fine.toml") && text.contains("linked.toml"));
+    }
+}
+
 #[test]
 fn a_wrong_file_does_not_hide_the_others() {
     let folder = tempfile::tempdir().unwrap();
