@@ -258,6 +258,24 @@ fn folders_that_lead_in_circles_are_listed_once() {
 }
 
 #[test]
+fn a_cause_is_told_once() {
+    let missing = || {
+        let mut command = cellwright();
+        command.args(["validate", "nowhere/nope.toml"]);
+        command
+    };
+    let cause = "No such file or directory";
+    let output = missing().assert().code(1);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert_eq!(text.matches(cause).count(), 1, "{text}");
+    let output = missing().arg("--json").assert().code(1);
+    let verdict: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let text = verdict["error"].as_str().unwrap();
+    assert!(text.contains("nope.toml"), "{text}");
+    assert_eq!(text.matches(cause).count(), 1, "{text}");
+}
+
+#[test]
 fn a_wrong_file_does_not_hide_the_others() {
     let folder = tempfile::tempdir().unwrap();
     space(folder.path(), "{ op = \"gelu\" }");
