@@ -276,6 +276,23 @@ fn a_cause_is_told_once() {
 }
 
 #[test]
+fn a_network_that_cannot_be_counted_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let conv = "{ op = \"conv\", kernel = 4096, filters = 268435456 },";
+    let end = "{ op = \"global_avg_pool\" },\n{ op = \"linear\", units = \"classes\" },";
+    let path = space(folder.path(), &format!("{conv}\n{conv}\n{conv}\n{end}"));
+    refuses(
+        cellwright().arg("inspect").arg(&path),
+        1,
+        &[
+            "wrong.toml:5:",
+            "2^60 multiply-accumulates",
+            "fewer filters",
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_file_does_not_hide_the_others() {
     let folder = tempfile::tempdir().unwrap();
     space(folder.path(), "{ op = \"gelu\" }");
