@@ -196,6 +196,103 @@ fn a_wrong_objective_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn a_search_without_images_to_choose_by_is_wrong_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = |out: &str, flags: &[&str]| {
+        let mut command = cellwright();
+        command.args(["search", "--trials", "1", "--rerank", "0", "--out"]);
+        command.arg(folder.path().join(out)).args(flags);
+        command
+    };
+    let space = "search-spaces/baselines/small/resnet.toml";
+    let fresh = ["--space", space, "--dataset", "digits", "--epochs", "1"];
+    let words = ["accuracy on images", "--valid-fraction", "train"];
+    let mut none = search("none", &fresh);
+    refuses(none.args(["--valid-fraction", "0"]), 2, &words);
+    assert!(!folder.path().join("none").exists(), "nothing was begun");
+    // So little that it is rounded to none.
+    let mut few = search("few", &fresh);
+    refuses(few.args(["--valid-fraction", "0.0001"]), 2, &words);
+
+    search("good", &fresh).assert().success();
+    let text = std::fs::read_to_string(folder.path().join("good/run.toml")).unwrap();
+    let without = text.replace("valid_fraction = 0.1\n", "valid_fraction = 0.0\n");
+    assert_ne!(text, without);
+    let config = folder.path().join("without.toml");
+    std::fs::write(&config, &without).unwrap();
+    let mut again = search("again", &["--config"]);
+    refuses(again.arg(&config), 2, &words);
+    assert!(!folder.path().join("again").exists(), "nothing was begun");
+    std::fs::write(folder.path().join("good/run.toml"), &without).unwrap();
+    let mut resumed = cellwright();
+    resumed.args(["search", "--resume"]);
+    refuses(resumed.arg(folder.path().join("good")), 2, &words);
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_that_lead_in_circles_are_listed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"fine\"\n[network]\nlayers = [{ op = \"global_avg_pool\" }, { op = \"linear\", units = \"classes\" }]\n";
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join("fine.toml"), text).unwrap();
+    for link in ["one", "two", "three.toml"] {
+        std::os::unix::fs::symlink(folder.path(), inner.join(link)).unwrap();
+    }
+    // A link to a file is a file, and a folder that is named is listed whatever it is.
+    std::os::unix::fs::symlink(inner.join("fine.toml"), inner.join("linked.toml")).unwrap();
+    let outer = folder.path().join("outer");
+    std::os::unix::fs::symlink(&inner, &outer).unwrap();
+    for named in [folder.path(), &outer] {
+        let output = cellwright()
+            .args(["spaces", "--json"])
+            .arg(named)
+            .timeout(std::time::Duration::from_secs(60))
+            .assert()
+            .success();
+        let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("fine.toml") && text.contains("linked.toml"));
+    }
+}
+
+#[test]
+fn a_cause_is_told_once() {
+    let missing = || {
+        let mut command = cellwright();
+        command.args(["validate", "nowhere/nope.toml"]);
+        command
+    };
+    let cause = "No such file or directory";
+    let output = missing().assert().code(1);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert_eq!(text.matches(cause).count(), 1, "{text}");
+    let output = missing().arg("--json").assert().code(1);
+    let verdict: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let text = verdict["error"].as_str().unwrap();
+    assert!(text.contains("nope.toml"), "{text}");
+    assert_eq!(text.matches(cause).count(), 1, "{text}");
+}
+
+#[test]
+fn a_network_that_cannot_be_counted_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let conv = "{ op = \"conv\", kernel = 4096, filters = 268435456 },";
+    let end = "{ op = \"global_avg_pool\" },\n{ op = \"linear\", units = \"classes\" },";
+    let path = space(folder.path(), &format!("{conv}\n{conv}\n{conv}\n{end}"));
+    refuses(
+        cellwright().arg("inspect").arg(&path),
+        1,
+        &[
+            "wrong.toml:5:",
+            "2^60 multiply-accumulates",
+            "fewer filters",
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_file_does_not_hide_the_others() {
     let folder = tempfile::tempdir().unwrap();
     space(folder.path(), "{ op = \"gelu\" }");

@@ -19,16 +19,25 @@ impl std::error::Error for Usage {}
 
 /// Tells an error with its causes on stderr.
 pub fn error(error: &anyhow::Error) {
-    let mut told = error.to_string();
-    let mut text = format!("error: {told}");
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !told.contains(&cause) {
-            text.push_str(&format!("\n  because: {cause}"));
-            told = cause;
+    let text = causes(error).join("\n  because: ");
+    let _ = writeln!(std::io::stderr(), "error: {text}");
+}
+
+/// An error with its causes on one line.
+pub fn line(error: &anyhow::Error) -> String {
+    causes(error).join(": ")
+}
+
+/// An error and its causes in words. Most of our errors name their cause themselves, since a table keeps their
+/// text alone: what has been told is not told again.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut told = Vec::<String>::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.last().is_none_or(|last| !last.contains(&cause)) {
+            told.push(cause);
         }
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
+    told
 }
 
 /// Tells what is odd but does not stop anything.
@@ -118,5 +127,16 @@ mod tests {
         assert_eq!(thousands(0), "0");
         assert_eq!(short(8_812_345), "8.81 M");
         assert_eq!(short(999), "999");
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let cause = std::io::Error::other("no room");
+        let wrong = anyhow::Error::new(cause).context("cannot write: no room");
+        assert_eq!(line(&wrong), "cannot write: no room");
+        assert_eq!(
+            line(&wrong.context("no report")),
+            "no report: cannot write: no room"
+        );
     }
 }

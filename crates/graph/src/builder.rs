@@ -8,6 +8,10 @@ use crate::{Auxiliary, Error, Graph, Inputs, Layer, Mismatch, Name, Node, NodeId
 /// The most layers a graph may have.
 pub const MAX_LAYERS: usize = 1 << 20;
 
+/// The most multiply-accumulates for one image, of all layers together. Parameters are hardly more than
+/// these, so all counts of a graph fit 64 bits and are exact.
+pub const MAX_MACS: u64 = 1 << 60;
+
 /// Room for the layers of most networks, so that growing does not move them.
 const USUAL_LAYERS: usize = 384;
 
@@ -28,6 +32,8 @@ pub struct Builder {
     /// The names of the nodes, which have none themselves yet.
     names: Names,
     nodes: Vec<Node>,
+    /// Multiply-accumulates of all nodes.
+    macs: u64,
     auxiliary: Vec<Auxiliary>,
     input: Shape,
     classes: usize,
@@ -50,6 +56,7 @@ impl Builder {
         Self {
             names,
             nodes,
+            macs: 0,
             auxiliary: Vec::new(),
             input,
             classes,
@@ -60,7 +67,8 @@ impl Builder {
     /// answers with its input.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the layer cannot take its inputs.
+    /// [`Error::Shape`] when the layer cannot take its inputs, or the network grows too large with it:
+    /// beyond [`MAX_LAYERS`] or [`MAX_MACS`].
     pub fn layer(
         &mut self,
         name: impl fmt::Display,
@@ -74,6 +82,15 @@ impl Builder {
         if matches!(layer, Layer::Identity) {
             return Ok(inputs[0]);
         }
+        let first = inputs.first().map_or(self.input, |&id| self.shape(id));
+        let macs = self.macs.saturating_add(layer.macs(first, shape));
+        if macs > MAX_MACS {
+            let mismatch = Mismatch::new(
+                "the network has more than 2^60 multiply-accumulates an image with it",
+                "use fewer filters, smaller kernels or smaller images",
+            );
+            return Err(self.wrong(&name, &layer, inputs, mismatch));
+        }
         if !self.names.push(&name) {
             let mismatch = Mismatch::new(
                 "the names of all layers are too long".to_owned(),
@@ -81,6 +98,7 @@ impl Builder {
             );
             return Err(self.wrong(&name, &layer, inputs, mismatch));
         }
+        self.macs = macs;
         self.nodes.push(Node {
             name: Name::default(),
             layer,

@@ -18,7 +18,8 @@ use cellwright_search::schedule::Halving;
 use cellwright_search::strategy;
 
 /// Accuracies from a hash of the choices, better with more epochs; one in eight fails, and some take
-/// longer than others.
+/// longer than others. Where there are limits, another one in eight is refused, as one is whose latency
+/// turned out to be beyond.
 struct Computed {
     slots: usize,
 }
@@ -33,20 +34,24 @@ impl Evaluator for Computed {
         (&request.choices.to_string(), request.training.epochs).hash(&mut hasher);
         let hash = hasher.finish();
         std::thread::sleep(Duration::from_micros(hash % 1_000));
-        let failed = hash.is_multiple_of(8);
+        let status = match hash % 8 {
+            0 => Status::Failed,
+            1 if !request.limits.is_empty() => Status::Refused,
+            _ => Status::Done,
+        };
         let longer = 0.4 * (1.0 - 1.0 / request.training.epochs as f64);
         let accuracy = longer + (hash % 1_000) as f64 / 2_000.0;
         let trial = Trial {
             id: request.id,
             kind: request.kind,
-            status: if failed { Status::Failed } else { Status::Done },
+            status,
             choices: request.choices.to_string(),
             identity: request.choices.to_string(),
             epochs: request.training.epochs as u32,
             rung: request.rung,
             source_trial: request.source,
             seed: request.training.seed,
-            valid_top1: (!failed).then_some(accuracy),
+            valid_top1: (status == Status::Done).then_some(accuracy),
             ..Trial::default()
         };
         let curve = Vec::new();
@@ -146,6 +151,7 @@ fn every_strategy_halves_the_same_with_any_slots_and_after_a_kill() {
             "{name}: promoted"
         );
         climb_rung_by_rung(&search);
+        only_the_best_third_climbs(&search);
 
         // More trials go on with the same sequence.
         let more = self::config(name, 6);
@@ -171,6 +177,22 @@ fn climb_rung_by_rung(search: &[&Trial]) {
             let below = below.find(|it| it.rung == Some(rung - 1)).unwrap();
             assert_eq!(below.status, Status::Done, "a failure is not promoted");
         }
+    }
+}
+
+/// Each row on a higher rung was in the best third of all that were trained on the one below before it.
+fn only_the_best_third_climbs(search: &[&Trial]) {
+    for trial in search.iter().filter(|it| it.rung > Some(0)) {
+        let below = trial.rung.map(|rung| rung - 1);
+        let mut trained: Vec<&&Trial> = search
+            .iter()
+            .filter(|it| it.id < trial.id && it.rung == below && it.status != Status::Refused)
+            .collect();
+        // A failure is the worst, and the sort keeps the order of ids among equals.
+        trained.sort_by(|a, b| b.valid_top1.partial_cmp(&a.valid_top1).unwrap());
+        let rank = trained.iter().position(|it| it.choices == trial.choices);
+        let (rank, count) = (rank.unwrap(), trained.len());
+        assert!(rank < count / 3, "trial {}: {rank} of {count}", trial.id);
     }
 }
 
@@ -202,6 +224,7 @@ fn what_is_beyond_a_limit_takes_no_epochs_and_is_not_promoted() {
         };
         assert_eq!(told(&one), told(&many), "{name}: slots");
         let search = one.iter().filter(|it| it.kind == Kind::Search);
+        only_the_best_third_climbs(&search.clone().collect::<Vec<_>>());
         let beyond = |it: &&Trial| it.macs as f64 > limit.at_most;
         let (refused, tried): (Vec<&Trial>, Vec<&Trial>) = search.partition(beyond);
         assert!(!refused.is_empty(), "{name}: the limit is within the space");

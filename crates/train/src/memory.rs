@@ -28,10 +28,12 @@ pub fn device_bytes<D: Kernels>(graph: &Graph, settings: &Settings) -> Result<Op
     };
     let train = bytes(settings.batch, &train, Some(settings.optimiser()))?;
     let evaluate = bytes(evaluate::BATCH, &Purpose::Evaluate, None)?;
-    let tape = 4 * graph.params() + graph.activation_bytes(1);
+    // More than can be counted is more than any device has.
+    let activations = graph.activation_bytes(1).unwrap_or(u64::MAX);
+    let tape = activations.saturating_add(4 * graph.params());
     Ok(train
         .zip(evaluate)
-        .map(|(train, evaluate)| train + evaluate + tape))
+        .map(|(train, evaluate)| (train + evaluate).saturating_add(tape)))
 }
 
 /// The most resident memory in bytes since the process began or since [`reset`], where the system

@@ -37,7 +37,8 @@ struct Report {
     params: u64,
     macs: u64,
     flops: u64,
-    activation_bytes: u64,
+    /// None where they are too many for 64 bits.
+    activation_bytes: Option<u64>,
     batch: u32,
     /// Channels, height, width.
     input: [usize; 3],
@@ -85,7 +86,7 @@ pub fn run(args: Args) -> Result<()> {
         identity: graph.identity(),
         params: graph.params(),
         macs: graph.macs(),
-        flops: 2 * graph.macs(),
+        flops: graph.flops(),
         activation_bytes: graph.activation_bytes(args.batch as usize),
         batch: args.batch,
         input: [graph.input.channels, graph.input.height, graph.input.width],
@@ -164,9 +165,13 @@ fn show(report: &Report) -> Result<()> {
         right(&mut decisions, &[0, 2]);
         print(decisions)?;
     }
+    let activations = report.activation_bytes.map_or_else(
+        || "more than can be counted".to_owned(),
+        |bytes| format!("{}B", short(bytes)),
+    );
     let [channels, height, width] = report.input;
     print(format!(
-        "\n{}  {}x{}x{}, {} classes\n  architecture     {}\n  parameters       {}\n  MACs             {} ({}) an image\n  FLOPs            {} ({})\n  activations      {}B for a training step of {} images\n  receptive field  {}x{}",
+        "\n{}  {}x{}x{}, {} classes\n  architecture     {}\n  parameters       {}\n  MACs             {} ({}) an image\n  FLOPs            {} ({})\n  activations      {} for a training step of {} images\n  receptive field  {}x{}",
         report.name,
         channels,
         height,
@@ -178,7 +183,7 @@ fn show(report: &Report) -> Result<()> {
         short(report.macs),
         thousands(report.flops),
         short(report.flops),
-        short(report.activation_bytes),
+        activations,
         report.batch,
         report.receptive_field[0],
         report.receptive_field[1],

@@ -127,23 +127,20 @@ fn show(entries: &[Entry], limit: Option<u64>) -> Result<()> {
     print(rows)
 }
 
+/// The space files of a folder and of those in it. Links to other folders are left out: they may lead in
+/// circles.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if folder.is_file() {
         files.push(folder.to_owned());
         return Ok(());
     }
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-    for entry in entries {
-        let path = entry
-            .with_context(|| format!("cannot list {}", folder.display()))?
-            .path();
-        if path.is_dir() {
+    let cannot = || format!("cannot list {}", folder.display());
+    for entry in std::fs::read_dir(folder).with_context(cannot)? {
+        let entry = entry.with_context(cannot)?;
+        let path = entry.path();
+        if entry.file_type().with_context(cannot)?.is_dir() {
             collect(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        } else if path.extension().is_some_and(|it| it == "toml") && !path.is_dir() {
             files.push(path);
         }
     }
@@ -191,6 +188,37 @@ fn distinct(file: &Path, distinct: &Distinct, limit: u64) -> Result<Option<u64>>
 fn readable(digits: &str) -> String {
     match digits.parse::<u64>() {
         Ok(number) if digits.len() <= 12 => crate::output::thousands(number),
-        _ => format!("{}.{}e{}", &digits[..1], &digits[1..3], digits.len() - 1),
+        _ => rounded(digits),
+    }
+}
+
+/// A number of at least four digits to three of them, half up.
+fn rounded(digits: &str) -> String {
+    let exponent = digits.len() - 1;
+    let first_four = digits[..4]
+        .bytes()
+        .fold(0, |number, digit| 10 * number + u32::from(digit - b'0'));
+    match (first_four + 5) / 10 {
+        1000 => format!("1.00e{}", exponent + 1),
+        three => format!("{}.{:02}e{exponent}", three / 100, three % 100),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_rounded() {
+        assert_eq!(readable("0"), "0");
+        assert_eq!(readable("999999999999"), "999,999,999,999");
+        assert_eq!(readable("1000000000000"), "1.00e12");
+        assert_eq!(readable("1076700000000000000"), "1.08e18");
+        assert_eq!(readable("1074999999999999999"), "1.07e18");
+        assert_eq!(readable("1075000000000000000"), "1.08e18");
+        assert_eq!(readable("1096000000000"), "1.10e12");
+        assert_eq!(readable(&"9".repeat(40)), "1.00e40");
+        assert_eq!(rounded("999600"), "1.00e6");
+        assert_eq!(rounded("999400"), "9.99e5");
     }
 }

@@ -7,7 +7,7 @@ use cellwright_search::run::SpaceSource;
 use serde::Serialize;
 
 use crate::options::{ImageFlags, Set};
-use crate::output::{error, note, print, print_json};
+use crate::output::{error, line, note, print, print_json};
 
 /// Flags of `validate`.
 #[derive(clap::Args)]
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> Result<()> {
                 file: file.clone(),
                 valid: result.is_ok(),
                 warnings: result.as_ref().map_or_else(|_| Vec::new(), Vec::clone),
-                error: result.err().map(|error| format!("{error:#}")),
+                error: result.err().as_ref().map(line),
             })?;
         } else {
             match result {

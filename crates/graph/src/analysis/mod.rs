@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::layers::Reach;
-use crate::{Graph, Layer, NodeId};
+use crate::{Graph, Layer, Node, NodeId};
 
 /// Bytes of one activation: training is in single precision.
 const VALUE_BYTES: u64 = 4;
@@ -14,14 +14,17 @@ impl Graph {
     /// backward pass: the output of every layer once, in single precision.
     ///
     /// This is what an implementation without fused operations and without recomputation holds;
-    /// fusing a layer with the one before it spares that one's output.
+    /// fusing a layer with the one before it spares that one's output. None where they are too many for
+    /// 64 bits.
     #[must_use]
-    pub fn activation_bytes(&self, batch: usize) -> u64 {
+    pub fn activation_bytes(&self, batch: usize) -> Option<u64> {
+        // A shape's own count saturates, and then four bytes a value are too many.
+        let values = |sum: u64, node: &Node| sum.checked_add(node.shape.len());
         self.nodes
             .iter()
-            .fold(0, |sum: u64, node| sum.saturating_add(node.shape.len()))
-            .saturating_mul(VALUE_BYTES)
-            .saturating_mul(batch as u64)
+            .try_fold(0, values)?
+            .checked_mul(VALUE_BYTES)?
+            .checked_mul(batch as u64)
     }
 
     /// The receptive field (rows and columns of the image, as if it had no border) of the feature

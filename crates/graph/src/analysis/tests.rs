@@ -108,8 +108,9 @@ fn a_gate_leaves_the_receptive_field_of_its_trunk() {
 fn activations_are_four_bytes_a_value() {
     let graph = chain(&[conv(3, 2, 1)]);
     let values = 32 * 32 * 3 + 16 * 16 * 4 + 4 + 10;
-    assert_eq!(graph.activation_bytes(1), 4 * values);
-    assert_eq!(graph.activation_bytes(64), 64 * 4 * values);
+    assert_eq!(graph.activation_bytes(1), Some(4 * values));
+    assert_eq!(graph.activation_bytes(64), Some(64 * 4 * values));
+    assert_eq!(graph.activation_bytes(usize::MAX), None);
 }
 
 #[test]

@@ -43,8 +43,8 @@ pub(crate) fn describe(request: &Request) -> (Trial, Result<Graph, Error>) {
     if let Ok(graph) = &graph {
         trial.params = graph.params();
         trial.macs = graph.macs();
-        trial.flops = 2 * graph.macs();
-        trial.activation_bytes = Some(graph.activation_bytes(request.training.batch));
+        trial.flops = graph.flops();
+        trial.activation_bytes = graph.activation_bytes(request.training.batch);
         trial.identity = graph.identity();
         trial.graph = serde_json::to_string(graph).ok();
     }

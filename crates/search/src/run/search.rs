@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cellwright_graph::Shape;
-use cellwright_ledger::{Kind, Run as Folder, Trial};
+use cellwright_ledger::{Kind, Run as Folder, Status, Trial};
 use cellwright_space::{Choices, Space};
 
 use super::queue::Queue;
@@ -15,7 +15,7 @@ use crate::Error;
 use crate::evaluator::{Request, describe, refused};
 use crate::identity::Identities;
 use crate::objective::beyond;
-use crate::schedule::{Job, Schedule};
+use crate::schedule::{Job, Outcome, Schedule};
 use crate::strategy::{self, Strategy};
 
 /// So many architectures in a row that are all known already mean that the space is exhausted.
@@ -191,12 +191,24 @@ impl<'a> Search<'a> {
         let rows = queue.wait(Kind::Search, count)?;
         trials.extend(rows.into_iter().map(|row| (row.trial.id, row.trial)));
         for (&job, id) in jobs.iter().zip(&ids) {
-            let reward = trials
+            let outcome = trials
                 .get(id)
-                .and_then(|it| self.config.objective.reward(it));
-            self.schedule.record(job, reward);
+                .map_or(Outcome::Failed, |it| self.outcome(it));
+            self.schedule.record(job, outcome);
         }
         Ok(ids.len() == jobs.len())
+    }
+
+    /// What a row says to the schedule.
+    fn outcome(&self, trial: &Trial) -> Outcome {
+        match trial.status {
+            Status::Refused => Outcome::Refused,
+            Status::Done | Status::Failed => self
+                .config
+                .objective
+                .reward(trial)
+                .map_or(Outcome::Failed, Outcome::Reward),
+        }
     }
 
     /// The id of the next trial, whose epochs are spent; none where too few are left, which ends the

@@ -7,7 +7,9 @@
 //! Tuning", arXiv 1810.05934, algorithm 2) with epochs as the resource. Each architecture begins on
 //! the lowest rung, with few epochs. Whatever is in the top 1/η of a rung, over all that the search
 //! has trained on it, is promoted: trained on the next rung with about η times as many epochs. One
-//! that was passed over may still be promoted later, when the rung has grown.
+//! that was passed over may still be promoted later, when the rung has grown. A training that failed
+//! counts among all, with the worst; what was refused, because it is beyond a limit, was not trained
+//! and does not count.
 //!
 //! - *Order.* The paper promotes when a worker falls free, which makes the search depend on timing.
 //!   Here promotions are made when all that was asked for is done, in the order of requests (highest
@@ -22,7 +24,7 @@
 //!   it would say that the few that were promoted early are far better than the others, and the
 //!   same architecture would be worth more or less by the moment at which it was tried. What
 //!   remains is how much better than the other promoted ones it turned out to be. A training that
-//!   failed is told as failed, on whatever rung.
+//!   failed or was refused is told as failed, on whatever rung.
 
 use std::collections::HashMap;
 
@@ -80,7 +82,27 @@ pub(crate) struct Job {
     pub rung: usize,
 }
 
-/// The rungs and what has been trained on each.
+/// What came of a job.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Outcome {
+    /// It was trained, to this reward.
+    Reward(f64),
+    /// Its training failed.
+    Failed,
+    /// It is beyond a limit, and was not trained.
+    Refused,
+}
+
+impl Outcome {
+    fn reward(self) -> Option<f64> {
+        match self {
+            Outcome::Reward(reward) => Some(reward),
+            Outcome::Failed | Outcome::Refused => None,
+        }
+    }
+}
+
+/// The rungs and what came of the jobs on each.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     reduction: usize,
@@ -91,16 +113,15 @@ pub(crate) struct Schedule {
 struct Rung {
     epochs: usize,
     /// In the order of requests.
-    results: Vec<Trained>,
+    results: Vec<Ended>,
     /// The place of each architecture among the results.
     places: HashMap<usize, usize>,
 }
 
 #[derive(Debug)]
-struct Trained {
+struct Ended {
     architecture: usize,
-    /// None: it failed.
-    reward: Option<f64>,
+    outcome: Outcome,
     promoted: bool,
 }
 
@@ -132,13 +153,13 @@ impl Schedule {
         rung + 1 == self.rungs.len()
     }
 
-    /// Takes the result of a job in; to be called in the order of requests.
-    pub fn record(&mut self, job: Job, reward: Option<f64>) {
+    /// Takes the outcome of a job in; to be called in the order of requests.
+    pub fn record(&mut self, job: Job, outcome: Outcome) {
         let rung = &mut self.rungs[job.rung];
         rung.places.insert(job.architecture, rung.results.len());
-        rung.results.push(Trained {
+        rung.results.push(Ended {
             architecture: job.architecture,
-            reward,
+            outcome,
             promoted: false,
         });
     }
@@ -148,17 +169,18 @@ impl Schedule {
         let below_highest = 0..self.rungs.len() - 1;
         let mut jobs = Vec::new();
         for rung in below_highest.rev() {
+            let due = self.rungs[rung].trained() / self.reduction;
             let results = &mut self.rungs[rung].results;
             let mut ranked: Vec<(usize, f64)> = (0..results.len())
-                .filter_map(|index| Some((index, results[index].reward?)))
+                .filter_map(|index| Some((index, results[index].outcome.reward()?)))
                 .collect();
             // The sort keeps the order of requests among equals.
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-            for (index, _) in ranked.into_iter().take(results.len() / self.reduction) {
-                let trained = &mut results[index];
-                if !std::mem::replace(&mut trained.promoted, true) {
+            for (index, _) in ranked.into_iter().take(due) {
+                let ended = &mut results[index];
+                if !std::mem::replace(&mut ended.promoted, true) {
                     jobs.push(Job {
-                        architecture: trained.architecture,
+                        architecture: ended.architecture,
                         rung: rung + 1,
                     });
                 }
@@ -167,8 +189,8 @@ impl Schedule {
         jobs
     }
 
-    /// What the strategy is told of an architecture; none where its last training failed or there
-    /// was none.
+    /// What the strategy is told of an architecture; none where its last training failed or was
+    /// refused, or there was none.
     pub fn told(&self, architecture: usize) -> Option<f64> {
         let knows = |rung: &Rung| rung.places.contains_key(&architecture);
         let reached = self.rungs.iter().rposition(knows)?;
@@ -179,14 +201,21 @@ impl Schedule {
     /// What promotion to a rung has gained on average; none where nothing was promoted yet.
     fn gain(&self, rung: usize) -> Option<f64> {
         let below = &self.rungs[rung - 1];
-        let gain = |it: &Trained| Some(it.reward? - below.reward(it.architecture)?);
+        let gain = |it: &Ended| Some(it.outcome.reward()? - below.reward(it.architecture)?);
         let gains: Vec<f64> = self.rungs[rung].results.iter().filter_map(gain).collect();
         (!gains.is_empty()).then(|| gains.iter().sum::<f64>() / gains.len() as f64)
     }
 }
 
 impl Rung {
+    /// How many were trained on it.
+    fn trained(&self) -> usize {
+        let trained = |it: &&Ended| it.outcome != Outcome::Refused;
+        self.results.iter().filter(trained).count()
+    }
+
     fn reward(&self, architecture: usize) -> Option<f64> {
-        self.results[*self.places.get(&architecture)?].reward
+        let place = *self.places.get(&architecture)?;
+        self.results[place].outcome.reward()
     }
 }

@@ -16,7 +16,7 @@ fn begin(schedule: &mut Schedule, first: usize, rewards: &[f64]) {
             architecture: first + index,
             rung: 0,
         };
-        schedule.record(job, Some(*reward));
+        schedule.record(job, Outcome::Reward(*reward));
     }
 }
 
@@ -27,7 +27,7 @@ fn promoted(schedule: &mut Schedule) -> Vec<(usize, usize)> {
 }
 
 fn record(schedule: &mut Schedule, architecture: usize, rung: usize, reward: f64) {
-    schedule.record(Job { architecture, rung }, Some(reward));
+    schedule.record(Job { architecture, rung }, Outcome::Reward(reward));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn equals_are_promoted_in_the_order_of_requests_and_failures_never() {
         architecture: 0,
         rung: 0,
     };
-    schedule.record(failed, None);
+    schedule.record(failed, Outcome::Failed);
     begin(&mut schedule, 1, &[0.5, 0.5, 0.5]);
     assert_eq!(promoted(&mut schedule), [(1, 1), (2, 1)]);
     begin(&mut schedule, 4, &[]);
@@ -87,9 +87,38 @@ fn equals_are_promoted_in_the_order_of_requests_and_failures_never() {
             architecture: 1,
             rung: 1,
         },
-        None,
+        Outcome::Failed,
     );
     assert_eq!(schedule.told(1), None, "it failed on the higher rung");
+}
+
+#[test]
+fn what_was_refused_counts_on_no_rung_and_is_told_as_failed() {
+    let mut schedule = Schedule::new(9, Some(halving(3, 1))).unwrap();
+    let refuse = |schedule: &mut Schedule, architecture, rung| {
+        schedule.record(Job { architecture, rung }, Outcome::Refused);
+    };
+    begin(&mut schedule, 0, &[0.5, 0.6]);
+    (10..20).for_each(|it| refuse(&mut schedule, it, 0));
+    assert_eq!(promoted(&mut schedule), [], "two of twelve were trained");
+    let failed = Job {
+        architecture: 2,
+        rung: 0,
+    };
+    schedule.record(failed, Outcome::Failed);
+    assert_eq!(
+        promoted(&mut schedule),
+        [(1, 1)],
+        "what failed was trained: a third of three is one"
+    );
+    // Refused on a higher rung, as when its latency was measured anew.
+    refuse(&mut schedule, 1, 1);
+    assert_eq!((schedule.told(1), schedule.told(10)), (None, None));
+    begin(&mut schedule, 3, &[0.7, 0.8, 0.4]);
+    assert_eq!(promoted(&mut schedule), [(4, 1), (3, 1)]);
+    record(&mut schedule, 4, 1, 0.9);
+    record(&mut schedule, 3, 1, 0.9);
+    assert_eq!(promoted(&mut schedule), [], "two of three were trained");
 }
 
 #[test]

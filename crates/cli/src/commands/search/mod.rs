@@ -23,6 +23,7 @@ pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
     let (config, folder) = setup::open(&args)?;
     let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
+    setup::check_held_out(&config, &dataset.train.labels)?;
     let input = Shape {
         height: dataset.train.height,
         width: dataset.train.width,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use cellwright_data::split;
 use cellwright_ledger::Run;
 use cellwright_search::run::{DatasetConfig, MachineConfig, RunConfig, SearchConfig, VERSION};
 
@@ -26,6 +27,7 @@ pub(super) fn open(args: &Args) -> Result<(RunConfig, Run)> {
         .training
         .check()
         .map_err(cellwright_search::Error::from)?;
+    check_fraction(&config)?;
     let out = args.out.clone().map_or_else(|| free_folder(&config), Ok)?;
     if let Some(trials) = args.trials {
         config.search.trials = trials;
@@ -39,6 +41,7 @@ pub(super) fn open(args: &Args) -> Result<(RunConfig, Run)> {
 fn resume(args: &Args, folder: &Path) -> Result<(RunConfig, Run)> {
     let folder = Run::open(folder)?;
     let mut config = RunConfig::parse(&folder.settings_text()?, &folder.settings_path())?;
+    check_fraction(&config)?;
     if let Some(trials) = args.trials {
         config.search.trials = trials;
     }
@@ -49,6 +52,31 @@ fn resume(args: &Args, folder: &Path) -> Result<(RunConfig, Run)> {
         folder.trials()?.rows.len()
     ));
     Ok((config, folder))
+}
+
+/// Refuses a search that would hold no image out; whether a small fraction does, the images say later.
+fn check_fraction(config: &RunConfig) -> Result<()> {
+    if config.training.valid_fraction == 0.0 {
+        return Err(nothing_held_out(config).into());
+    }
+    Ok(())
+}
+
+/// Refuses a search that holds none of the training images, whose labels these are, out.
+pub(super) fn check_held_out(config: &RunConfig, labels: &[u32]) -> Result<()> {
+    let parts = split(labels, config.training.valid_fraction, config.training.seed);
+    if parts.valid.is_empty() {
+        return Err(nothing_held_out(config).into());
+    }
+    Ok(())
+}
+
+fn nothing_held_out(config: &RunConfig) -> Usage {
+    Usage(format!(
+        "a search chooses by the accuracy on images that are held out, and a fraction of {} holds none out: give \
+         --valid-fraction (in a run.toml, valid_fraction) more, such as 0.1; `cellwright train` does without",
+        config.training.valid_fraction
+    ))
 }
 
 /// The run that the flags describe, with what they leave open picked and told.
