@@ -293,6 +293,27 @@ fn a_network_that_cannot_be_counted_is_refused_with_its_place() {
 }
 
 #[test]
+fn an_option_that_cannot_be_built_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let layers = |options: &str| {
+        let text = format!("  {{ op = \"conv\", filters = {{ choose = {options} }} }},");
+        space(folder.path(), &text)
+    };
+    let validate = |path: PathBuf| {
+        let mut command = cellwright();
+        command.arg("validate").arg(path);
+        command
+    };
+    let assert = validate(layers("[8, 0]")).assert().success();
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let expected = "1 of 2 architectures that show each option once cannot be built; 1: ";
+    assert!(errors.contains(expected), "{errors}");
+    refuses(&mut validate(layers("[0]")), 1, &["conv"]);
+    let assert = validate(layers("[8, 16]")).assert().success();
+    assert!(assert.get_output().stderr.is_empty());
+}
+
+#[test]
 fn a_wrong_file_does_not_hide_the_others() {
     let folder = tempfile::tempdir().unwrap();
     space(folder.path(), "{ op = \"gelu\" }");

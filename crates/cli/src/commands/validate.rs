@@ -82,9 +82,10 @@ fn check(file: &Path, args: &Args) -> Result<Vec<String>> {
     }
     if let Some((choices, error)) = broken.first() {
         warnings.push(format!(
-            "{} of {} architectures that show each option once cannot be built; {choices}: {error:#}",
+            "{} of {} architectures that show each option once cannot be built; {choices}: {}",
             broken.len(),
-            all.len()
+            all.len(),
+            line(error)
         ));
     }
     let left_out = space.left_out_of_notation();
