@@ -5,7 +5,7 @@ mod common;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use cellwright_graph::{Graph, class, vocabulary};
+use cellwright_graph::{DropPath, Graph, Layer, class, vocabulary};
 use cellwright_space::Space;
 use common::{folder, graph, image, space};
 use num_bigint::BigUint;
@@ -75,6 +75,34 @@ fn chains_with_identities_are_counted_once() {
     let class = |choices| class(&space, &choices, image(32, 3), 10, by).unwrap();
     let distinct: HashSet<u128> = space.architectures().map(class).collect();
     assert_eq!(distinct.len(), 9 * 21 * 21);
+}
+
+/// The drop paths of some architectures of a space, each network's from its beginning to its end.
+fn drop_paths(space: &Space) -> Vec<Vec<DropPath>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let networks = (0..20).map(|_| graph(space, &space.sample(&mut rng)));
+    let found = networks.map(|graph| {
+        let layers = graph.nodes.iter().map(|node| &node.layer);
+        let found = layers.filter_map(|layer| match layer {
+            Layer::DropPath(drop) => Some(*drop),
+            _ => None,
+        });
+        found.collect()
+    });
+    found.collect()
+}
+
+#[test]
+fn drop_path_holds_from_the_first_step_where_the_paper_has_it_so() {
+    for (file, set) in [
+        ("baselines/stochastic-depth-resnet110.toml", &[][..]),
+        ("baselines/resnet20-cifar.toml", &[("survival", "0.5")]),
+        ("baselines/fractalnet.toml", &[]),
+    ] {
+        let drops = drop_paths(&space(file, set)).concat();
+        assert!(!drops.is_empty(), "{file}");
+        assert!(drops.iter().all(|drop| !drop.scheduled), "{file}");
+    }
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
