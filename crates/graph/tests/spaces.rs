@@ -77,6 +77,30 @@ fn chains_with_identities_are_counted_once() {
     assert_eq!(distinct.len(), 9 * 21 * 21);
 }
 
+/// The batch norms of all files keep up with trainings of some hundred steps, and NAS-Bench-101's can be
+/// had as slow as its authors'.
+#[test]
+fn running_statistics_keep_up_with_short_trainings() {
+    let momenta = |space: &Space| -> Vec<f64> {
+        let choices = space.sample(&mut ChaCha8Rng::seed_from_u64(3));
+        let graph = graph(space, &choices);
+        let layers = graph.nodes.iter().map(|node| &node.layer);
+        let momenta = layers.filter_map(|layer| match layer {
+            Layer::BatchNorm(norm) => Some(norm.momentum),
+            _ => None,
+        });
+        momenta.collect()
+    };
+    for file in files(&folder()) {
+        let space =
+            Space::load(&file, &[], vocabulary()).unwrap_or_else(|errors| panic!("{errors}"));
+        let slowest = momenta(&space).into_iter().fold(1.0, f64::min);
+        assert!(slowest >= 0.05, "{}: {slowest}", file.display());
+    }
+    let authors = momenta(&space("nasbench101.toml", &[("bn_momentum", "0.003")]));
+    assert!(!authors.is_empty() && authors.iter().all(|it| *it == 0.003));
+}
+
 /// The drop paths of some architectures of a space, each network's from its beginning to its end.
 fn drop_paths(space: &Space) -> Vec<Vec<DropPath>> {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
