@@ -117,6 +117,31 @@ fn drop_paths(space: &Space) -> Vec<Vec<DropPath>> {
 }
 
 #[test]
+fn drop_path_grows_cell_by_cell_where_the_paper_lets_it() {
+    let set = [("drop_path", "0.4"), ("repeats", "2"), ("filters", "4")];
+    for file in [
+        "nasnet.toml",
+        "enas-micro.toml",
+        "pnas.toml",
+        "amoebanet.toml",
+    ] {
+        let mut cells = Vec::new();
+        for network in drop_paths(&space(file, &set)) {
+            let before = cells.len();
+            // Of 8 cells: three stages of two, and two between them.
+            cells.extend(network.iter().map(|drop| (drop.rate / 0.4 * 8.0).round()));
+            assert!(cells[before..].is_sorted(), "{file}");
+            assert!(network.iter().all(|drop| drop.scheduled), "{file}");
+        }
+        cells.sort_by(f64::total_cmp);
+        cells.dedup();
+        assert_eq!(cells, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], "{file}");
+    }
+    let darts = drop_paths(&space("darts.toml", &set)).concat();
+    assert!(darts.iter().all(|drop| drop.rate == 0.4 && drop.scheduled));
+}
+
+#[test]
 fn drop_path_holds_from_the_first_step_where_the_paper_has_it_so() {
     for (file, set) in [
         ("baselines/stochastic-depth-resnet110.toml", &[][..]),
