@@ -2,6 +2,7 @@
 
 mod common;
 
+use cellwright_space::Choices;
 use common::baseline;
 
 /// File, parameters set, parameters published, MACs published in units of 10^9 (as text, to its
@@ -70,6 +71,19 @@ fn nasnet_a_for_cifar() {
         common::graph(&common::space("nasnet-a.toml", &[]), &Default::default()).params(),
         3_328_234
     );
+}
+
+/// The network that the authors of DARTS found (`DARTS_V2` of their code), without its auxiliary
+/// classifier: 3.3 M in the paper.
+#[test]
+fn darts_for_cifar() {
+    let (normal, reduction) = (
+        [0, 3, 3, 0, 3, 3, 0, 2, 3, 1, 2, 5],
+        [0, 0, 0, 2, 0, 2, 1, 0, 2, 4, 0, 2],
+    );
+    let choices = Choices([normal, reduction].concat());
+    let graph = common::graph(&common::space("darts.toml", &[]), &choices);
+    assert_eq!(graph.params(), 3_349_342);
 }
 
 /// Networks without an exact published count, counted a second way: by formulas over their stages.

@@ -5,7 +5,7 @@ mod common;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use cellwright_graph::{Graph, class, vocabulary};
+use cellwright_graph::{DropPath, Graph, Layer, class, vocabulary};
 use cellwright_space::Space;
 use common::{folder, graph, image, space};
 use num_bigint::BigUint;
@@ -75,6 +75,83 @@ fn chains_with_identities_are_counted_once() {
     let class = |choices| class(&space, &choices, image(32, 3), 10, by).unwrap();
     let distinct: HashSet<u128> = space.architectures().map(class).collect();
     assert_eq!(distinct.len(), 9 * 21 * 21);
+}
+
+/// The batch norms of all files keep up with trainings of some hundred steps, and NAS-Bench-101's can be
+/// had as slow as its authors'.
+#[test]
+fn running_statistics_keep_up_with_short_trainings() {
+    let momenta = |space: &Space| -> Vec<f64> {
+        let choices = space.sample(&mut ChaCha8Rng::seed_from_u64(3));
+        let graph = graph(space, &choices);
+        let layers = graph.nodes.iter().map(|node| &node.layer);
+        let momenta = layers.filter_map(|layer| match layer {
+            Layer::BatchNorm(norm) => Some(norm.momentum),
+            _ => None,
+        });
+        momenta.collect()
+    };
+    for file in files(&folder()) {
+        let space =
+            Space::load(&file, &[], vocabulary()).unwrap_or_else(|errors| panic!("{errors}"));
+        let slowest = momenta(&space).into_iter().fold(1.0, f64::min);
+        assert!(slowest >= 0.05, "{}: {slowest}", file.display());
+    }
+    let authors = momenta(&space("nasbench101.toml", &[("bn_momentum", "0.003")]));
+    assert!(!authors.is_empty() && authors.iter().all(|it| *it == 0.003));
+}
+
+/// The drop paths of some architectures of a space, each network's from its beginning to its end.
+fn drop_paths(space: &Space) -> Vec<Vec<DropPath>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let networks = (0..20).map(|_| graph(space, &space.sample(&mut rng)));
+    let found = networks.map(|graph| {
+        let layers = graph.nodes.iter().map(|node| &node.layer);
+        let found = layers.filter_map(|layer| match layer {
+            Layer::DropPath(drop) => Some(*drop),
+            _ => None,
+        });
+        found.collect()
+    });
+    found.collect()
+}
+
+#[test]
+fn drop_path_grows_cell_by_cell_where_the_paper_lets_it() {
+    let set = [("drop_path", "0.4"), ("repeats", "2"), ("filters", "4")];
+    for file in [
+        "nasnet.toml",
+        "enas-micro.toml",
+        "pnas.toml",
+        "amoebanet.toml",
+    ] {
+        let mut cells = Vec::new();
+        for network in drop_paths(&space(file, &set)) {
+            let before = cells.len();
+            // Of 8 cells: three stages of two, and two between them.
+            cells.extend(network.iter().map(|drop| (drop.rate / 0.4 * 8.0).round()));
+            assert!(cells[before..].is_sorted(), "{file}");
+            assert!(network.iter().all(|drop| drop.scheduled), "{file}");
+        }
+        cells.sort_by(f64::total_cmp);
+        cells.dedup();
+        assert_eq!(cells, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], "{file}");
+    }
+    let darts = drop_paths(&space("darts.toml", &set)).concat();
+    assert!(darts.iter().all(|drop| drop.rate == 0.4 && drop.scheduled));
+}
+
+#[test]
+fn drop_path_holds_from_the_first_step_where_the_paper_has_it_so() {
+    for (file, set) in [
+        ("baselines/stochastic-depth-resnet110.toml", &[][..]),
+        ("baselines/resnet20-cifar.toml", &[("survival", "0.5")]),
+        ("baselines/fractalnet.toml", &[]),
+    ] {
+        let drops = drop_paths(&space(file, set)).concat();
+        assert!(!drops.is_empty(), "{file}");
+        assert!(drops.iter().all(|drop| !drop.scheduled), "{file}");
+    }
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

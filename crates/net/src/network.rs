@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cellwright_graph::{Graph, Layer, NodeId, PoolKind};
+use cellwright_graph::{DropPath, Graph, Layer, NodeId, PoolKind};
 use cellwright_ops as ops;
 use cellwright_ops::elementwise::random::mix;
 use cellwright_ops::{Feature, Kernels, Matrix, ParameterMut, Running, Vector};
@@ -20,8 +20,7 @@ pub enum Mode {
     Train {
         /// The seed of the masks of this step.
         seed: u64,
-        /// How much of the training is done, 0 to 1: drop path grows with it (ScheduledDropPath, Zoph
-        /// et al. 2018).
+        /// How much of the training is done, 0 to 1: scheduled drop paths grow with it (Zoph et al. 2018).
         progress: f64,
     },
     /// Evaluation: running statistics, nothing dropped.
@@ -448,7 +447,7 @@ impl<D: Kernels> Pass<'_, D> {
         for branch in branches {
             let drop_path = branch
                 .drop_path
-                .and_then(|(node, rate)| self.drop_path(node, rate));
+                .and_then(|(node, drop)| self.drop_path(node, drop));
             terms.push(ops::Branch {
                 x: self.value(branch.input)?,
                 drop_path,
@@ -458,14 +457,13 @@ impl<D: Kernels> Pass<'_, D> {
     }
 
     /// The drop path of a node as it is now; none where nothing is dropped.
-    fn drop_path(&self, node: NodeId, rate: f64) -> Option<ops::DropPath> {
-        match self.mode {
-            Mode::Train { seed, progress } if rate * progress > 0.0 => Some(ops::DropPath {
-                rate: rate * progress.clamp(0.0, 1.0),
-                seed: mix(seed, node as u64),
-            }),
-            _ => None,
-        }
+    fn drop_path(&self, node: NodeId, drop: DropPath) -> Option<ops::DropPath> {
+        let Mode::Train { seed, progress } = self.mode else {
+            return None;
+        };
+        let rate = drop.rate_at(progress);
+        let seed = mix(seed, node as u64);
+        (rate > 0.0).then_some(ops::DropPath { rate, seed })
     }
 
     fn layer<T: Tape<f32, D>>(&mut self, id: NodeId, tape: &mut T) -> Result<Feature<D>, Error> {
@@ -512,7 +510,7 @@ impl<D: Kernels> Pass<'_, D> {
                 }
                 _ => x.clone(),
             },
-            Layer::DropPath(drop) => match self.drop_path(id, drop.rate) {
+            Layer::DropPath(drop) => match self.drop_path(id, *drop) {
                 Some(drop) => ops::drop_path(tape, x, drop.rate, drop.seed)?,
                 None => x.clone(),
             },

@@ -84,9 +84,9 @@ impl<D: Kernels> Value<D> {
 /// The parameters of a node, with their first values.
 ///
 /// Convolutions: He normal (He et al. 2015, arXiv 1502.01852) with the fan out of one group,
-/// `kh · kw · filters/groups`. Linear layers: uniform within ±1/√inputs, weight and bias, as PyTorch
-/// has it. Norms: scale one, shift zero. Each tensor has a stream of random numbers of its own, from
-/// the seed and its name.
+/// `kh · kw · filters/groups`. Linear layers: weights uniform within ±1/√inputs, as PyTorch has them.
+/// Biases: zero, also those of linear layers, which PyTorch draws as it does the weights. Norms: scale
+/// one, shift zero. Each tensor has a stream of random numbers of its own, from the seed and its name.
 pub(crate) fn of_node<D: Kernels>(
     graph: &Graph,
     node: NodeId,

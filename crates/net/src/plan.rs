@@ -1,6 +1,6 @@
 //! A graph as a list of operations, in which chains of layers that one operation can do are one step.
 
-use cellwright_graph::{Activation, Conv, Graph, Layer, NodeId};
+use cellwright_graph::{Activation, Conv, DropPath, Graph, Layer, NodeId};
 
 /// One operation of a network.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,8 +67,8 @@ pub struct Residual {
 pub struct Branch {
     /// The value.
     pub input: NodeId,
-    /// The drop path's node and rate, if one is before the sum.
-    pub drop_path: Option<(NodeId, f64)>,
+    /// The drop path and its node, if one is before the sum.
+    pub drop_path: Option<(NodeId, DropPath)>,
 }
 
 impl Step {
@@ -190,7 +190,7 @@ impl<'g> Planner<'g> {
                     self.done[input] = true;
                     Branch {
                         input: node.inputs[0],
-                        drop_path: Some((input, drop.rate)),
+                        drop_path: Some((input, *drop)),
                     }
                 }
                 _ => Branch {

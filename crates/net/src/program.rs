@@ -366,7 +366,7 @@ impl<D: Kernels> Lowering<'_, D> {
         let mut terms = Vec::with_capacity(branches.len());
         for branch in branches {
             let share = match branch.drop_path {
-                Some((node, rate)) => self.drop_path(node, rate),
+                Some((node, drop)) => self.drop_path(node, drop),
                 None => Share::All(1.0),
             };
             terms.push((self.input(branch.input)?, share));
@@ -374,10 +374,13 @@ impl<D: Kernels> Lowering<'_, D> {
         Ok(self.builder.combine(&terms, false)?)
     }
 
-    fn drop_path(&mut self, node: NodeId, rate: f64) -> Share {
-        if self.training && rate > 0.0 {
-            let salt = node as u64;
-            return self.builder.drop_path(DropPath { rate, salt });
+    fn drop_path(&mut self, node: NodeId, drop: graph::DropPath) -> Share {
+        if self.training && drop.rate > 0.0 {
+            return self.builder.drop_path(DropPath {
+                rate: drop.rate,
+                scheduled: drop.scheduled,
+                salt: node as u64,
+            });
         }
         Share::All(1.0)
     }
@@ -416,7 +419,7 @@ impl<D: Kernels> Lowering<'_, D> {
             Layer::Truncate(truncate) => self.builder.truncate(x, truncate.channels)?,
             Layer::Zero(zero) => self.builder.zero(x, zero.stride)?,
             Layer::Dropout(dropout) => self.builder.dropout(x, dropout.rate, id as u64),
-            Layer::DropPath(drop) => match self.drop_path(id, drop.rate) {
+            Layer::DropPath(drop) => match self.drop_path(id, *drop) {
                 Share::All(_) => x,
                 share => self.builder.combine(&[(Input::Plain(x), share)], false)?,
             },

@@ -5,7 +5,7 @@ use std::path::Path;
 use cellwright_graph::{Graph, Shape, vocabulary};
 use cellwright_net::{Mode, Network, Parameter, Value};
 use cellwright_ops::{Feature, softmax_cross_entropy};
-use cellwright_space::Space;
+use cellwright_space::{Choices, Space};
 use dfdx::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -267,4 +267,44 @@ fn images_of_another_size_are_refused() {
         error.contains("8x8x2") && error.contains("4x8x2"),
         "{error}"
     );
+}
+
+/// How many of 100 images a drop path of rate 1/2 drops at a moment of the training: their logits are
+/// zero.
+fn dropped(argument: &str, progress: f64) -> usize {
+    let text = format!(
+        r#"
+name = "dropped"
+[network]
+layers = [
+  {{ op = "drop_path", rate = 0.5{argument} }},
+  {{ op = "global_avg_pool" }},
+  {{ op = "linear", units = "classes" }},
+]
+"#
+    );
+    let space = Space::parse(&text, Path::new("dropped.toml"), &[], vocabulary()).unwrap();
+    let shape = Shape {
+        height: 2,
+        width: 2,
+        channels: 3,
+    };
+    let graph = Graph::build(&space, &Choices::default(), shape, 4).unwrap();
+    let device = Cpu::default();
+    let mut network = Network::build(&graph, &device, 0).unwrap();
+    let images = images(&device, 100, shape, 1);
+    let mode = Mode::Train { seed: 5, progress };
+    let outputs = network.run(images, mode, &mut NoneTape).unwrap();
+    let logits = outputs.logits.as_vec();
+    let images = logits.chunks(4);
+    images.filter(|it| it.iter().all(|it| *it == 0.0)).count()
+}
+
+#[test]
+fn a_drop_path_grows_with_the_training_or_holds_from_the_first_step() {
+    assert_eq!(dropped("", 0.0), 0);
+    assert!((15..35).contains(&dropped("", 0.5)));
+    let half = 35..65;
+    assert!(half.contains(&dropped("", 1.0)));
+    assert!(half.contains(&dropped(", scheduled = false", 0.0)));
 }

@@ -126,7 +126,7 @@ fn compare(graph: &Graph, what: &str) {
     for step in 0..2 {
         let control = Control {
             seed: step,
-            progress: 0.5,
+            progress: 0.5 * step as f64,
             learning_rate: 0.01,
         };
         let images = executor.write(program.ports().images);
@@ -217,6 +217,11 @@ fn networks_of_the_literature() {
         ("googlenet", &[("filters", "8")], 32),
         ("densenet-bc-cifar", &[], 16),
         ("fractalnet", &[("filters", "4")], 32),
+        (
+            "resnet20-cifar",
+            &[("filters", "4"), ("depth", "1"), ("survival", "0.3")],
+            16,
+        ),
         ("nin", &[], 32),
         ("mobilenet-v2", &[], 32),
         ("squeezenet1-0", &[], 64),

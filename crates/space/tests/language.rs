@@ -142,6 +142,34 @@ fn anonymous_layers_see_the_values_around_and_count_for_themselves() {
     );
 }
 
+/// Outside of any repetition `index` is 0, in the network and in what it uses: what a condition leaves
+/// out for it is not counted. Every architecture that is counted is another network.
+#[test]
+fn what_the_index_outside_of_repetitions_leaves_out_is_not_counted() {
+    let choice = r#"op = { choose = ["relu", "identity"] }"#;
+    let layers = format!(
+        r#"
+  {{ {choice}, when = "index > 0" }},
+  {{ op = "inner", repeat = 3 }},
+  {{ op = "cell", repeat = 3 }},
+  {{ repeat = 3, layers = [{{ {choice}, when = "index > 0" }}] }},
+"#
+    );
+    let inner = format!(r#"layers = [{{ {choice} }}, {{ {choice}, when = "index > 0" }}]"#);
+    let space = parse(&format!(
+        "{}[blocks.inner]\n{inner}\n[cells.cell]\n{inner}\n",
+        network(&layers)
+    ));
+    // Three blocks, a cell, and two of three repetitions decide something.
+    assert_eq!(space.count(), Some(64_u32.into()));
+    let all = enumerate(&space, 1000).expect("few");
+    let built = all
+        .iter()
+        .map(|it| build(&space, &it.0).unwrap_or_else(|errors| panic!("{errors}")));
+    let built: std::collections::HashSet<_> = built.map(|notes| notes.lines).collect();
+    assert_eq!(built.len(), 64);
+}
+
 const BLOCK: &str = r#"
 name = "toy"
 [parameters]

@@ -14,11 +14,30 @@ pub struct Dropout {
 }
 
 /// The whole tensor of an image is zeroed with probability `rate` during training, and the others
-/// scaled by `1 / (1 - rate)` (FractalNet; NASNet's ScheduledDropPath).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// scaled by `1 / (1 - rate)` (Huang et al. 2016, stochastic depth; Zoph et al. 2018, ScheduledDropPath).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropPath {
-    /// Probability of a zero at the end of training, in 0..1; training scales it with its progress.
+    /// Probability of a zero, in 0..1; of a scheduled one, at the end of training.
     pub rate: f64,
+    /// Whether the probability grows linearly from 0 over the training, as it does in what was written
+    /// before there was a choice.
+    #[serde(default = "always")]
+    pub scheduled: bool,
+}
+
+fn always() -> bool {
+    true
+}
+
+impl DropPath {
+    /// The probability of a zero when so much of the training is done, 0 to 1.
+    #[must_use]
+    pub fn rate_at(&self, progress: f64) -> f64 {
+        match self.scheduled {
+            true => self.rate * progress.clamp(0.0, 1.0),
+            false => self.rate,
+        }
+    }
 }
 
 impl Describe for Dropout {

@@ -245,9 +245,12 @@ fn absurd_numbers_are_refused_and_do_not_overflow() {
             .is_err()
     );
     assert!(
-        Layer::DropPath(DropPath { rate: f64::NAN })
-            .infer(&[IMAGE])
-            .is_err()
+        Layer::DropPath(DropPath {
+            rate: f64::NAN,
+            scheduled: true
+        })
+        .infer(&[IMAGE])
+        .is_err()
     );
     let huge = shape(MAX_EXTENT, MAX_EXTENT, MAX_EXTENT);
     let layer = Layer::Conv(conv(MAX_WINDOW, 1, MAX_EXTENT));
@@ -264,7 +267,10 @@ fn layers_survive_json() {
         Layer::BatchNorm(BatchNorm::default()),
         Layer::Activation(Activation::HardSwish),
         pool(PoolKind::Average, 3, 2, Padding::Explicit([0, 1, 0, 1])),
-        Layer::DropPath(DropPath { rate: 0.25 }),
+        Layer::DropPath(DropPath {
+            rate: 0.25,
+            scheduled: false,
+        }),
         Layer::Zero(Zero { stride: 2 }),
     ];
     for layer in layers {
@@ -275,4 +281,11 @@ fn layers_survive_json() {
             "{text}"
         );
     }
+}
+
+/// Graphs are kept in the tables of runs.
+#[test]
+fn a_drop_path_written_before_there_was_a_choice_is_scheduled() {
+    let drop: DropPath = serde_json::from_str(r#"{"rate":0.25}"#).unwrap();
+    assert!(drop.scheduled);
 }

@@ -5,7 +5,7 @@ use cellwright_space::{ArgumentKind, ArgumentSpec, Inputs, Primitive};
 use super::arguments::Arguments;
 use super::make::{batch_norm, conv, depthwise, linear, pool, subsample};
 use super::specifications::{
-    BATCH_NORM, CONV, DEPTHWISE, LINEAR, POOL, RATE, SUBSAMPLE, ZERO, argument,
+    BATCH_NORM, CONV, DEPTHWISE, DROP_PATH, LINEAR, POOL, RATE, SUBSAMPLE, ZERO, argument,
 };
 use crate::{Activation, DropPath, Dropout, Layer, PoolKind, Truncate, Zero};
 
@@ -132,11 +132,12 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry(
         "drop_path",
-        "zeroes the whole tensor of an image at random during training; the rate grows linearly from 0 to `rate` over the training",
-        &[RATE],
+        "zeroes the whole tensor of an image at random during training",
+        DROP_PATH,
         |it| {
             Ok(Layer::DropPath(DropPath {
                 rate: it.number("rate", None)?,
+                scheduled: it.flag("scheduled", true)?,
             }))
         },
     ),

@@ -50,6 +50,15 @@ pub(super) const RATE: ArgumentSpec = argument(
     "probability of a zero, at least 0 and below 1",
 );
 
+pub(super) const DROP_PATH: &[ArgumentSpec] = &[
+    RATE,
+    argument(
+        "scheduled",
+        ArgumentKind::Bool,
+        Some("true"),
+        "the probability grows linearly from 0 to `rate` over the training; else it is `rate` from the first step on",
+    ),
+];
 pub(super) const CONV: &[ArgumentSpec] = &[
     argument("filters", ArgumentKind::Whole, None, "output channels"),
     argument(

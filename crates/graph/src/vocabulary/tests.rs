@@ -72,6 +72,23 @@ fn depthwise_takes_its_width_from_its_input() {
 }
 
 #[test]
+fn drop_path_is_scheduled_unless_it_says_otherwise() {
+    let rate = ("rate", Argument::Number(0.5));
+    for (given, scheduled) in [
+        (&[rate][..], true),
+        (&[rate, ("scheduled", Argument::Bool(false))], false),
+    ] {
+        let Ok(Layer::DropPath(drop)) = make("drop_path", given) else {
+            panic!("a drop path")
+        };
+        assert_eq!((drop.rate, drop.scheduled), (0.5, scheduled));
+        let begins_with = if scheduled { 0.0 } else { 0.5 };
+        assert_eq!(drop.rate_at(0.0), begins_with);
+        assert_eq!(drop.rate_at(1.0), 0.5);
+    }
+}
+
+#[test]
 fn what_must_be_given_is_asked_for() {
     assert_eq!(make("conv", &[]).unwrap_err(), "`conv` needs `filters`");
 }

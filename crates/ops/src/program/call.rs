@@ -89,11 +89,13 @@ pub struct Subsample {
     pub offset: usize,
 }
 
-/// A drop path: its rate at the end of training, and the number that tells its masks from others'.
+/// A drop path: its rate, and the number that tells its masks from others'.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DropPath {
-    /// Probability that an image loses the branch once training is done.
+    /// Probability that an image loses the branch; of a scheduled one, at the end of training.
     pub rate: f64,
+    /// Whether the probability grows linearly from 0 over the training.
+    pub scheduled: bool,
     /// Mixed with the step's seed.
     pub salt: u64,
 }

@@ -169,6 +169,16 @@ pub struct Control {
     pub learning_rate: f64,
 }
 
+impl Control {
+    /// What a rate is multiplied by now: the progress, if it is scheduled to grow with it.
+    pub(crate) fn grown(&self, scheduled: bool) -> f64 {
+        match scheduled {
+            true => self.progress.clamp(0.0, 1.0),
+            false => 1.0,
+        }
+    }
+}
+
 /// What a network has learned, as plain numbers: what goes into a program's memory before it runs and
 /// comes out after.
 #[derive(Debug, Clone, PartialEq)]

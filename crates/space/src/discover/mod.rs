@@ -39,6 +39,10 @@ pub(crate) struct Decisions {
 /// The number of a definition's `let`s where a layer's number is expected.
 pub(crate) const LET: u32 = u32::MAX;
 
+/// What `index` is outside of any repetition: in the network, and in a block or a cell whatever it is
+/// repeated by where it is used.
+pub(crate) const OUTSIDE: i64 = 0;
+
 /// One decision.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
@@ -96,7 +100,11 @@ pub(crate) fn discover(program: &Program, report: &mut Report<'_>) -> Decisions 
         && network.chooses
     {
         let context = walker.cell(program.network);
-        walker.definition(program.network, context, Frame::default(), &[], 0);
+        let frame = Frame {
+            index: Some(OUTSIDE),
+            ..Frame::default()
+        };
+        walker.definition(program.network, context, frame, &[], 0);
         if let Some(layer) = program.definitions[program.network].layers.last() {
             walker.check_limits(layer, 0);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::guard::{Closure, Frame, Guard, Seen, Symbol};
 use super::limits::MOST_PARTS;
-use super::{Instances, LET, Meaning, Place, Walker};
+use super::{Instances, LET, Meaning, OUTSIDE, Place, Walker};
 use crate::expression::{Expression, Value};
 use crate::program::{Definition, Given, Layer, Options, Source, Target};
 
@@ -301,7 +301,8 @@ impl Walker<'_, '_> {
         self.definition(target, context, frame, guards, depth + 1);
     }
 
-    /// The frame of a definition that is used with these arguments, as far as they are given.
+    /// The frame of a definition that is used with these arguments, as far as they are given. A default
+    /// knows the arguments before it alone.
     fn arguments(&mut self, definition: &Definition, symbols: Vec<Option<Symbol>>) -> Frame {
         let mut frame = Frame::default();
         let given = symbols.into_iter().chain(std::iter::repeat(None));
@@ -313,6 +314,7 @@ impl Walker<'_, '_> {
             };
             frame.slots.push(symbol);
         }
+        frame.index = Some(OUTSIDE);
         frame
     }
 }

@@ -1,7 +1,7 @@
 //! One application of a layer: of a primitive, or of a definition.
 
 use super::{Applied, ExpandError, Expansion, Here, MOST_LAYERS, MOST_STEPS};
-use crate::discover::DEPTH;
+use crate::discover::{DEPTH, OUTSIDE};
 use crate::expression::Value;
 use crate::program::{Callee, Layer, Options, Site, Target};
 use crate::{Call, Path, Sink};
@@ -183,7 +183,7 @@ impl<S: Sink> Expansion<'_, S> {
             })?;
             self.slots.push(value);
         }
-        let node = self.definition(target, context, slots, 0, inputs, depth)?;
+        let node = self.definition(target, context, slots, OUTSIDE, inputs, depth)?;
         self.slots.truncate(slots);
         Ok(node)
     }

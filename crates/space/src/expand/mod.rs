@@ -1,6 +1,6 @@
 //! From choices to primitive layers: the network is walked once more, now with everything known.
 
-use crate::discover::{Decisions, LET};
+use crate::discover::{Decisions, LET, OUTSIDE};
 use crate::expression::Value;
 use crate::program::{Definition, Layer, Program};
 use crate::{Argument, Choices, Sink, Vocabulary};
@@ -109,7 +109,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
         let network = self.program.network;
         let context = self.decisions.cells.get(&network).copied();
         self.inputs.push(input);
-        self.definition(network, context, 0, 0, (0, 1), 0)
+        self.definition(network, context, 0, OUTSIDE, (0, 1), 0)
     }
 
     /// Walks a definition whose slots begin at `slots`, with a range of the inputs.

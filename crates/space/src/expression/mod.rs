@@ -176,6 +176,22 @@ pub(crate) enum Expression {
     Call(Function, Vec<Expression>),
 }
 
+impl Expression {
+    /// Whether the repetition is asked for.
+    pub fn names_index(&self) -> bool {
+        match self {
+            Expression::Index => true,
+            Expression::Not(inner) | Expression::Negate(inner) => inner.names_index(),
+            Expression::Binary(_, sides) => sides.0.names_index() || sides.1.names_index(),
+            Expression::If(parts) => {
+                parts.0.names_index() || parts.1.names_index() || parts.2.names_index()
+            }
+            Expression::Call(_, arguments) => arguments.iter().any(Self::names_index),
+            _ => false,
+        }
+    }
+}
+
 /// What names mean where an expression stands.
 pub(crate) trait Names {
     fn variable(&self, name: &str) -> Option<Expression>;

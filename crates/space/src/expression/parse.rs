@@ -232,6 +232,10 @@ impl Parser<'_> {
     }
 
     fn call(&mut self, name: &str, span: Range<usize>) -> Result<Expression, Wrong> {
+        // What its arguments may be is known only of a function that there is.
+        if !function_names().any(|it| it == name) {
+            return Err(unknown_function(name, span));
+        }
         self.deeper()?;
         let axis = match name {
             "channels" => Some(Axis::Channels),
@@ -269,6 +273,17 @@ impl Parser<'_> {
     }
 }
 
+fn function_names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS
+        .into_iter()
+        .filter_map(|(form, _)| form.split('(').next())
+}
+
+fn unknown_function(name: &str, span: Range<usize>) -> Wrong {
+    let help = suggest(name, function_names());
+    (format!("there is no function '{name}'"), span, help)
+}
+
 fn function(
     name: &str,
     arguments: Vec<Expression>,
@@ -293,16 +308,7 @@ fn function(
         ("floor", count) => (Function::Floor, count == 1),
         ("round", count) => (Function::Round, count == 1),
         ("sqrt", count) => (Function::Sqrt, count == 1),
-        _ => {
-            let known = FUNCTIONS
-                .iter()
-                .filter_map(|(form, _)| form.split('(').next());
-            return Err((
-                format!("there is no function '{name}'"),
-                span,
-                suggest(name, known),
-            ));
-        }
+        _ => return Err(unknown_function(name, span)),
     };
     if !fits {
         let form = FUNCTIONS

@@ -77,7 +77,10 @@ pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
         "repeat",
         "how often it is applied, one upon the other; `index` counts from 0",
     ),
-    ("when", "where false, the layer passes its first input on"),
+    (
+        "when",
+        "where false, the layer passes its first input on, once for all its repetitions: `index` is here that of a repeated list of `layers` around it, and 0 where there is none",
+    ),
     (
         "auxiliary",
         "its output is an auxiliary classifier whose loss has this weight; the next layer goes on from before it",

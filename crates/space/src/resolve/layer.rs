@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{Resolver, Scope};
 use crate::document::{Node, Table, list, text};
+use crate::expression::Expression;
 use crate::program::{Given, Layer};
 
 impl<'r> Resolver<'r, '_> {
@@ -86,13 +87,13 @@ impl<'r> Resolver<'r, '_> {
             Some(name)
         });
         let mut sites = 0;
+        let repeated = table.has("repeat");
         let when = table
             .take("when")
-            .and_then(|node| self.expression(node, scope));
+            .and_then(|node| self.when(node, repeated, scope));
         let auxiliary = table
             .take("auxiliary")
             .and_then(|node| self.expression(node, scope));
-        let repeated = table.has("repeat");
         let repeat = table
             .take("repeat")
             .and_then(|node| self.value(node, "repeat", scope, &mut sites));
@@ -125,6 +126,24 @@ impl<'r> Resolver<'r, '_> {
             when,
             auxiliary,
         })
+    }
+}
+
+impl<'r> Resolver<'r, '_> {
+    /// The condition of a layer. It is asked once, before any repetition of the layer itself.
+    fn when(&mut self, node: Node<'r>, repeated: bool, scope: &Scope) -> Option<Expression> {
+        let when = self.expression(node, scope)?;
+        if repeated && when.names_index() {
+            self.report.error(
+                node.span(),
+                "`when` decides once for all repetitions, and has no `index` of them",
+                Some(
+                    "repeat a list of layers around it: { repeat = 3, layers = [{ op = ..., when = \"index > 0\" }] }"
+                        .to_owned(),
+                ),
+            );
+        }
+        Some(when)
     }
 }
 

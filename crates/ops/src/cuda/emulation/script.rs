@@ -100,7 +100,11 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let mean = net.0.pool(x, pool(PoolKind::Average)).unwrap();
     let path = |net: &mut Net, salt| {
         if training {
-            return net.0.drop_path(DropPath { rate: 0.6, salt });
+            return net.0.drop_path(DropPath {
+                rate: 0.6,
+                scheduled: salt == 4,
+                salt,
+            });
         }
         Share::All(1.0)
     };

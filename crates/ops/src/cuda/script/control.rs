@@ -36,13 +36,9 @@ impl Script {
             None => words.extend([0; 4]),
         }
         for mask in &self.layout.masks {
-            let grown = if mask.scheduled {
-                control.progress.clamp(0.0, 1.0)
-            } else {
-                1.0
-            };
             let seed = random::mix(control.seed, mask.salt);
-            let mask = elementwise::mask(seed, mask.rate * grown);
+            let rate = mask.rate * control.grown(mask.scheduled);
+            let mask = elementwise::mask(seed, rate);
             words.extend(mask.iter().flat_map(|word| {
                 let bytes = word.to_ne_bytes();
                 [[0, 1, 2, 3], [4, 5, 6, 7]].map(|at| u32::from_ne_bytes(at.map(|i| bytes[i])))

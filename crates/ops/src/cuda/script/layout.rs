@@ -176,7 +176,7 @@ fn masks(program: &Program) -> Vec<Mask> {
             Call::DropPaths { paths, .. } => masks.extend(paths.iter().map(|path| Mask {
                 salt: path.salt,
                 rate: path.rate,
-                scheduled: true,
+                scheduled: path.scheduled,
             })),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::{Call, DropPath, Norm, Prologue, Share};
+use super::super::{Call, Norm, Prologue, Share};
 use super::Context;
 use crate::batch_norm::cpu::{Statistics, adopt_slices, widened};
 use crate::batch_norm::kernel as norm_kernel;
@@ -174,9 +174,9 @@ impl Context<'_> {
                 factors,
             } => {
                 let rows = self.put(*factors).chunks_exact_mut((*images).max(1));
-                for (DropPath { rate, salt }, row) in paths.iter().zip(rows) {
-                    let rate = rate * self.control.progress.clamp(0.0, 1.0);
-                    let seed = random::mix(self.control.seed, *salt);
+                for (path, row) in paths.iter().zip(rows) {
+                    let rate = path.rate * self.control.grown(path.scheduled);
+                    let seed = random::mix(self.control.seed, path.salt);
                     row.copy_from_slice(&random::factors(seed, rate, *images));
                 }
             }
