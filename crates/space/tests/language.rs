@@ -166,7 +166,7 @@ fn what_the_index_outside_of_repetitions_leaves_out_is_not_counted() {
     let built = all
         .iter()
         .map(|it| build(&space, &it.0).unwrap_or_else(|errors| panic!("{errors}")));
-    let built: std::collections::HashSet<_> = built.map(|notes| notes.lines).collect();
+    let built: HashSet<_> = built.map(|notes| notes.lines).collect();
     assert_eq!(built.len(), 64);
 }
 
@@ -350,7 +350,7 @@ fn any_subset_is_a_decision_each_and_require_holds() {
     assert_eq!(enumerate(&space, 100).map(|it| it.len()), Some(4));
     let notes = build(&space, &[1, 1, 1]).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(notes.lines[2], "add = add() <- [0, 1, 2]");
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
     for _ in 0..50 {
         let choices = space.sample(&mut rng);
         assert_eq!(choices.0.iter().sum::<u32>() % 2, 1, "{choices}");
