@@ -296,8 +296,9 @@ fn a_network_that_cannot_be_counted_is_refused_with_its_place() {
 fn an_option_that_cannot_be_built_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let layers = |options: &str| {
-        let text = format!("  {{ op = \"conv\", filters = {{ choose = {options} }} }},");
-        space(folder.path(), &text)
+        let conv = format!("  {{ op = \"conv\", filters = {{ choose = {options} }} }},");
+        let end = "  { op = \"global_avg_pool\" },\n  { op = \"linear\", units = \"classes\" },";
+        space(folder.path(), &format!("{conv}\n{end}"))
     };
     let validate = |path: PathBuf| {
         let mut command = cellwright();

@@ -6,9 +6,10 @@ use rand_chacha::ChaCha8Rng;
 use super::Space;
 use crate::Choices;
 
-/// How often the search for choices that meet all conditions goes back before it begins anew, and how often it begins.
-const MOST_TRIES: usize = 500;
-const MOST_ATTEMPTS: u64 = 100;
+/// How often the search for choices that meet all conditions goes back before it begins anew.
+const MOST_TRIES: usize = 50;
+/// How much it looks at before it gives up: all decisions, each time that it asks what is legal.
+const MOST_WORK: usize = 10_000_000;
 /// As many architectures cover the options of a space at most.
 const MOST_COVERING: usize = 1_000;
 
@@ -26,8 +27,7 @@ impl Space {
     /// the space are so narrow that none is found so, the first one.
     #[must_use]
     pub fn sample(&self, rng: &mut impl rand::Rng) -> Choices {
-        let mut pick = |_: usize, open: &[u32]| rng.random_range(0..open.len());
-        let found = (0..MOST_ATTEMPTS).find_map(|_| self.decide(&mut pick));
+        let found = self.find(&mut |_, open| rng.random_range(0..open.len()));
         found.unwrap_or_else(|| self.first())
     }
 
@@ -45,15 +45,20 @@ impl Space {
                 new += usize::from(*count == 0);
                 *count += 1;
             }
-            // The last one showed nothing that the others had not.
-            if new == 0 || all.len() == MOST_COVERING {
+            if new == 0 && all.len() > 1 {
+                // It shows nothing that the others do not.
+                all.pop();
+                return all;
+            }
+            if all.len() == MOST_COVERING {
                 return all;
             }
             let mut pick = |decision: usize, open: &[u32]| {
                 let taken = |place: &usize| taken[decision][open[*place] as usize];
                 (0..open.len()).min_by_key(taken).unwrap_or(0)
             };
-            match self.decide(&mut pick) {
+            let mut work = MOST_WORK;
+            match self.decide(&mut pick, &mut work) {
                 Some(choices) => all.push(choices),
                 None => return all,
             }
@@ -62,19 +67,26 @@ impl Space {
 
     /// The first architecture: the first option where that leads to one, or else the first that is found at random.
     pub(super) fn find_first(&self) -> Option<Choices> {
-        let rest = (0..MOST_ATTEMPTS).map(Some);
-        std::iter::once(None).chain(rest).find_map(|seed| {
-            let mut rng = seed.map(ChaCha8Rng::seed_from_u64);
-            self.decide(&mut |_, open| {
-                let drawn = rng.as_mut().map(|rng| rng.random_range(0..open.len()));
-                drawn.unwrap_or(0)
-            })
-        })
+        let (mut rng, mut work) = (ChaCha8Rng::seed_from_u64(0), MOST_WORK);
+        let first = self.decide(&mut |_, _| 0, &mut work);
+        first.or_else(|| self.find(&mut |_, open| rng.random_range(0..open.len())))
+    }
+
+    /// Decides everything, anew as long as there is work left; none where nothing was found.
+    fn find(&self, pick: Pick<'_>) -> Option<Choices> {
+        let mut work = MOST_WORK;
+        while work > 0 {
+            let found = self.decide(pick, &mut work);
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
     }
 
     /// Decides everything. Where a condition of the space leaves nothing legal, it goes back, [`MOST_TRIES`]
-    /// times at most. None: nothing was found.
-    fn decide(&self, pick: Pick<'_>) -> Option<Choices> {
+    /// times at most. None: nothing was found, and nothing is to be found where no work is left.
+    fn decide(&self, pick: Pick<'_>, work: &mut usize) -> Option<Choices> {
         let decisions = self.decisions();
         let most = decisions.iter().map(|it| it.options.len()).max();
         let all: Vec<u32> = (0..most.unwrap_or(0) as u32).collect();
@@ -90,14 +102,19 @@ impl Space {
                 continue;
             }
             tried.resize(tried.len().max(depth + 1), Vec::new());
+            *work = work.saturating_sub(decisions.len());
             let legal = self.legal(&prefix);
             let open: Vec<u32> = (0..legal.len() as u32)
                 .filter(|option| legal[*option as usize] && !tried[depth].contains(option))
                 .collect();
             if open.is_empty() {
-                tries = tries.checked_sub(1)?;
+                tries = tries.checked_sub(1).filter(|_| *work > 0)?;
                 tried[depth].clear();
-                let last = prefix.pop()?;
+                let Some(last) = prefix.pop() else {
+                    // All was tried.
+                    *work = 0;
+                    return None;
+                };
                 tried.resize(tried.len().max(depth), Vec::new());
                 tried[depth - 1].push(last);
                 continue;
