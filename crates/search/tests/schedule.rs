@@ -54,8 +54,11 @@ impl Evaluator for Computed {
             valid_top1: (status == Status::Done).then_some(accuracy),
             ..Trial::default()
         };
-        let curve = Vec::new();
-        Ok(Row { trial, curve })
+        Ok(Row {
+            trial,
+            curve: Vec::new(),
+            unsaved: None,
+        })
     }
 }
 
