@@ -97,13 +97,13 @@ impl Planned {
                 Run::create(out, &self.config.to_toml()?)?
             }
             Place::Begun { run, changed } => {
-                if *changed {
-                    run.write_settings(&self.config.to_toml()?)?;
-                }
                 for damaged in run.set_aside_damaged_trials()? {
                     warn(damaged);
                 }
                 check_places(run)?;
+                if *changed {
+                    run.write_settings(&self.config.to_toml()?)?;
+                }
                 run.clone()
             }
         };
