@@ -337,3 +337,131 @@ fn a_wrong_file_does_not_hide_the_others() {
         &["fine.toml:5:", "7 classes"],
     );
 }
+
+/// A search in two architectures on the digits, before its folder is named.
+fn small_search(folder: &Path) -> Command {
+    let layers = "  { op = \"conv\", filters = { choose = [2, 3] } },\n  { op = \"global_avg_pool\" },\n  { op = \"linear\", units = \"classes\" },";
+    let space = space(folder, layers);
+    let mut command = cellwright();
+    command.args(["search", "--dataset", "digits", "--trials", "1"]);
+    command.args(["--epochs", "1", "--images", "64", "--rerank", "0"]);
+    command.args(["--workers", "1", "--space"]).arg(space);
+    command
+}
+
+#[test]
+fn a_mistake_leaves_no_run_folder_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let broken = folder.path().join("broken.toml");
+    std::fs::write(&broken, "name = \"broken\"\n").unwrap();
+    let broken = broken.to_str().unwrap();
+    for (flags, words) in [
+        (&["--dataset", "nope"][..], &["nope"][..]),
+        (&["--set", "filterz=3"], &["filterz"]),
+        (&["--space", broken], &["broken.toml"]),
+        (&["--baselines", broken], &["broken.toml"]),
+        (
+            &["--baselines", "search-spaces/nasnet.toml"],
+            &["cannot be a baseline"],
+        ),
+        #[cfg(not(feature = "cuda"))]
+        (&["--device", "cuda:0"], &["no CUDA"]),
+    ] {
+        let mut command = small_search(folder.path());
+        let named = ["--dataset", "--space"].contains(&flags[0]);
+        if named {
+            // The last of two is taken only where the first is left out.
+            command = cellwright();
+            command.args(["search", "--trials", "1", "--epochs", "1"]);
+            let rest = [
+                "--dataset",
+                "digits",
+                "--space",
+                "search-spaces/nasnet.toml",
+            ];
+            for pair in rest.chunks(2).filter(|pair| pair[0] != flags[0]) {
+                command.args(pair);
+            }
+        }
+        refuses(command.args(flags).arg("--out").arg(&out), 1, words);
+        assert!(!out.exists(), "{flags:?}");
+    }
+    let mut right = small_search(folder.path());
+    right.arg("--out").arg(&out).assert().success();
+}
+
+#[test]
+fn a_run_that_goes_on_is_the_search_that_was_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("a run");
+    let mut begun = small_search(folder.path());
+    begun.arg("--out").arg(&out).assert().success();
+    let text = || std::fs::read_to_string(out.join("run.toml")).unwrap();
+    let before = text();
+    let resume = || {
+        let mut command = cellwright();
+        command.args(["search", "--resume"]).arg(&out);
+        command
+    };
+    for flags in [
+        &["--seed", "0"][..],
+        &["--strategy", "random"],
+        &["--epochs", "3"],
+        &["--batch", "16"],
+        &["--images", "100"],
+        &["--limit", "60"],
+        &["--halving"],
+        &["--reduction", "4"],
+        &["--space", "search-spaces/nasnet.toml"],
+        &["--set", "filters=3"],
+        &["--dataset", "digits"],
+        &["--target", "macs=1M"],
+        &["--at-most", "macs=1M"],
+        &["--baselines", "search-spaces/baselines/small/vgg.toml"],
+        &["--out", "elsewhere"],
+    ] {
+        let words = [flags[0], "start a new run", "--config", "a run/run.toml'"];
+        refuses(resume().args(flags), 2, &words);
+    }
+    #[cfg(not(feature = "cuda"))]
+    refuses(resume().args(["--device", "cuda:3"]), 1, &["no CUDA"]);
+    assert_eq!(before, text(), "what is refused changes nothing");
+    let absurd = before.replace("workers = 1\n", "workers = 100000\n");
+    assert_ne!(before, absurd);
+    std::fs::write(out.join("run.toml"), absurd).unwrap();
+    refuses(&mut resume(), 1, &["workers is 100000", "1 to 1024"]);
+}
+
+#[test]
+fn a_seed_that_no_run_toml_holds_is_wrong_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = small_search(folder.path());
+    let seed = ["--seed", "18446744073709551615"];
+    refuses(command.args(seed), 2, &["--seed", "9223372036854775807"]);
+}
+
+#[test]
+fn a_file_that_a_training_cannot_write_is_named_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (flag, path) in [
+        ("--save", file.join("weights.safetensors")),
+        ("--checkpoint", file.join("checkpoint")),
+        ("--save", folder.path().to_owned()),
+    ] {
+        let mut command = cellwright();
+        // So many epochs take longer than a test.
+        command.args(["train", "search-spaces/baselines/small/resnet.toml"]);
+        command.args(["--dataset", "digits", "--epochs", "100000", flag]);
+        command.timeout(std::time::Duration::from_secs(60));
+        refuses(command.arg(path), 1, &[folder.path().to_str().unwrap()]);
+    }
+    let saved = folder.path().join("new/weights.safetensors");
+    let mut command = cellwright();
+    command.args(["train", "search-spaces/baselines/small/resnet.toml"]);
+    command.args(["--dataset", "digits", "--epochs", "1", "--images", "64"]);
+    command.arg("--save").arg(&saved).assert().success();
+    assert!(saved.is_file());
+}

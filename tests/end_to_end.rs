@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use cellwright_ledger::{Kind, Run, Status, Trial};
+use cellwright_search::run::RunConfig;
+use cellwright_search::schedule::Halving;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -188,6 +190,22 @@ fn a_search_ends_with_a_verdict_that_goes_on_where_it_was_stopped() {
     assert!(printed.contains("The verdict"), "{printed}");
     let page = std::fs::read_to_string(whole.join("report/index.html")).unwrap();
     assert!(page.contains("trained again") && page.contains("in the search"));
+
+    // A row of the verdict names its architecture, a baseline's too.
+    let mut again = cellwright();
+    again.args(["train", "--trial", &format!("{}#7", whole.display())]);
+    again.args([
+        "--dataset",
+        "digits",
+        "--epochs",
+        "1",
+        "--images",
+        "64",
+        "--json",
+    ]);
+    let output = again.assert().success().get_output().stdout.clone();
+    let report: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!(report["params"].as_u64(), Some(rows[7].params));
 
     // As if killed in the verdict, and then with more trials: what is there stays.
     std::fs::remove_file(broken.join("trials/00005.parquet")).unwrap();
@@ -410,4 +428,167 @@ fn inspect_names_what_is_chosen() {
         assert!(inspect("").contains(decision["name"].as_str().unwrap()));
     }
     assert_eq!(decisions[0]["label"], "nor_conv_3x3");
+}
+
+#[test]
+fn flags_go_before_what_a_run_toml_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, other) = (folder.path().join("base"), folder.path().join("other"));
+    search(&base, &["--trials", "1", "--workers", "1"])
+        .assert()
+        .success();
+    let config = |out: &Path| {
+        let path = out.join("run.toml");
+        RunConfig::load(&path).unwrap()
+    };
+    let mut command = cellwright();
+    command
+        .args(["search", "--config"])
+        .arg(base.join("run.toml"));
+    command.args(["--seed", "8", "--strategy", "random", "--epochs", "3"]);
+    command.args(["--batch", "16", "--images", "100", "--workers", "2"]);
+    command.args(["--threads", "3", "--halving", "--set", "filters=3"]);
+    command.args(["--target", "macs=1M", "--out"]).arg(&other);
+    command.assert().success();
+    let mut expected = config(&base);
+    expected.search.seed = 8;
+    expected.search.strategy = "random".to_owned();
+    expected.search.halving = Some(Halving {
+        reduction: 3,
+        least_epochs: 1,
+    });
+    (expected.training.seed, expected.training.epochs) = (8, 3);
+    (expected.training.batch, expected.training.train_limit) = (16, 100);
+    (expected.machine.workers, expected.machine.threads) = (2, 3);
+    expected.space.set.retain(|(name, _)| name != "filters");
+    let set = ("filters".to_owned(), "3".to_owned());
+    expected.space.set.push(set);
+    expected.objective.targets.push("macs=1M".parse().unwrap());
+    assert_eq!(config(&other), expected);
+
+    // What a run that goes on is given, its run.toml keeps.
+    let mut command = cellwright();
+    command.args(["search", "--resume"]).arg(&base);
+    command.args(["--trials", "2", "--workers", "2", "--threads", "2"]);
+    command.args(["--data", "/nowhere"]).assert().success();
+    let mut expected = config(&other);
+    expected.clone_from(&config(&base));
+    assert_eq!(expected.search.trials, 2);
+    assert_eq!((expected.machine.workers, expected.machine.threads), (2, 2));
+    assert_eq!(expected.dataset.root, Path::new("/nowhere"));
+    std::fs::remove_file(base.join("trials/00001.parquet")).unwrap();
+    let mut plain = cellwright();
+    plain.args(["search", "--resume"]).arg(&base);
+    plain.assert().success();
+    assert_eq!(trials(&base).len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_stopped_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("r u n");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cellwright"));
+    command.current_dir(root());
+    command.args(["search", "--space", "search-spaces/nasnet.toml"]);
+    command.args(["--dataset", "digits", "--trials", "100000", "--epochs", "1"]);
+    command.args(["--set", "filters=4", "--set", "blocks=2"]);
+    command.args(["--workers", "1", "--out"]).arg(&out);
+    command.stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    while !out.join("trials/00000.parquet").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let mut kill = std::process::Command::new("kill");
+    let told = kill.args(["-INT", &child.id().to_string()]).status();
+    assert!(told.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = format!("cellwright search --resume '{}'", out.display());
+    assert!(errors.contains(&expected), "{errors}");
+}
+
+#[test]
+fn a_damaged_row_is_set_aside_and_its_trial_is_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    search(&out, &["--trials", "3"]).assert().success();
+    let before = outcome(&trials(&out));
+    let path = out.join("trials/00001.parquet");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let mut command = cellwright();
+    command.args(["search", "--resume"]).arg(&out);
+    let assert = command.assert().success();
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(
+        errors.contains("not a readable Parquet file") && errors.contains("00001.parquet.damaged"),
+        "{errors}"
+    );
+    assert!(out.join("trials/00001.parquet.damaged").is_file());
+    assert_eq!(before, outcome(&trials(&out)));
+    // What is whole, but no row, is nobody's to rename.
+    std::fs::copy(out.join("curves/00002.parquet"), &path).unwrap();
+    let assert = command.assert().code(1);
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(
+        errors.contains("00001.parquet") && errors.contains("move it elsewhere"),
+        "{errors}"
+    );
+}
+
+/// A random search of a space on few images, by one worker; its folder is `run`.
+fn random(folder: &Path, space: &str, flags: &[&str]) -> Command {
+    let file = folder.join("space.toml");
+    std::fs::write(&file, space).unwrap();
+    let mut command = cellwright();
+    command.args(["search", "--dataset", "digits", "--images", "64"]);
+    command.args(["--strategy", "random", "--rerank", "0", "--workers", "1"]);
+    command.args(["--threads", "1", "--space"]).arg(file);
+    command.args(flags).arg("--out").arg(folder.join("run"));
+    command
+}
+
+/// One layer, and the classifier.
+fn chain(layer: &str) -> String {
+    let end = "{ op = \"global_avg_pool\" },\n{ op = \"linear\", units = \"classes\" },";
+    format!("[network]\nlayers = [\n{layer},\n{end}\n]\n")
+}
+
+#[test]
+fn an_allocation_that_fails_costs_one_trial_of_one_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    // The second convolution's weights are more than an address space holds.
+    let huge =
+        "{ op = \"conv\", filters = 1000000 }, { op = \"conv\", kernel = 15, filters = 10000000 }";
+    let layer = chain("{ op = { choose = [\"relu\", \"huge\"] } }");
+    let space = format!("name = \"huge\"\n[blocks.huge]\nlayers = [{huge}]\n{layer}");
+    let flags = ["--trials", "2", "--epochs", "1"];
+    random(folder.path(), &space, &flags).assert().success();
+    let rows = trials(&folder.path().join("run"));
+    let mut ends: Vec<Status> = rows.iter().map(|it| it.status).collect();
+    ends.sort_by_key(|it| it.as_str());
+    assert_eq!(ends, [Status::Done, Status::Failed]);
+    let failed = rows.iter().find(|it| it.status == Status::Failed).unwrap();
+    let reason = failed.reason.as_deref().unwrap();
+    assert!(reason.contains("memory allocation of"), "{reason}");
+}
+
+#[test]
+fn an_exhausted_space_says_how_many_were_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut flags = vec!["--trials", "50", "--epochs", "3", "--halving"];
+    flags.extend(["--at-most", "params=1k"]);
+    let layer = chain("{ op = \"conv\", filters = { choose = [1, 2, 3, 4, 400] } }");
+    let space = format!("name = \"widths\"\n{layer}");
+    let mut command = random(folder.path(), &space, &flags);
+    let assert = command.assert().success();
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let rows = trials(&folder.path().join("run"));
+    assert_eq!(rows.len(), 6, "one is refused and one is promoted");
+    assert!(
+        errors.contains("architecture: 4 were trained, for 7 epochs of 150"),
+        "{errors}"
+    );
 }

@@ -219,3 +219,77 @@ fn what_does_not_fit_is_said() {
         &["is not a run"],
     );
 }
+
+#[test]
+fn a_table_may_be_a_folder_and_rows_may_lack_something() {
+    let small = Small::new(|_| true);
+    let table = small.path("parts");
+    std::fs::create_dir(&table).unwrap();
+    let write = |name: &str, columns: Vec<Column>| {
+        let mut frame = DataFrame::new(columns[0].len(), columns).unwrap();
+        let file = File::create(table.join(name)).unwrap();
+        ParquetWriter::new(file).finish(&mut frame).unwrap();
+    };
+    let names = [Some("relu/relu/relu/relu"), None, Some("something else")];
+    let rewards = [Some(0.5), Some(0.6), Some(0.7)];
+    let first = vec![
+        Column::new("architecture".into(), names),
+        Column::new("accuracy".into(), rewards),
+        Column::new("here alone".into(), [1, 2, 3]),
+    ];
+    write("0.parquet", first);
+    let names = ["relu/relu/relu/swish", "swish/relu/relu/relu"];
+    let second = vec![
+        Column::new("accuracy".into(), [None, Some(0.25)]),
+        Column::new("architecture".into(), names),
+    ];
+    write("1.parquet", second);
+    let simulate = |reward: &str, table: &Path| {
+        let mut command = cellwright();
+        command.arg("simulate").arg(small.path("small.toml"));
+        command.arg("--table").arg(table);
+        command.args(["--reward", reward, "--strategy", "random", "--json"]);
+        command.args(["--budget", "20", "--runs", "3"]);
+        command
+    };
+    let (text, errors) = told(&mut simulate("accuracy", &table));
+    let facts: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(facts["architectures"], 2);
+    assert!(errors.contains("3 of 5 rows"), "{errors}");
+    assert!(errors.contains("knows 2 of the 81"), "{errors}");
+    refused(
+        &mut simulate("here alone", &table),
+        &["here alone", "accuracy"],
+    );
+
+    // The trials of a run, of which one has failed.
+    let run = small.path("run");
+    let mut search = cellwright();
+    search.args(["search", "--dataset", "digits", "--images", "64"]);
+    search.args(["--epochs", "1", "--trials", "3", "--rerank", "0"]);
+    search.args(["--strategy", "random", "--space"]);
+    search.arg(small.path("small.toml")).arg("--out").arg(&run);
+    search.assert().success();
+    let ledger = cellwright_ledger::Run::open(&run).unwrap();
+    ledger
+        .write_trial(&cellwright_ledger::Trial {
+            id: 3,
+            architecture: "swish/swish/swish/swish".to_owned(),
+            choices: "2,2,2,2".to_owned(),
+            ..Default::default()
+        })
+        .unwrap();
+    for table in [&run, &run.join("trials")] {
+        let (text, errors) = told(&mut simulate("valid_top1", table));
+        let facts: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(facts["architectures"], 3);
+        assert!(errors.contains("1 of 4 rows"), "{errors}");
+    }
+    let mut none = simulate("valid_top1", &run);
+    none.args(["--report", "rung"]);
+    refused(&mut none, &["4 architectures of small", "valid_top1, rung"]);
+    refused(
+        &mut simulate("accuracy", &small.path("run/report")),
+        &["holds no Parquet files"],
+    );
+}

@@ -7,7 +7,6 @@ use crate::output::{Usage, note};
 
 /// Costs that count.
 #[derive(clap::Args, Debug, Clone)]
-#[group(id = "objective")]
 pub struct ObjectiveFlags {
     /// Multiply the reward by (COST / VALUE)^W; COST: macs, params or latency, such as macs=20M or
     /// latency=5ms; W: -0.07 as in MnasNet, or macs=20M:-0.1, or macs=20M:hard for 0 below and -1 above
@@ -20,11 +19,11 @@ pub struct ObjectiveFlags {
 }
 
 impl ObjectiveFlags {
-    /// The objective; says what it is where it is not accuracy alone.
+    /// An objective with what the flags say; says what it is where they aim at more than accuracy.
     ///
     /// # Errors
     /// [`Usage`] where a cost has two targets or two limits.
-    pub fn objective(&self) -> Result<Objective> {
+    pub fn over(&self, objective: Objective) -> Result<Objective> {
         let targets: Vec<_> = self.targets.iter().map(|it| it.cost).collect();
         let limits: Vec<_> = self.limits.iter().map(|it| it.cost).collect();
         for (flag, costs) in [("--target", targets), ("--at-most", limits)] {
@@ -42,8 +41,13 @@ impl ObjectiveFlags {
             ));
         }
         Ok(Objective {
-            targets: self.targets.clone(),
-            limits: self.limits.clone(),
+            targets: given(&self.targets).unwrap_or(objective.targets),
+            limits: given(&self.limits).unwrap_or(objective.limits),
         })
     }
+}
+
+/// What a flag lists, if it is given.
+fn given<T: Clone>(listed: &[T]) -> Option<Vec<T>> {
+    (!listed.is_empty()).then(|| listed.to_vec())
 }

@@ -23,6 +23,13 @@ impl Set {
     pub fn pairs(&self) -> &[(String, String)] {
         &self.set
     }
+
+    /// Assignments with these, which go before those of the same names.
+    pub fn over(&self, mut set: Vec<(String, String)>) -> Vec<(String, String)> {
+        set.retain(|(name, _)| self.set.iter().all(|(it, _)| it != name));
+        set.extend_from_slice(&self.set);
+        set
+    }
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -205,6 +212,11 @@ pub struct DataFlags {
 }
 
 impl DataFlags {
+    /// The data set that is named, if one is.
+    pub fn named(&self) -> Option<&str> {
+        self.dataset.as_deref()
+    }
+
     /// The data set that is named, or the one that suits the device and is to be had; says what was
     /// picked and why.
     pub fn name(&self, device: DeviceSpec) -> String {
@@ -222,7 +234,6 @@ impl DataFlags {
 
 /// How a network is trained.
 #[derive(clap::Args, Debug, Clone)]
-#[group(id = "training")]
 pub struct TrainingFlags {
     /// Passes over the training images
     #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -247,16 +258,22 @@ pub struct TrainingFlags {
 impl TrainingFlags {
     /// The settings: the defaults, and what the flags say.
     pub fn settings(&self, seed: u64) -> Settings {
-        let defaults = Settings::default();
-        Settings {
-            epochs: self.epochs.map_or(defaults.epochs, |it| it as usize),
-            batch: self.batch.map_or(defaults.batch, |it| it as usize),
-            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
-            train_limit: self.images.unwrap_or(defaults.train_limit),
-            valid_fraction: self.valid_fraction.unwrap_or(defaults.valid_fraction),
-            seconds_limit: self.limit.unwrap_or(defaults.seconds_limit),
+        self.over(Settings {
             seed,
-            ..defaults
+            ..Settings::default()
+        })
+    }
+
+    /// Settings with what the flags say.
+    pub fn over(&self, settings: Settings) -> Settings {
+        Settings {
+            epochs: self.epochs.map_or(settings.epochs, |it| it as usize),
+            batch: self.batch.map_or(settings.batch, |it| it as usize),
+            learning_rate: self.learning_rate.unwrap_or(settings.learning_rate),
+            train_limit: self.images.unwrap_or(settings.train_limit),
+            valid_fraction: self.valid_fraction.unwrap_or(settings.valid_fraction),
+            seconds_limit: self.limit.unwrap_or(settings.seconds_limit),
+            ..settings
         }
     }
 

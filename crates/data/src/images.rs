@@ -1,5 +1,7 @@
 //! Labelled images in memory, and a data set made of two parts of them.
 
+use sha2::{Digest, Sha256};
+
 use crate::{Augmentation, Error};
 
 /// Labelled images of one size, as bytes.
@@ -133,6 +135,24 @@ impl Dataset {
             Part::Train => &self.train,
             Part::Test => &self.test,
         }
+    }
+
+    /// A digest of all that a training sees: sizes, labels and pixels of both parts, not names.
+    pub fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        for images in [&self.train, &self.test] {
+            let (height, width) = (images.height, images.width);
+            for size in [images.len(), height, width, images.channels] {
+                digest.update((size as u64).to_le_bytes());
+            }
+            for label in &images.labels {
+                digest.update(label.to_le_bytes());
+            }
+            digest.update(&images.pixels);
+        }
+        digest.update((self.classes.len() as u64).to_le_bytes());
+        let bytes = digest.finalize();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// For each channel, the normalised value of each byte.

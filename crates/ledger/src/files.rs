@@ -27,12 +27,18 @@ pub(crate) fn read<R: Record>(
         skipped: Vec::new(),
     };
     for path in list(folder)? {
-        let rows = parquet::read(&path, None)
+        let frame = parquet::read(&path, None);
+        let damaged = matches!(frame, Err(Error::Parquet { .. }));
+        let rows = frame
             .map_err(reason)
             .and_then(|frame| R::from_frame(&frame));
         match rows.and_then(|rows| refuse(&rows).map_or(Ok(rows), Err)) {
             Ok(mut rows) => found.rows.append(&mut rows),
-            Err(reason) => found.skipped.push(Skipped { path, reason }),
+            Err(reason) => found.skipped.push(Skipped {
+                path,
+                reason,
+                damaged,
+            }),
         }
     }
     Ok(found)

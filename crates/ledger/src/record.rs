@@ -66,6 +66,8 @@ pub struct Skipped {
     pub path: PathBuf,
     /// Why it was left out.
     pub reason: String,
+    /// Whether it is no readable Parquet file, as one that was cut short.
+    pub damaged: bool,
 }
 
 impl std::fmt::Display for Skipped {

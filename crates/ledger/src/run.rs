@@ -104,6 +104,16 @@ impl Run {
         fs::read_to_string(&path).map_err(read_error(&path))
     }
 
+    /// Puts another text in the place of `run.toml`, at once: a reader sees the old or the new one.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] where the text is no TOML; [`Error::Write`].
+    pub fn write_settings(&self, settings: &str) -> Result<(), Error> {
+        let path = self.settings_path();
+        parse::<toml::Table>(&path, settings)?;
+        durable::write(&path, settings.as_bytes(), Existing::Replace)
+    }
+
     /// The content of `run.toml`.
     ///
     /// # Errors
@@ -164,6 +174,25 @@ impl Run {
         })?;
         found.rows.sort_by_key(|trial| trial.id);
         Ok(found)
+    }
+
+    /// Gives damaged files of trials another name, so that these trials can be written again; what was done, a
+    /// line each. Files that are whole but not understood, of a newer version perhaps, are left.
+    ///
+    /// # Errors
+    /// As [`Run::trials`]; [`Error::Write`] where a file cannot be renamed.
+    pub fn set_aside_damaged_trials(&self) -> Result<Vec<String>, Error> {
+        let mut told = Vec::new();
+        for skipped in self.trials()?.skipped.iter().filter(|it| it.damaged) {
+            let mut aside = skipped.path.clone().into_os_string();
+            aside.push(".damaged");
+            fs::rename(&skipped.path, &aside).map_err(write_error(&skipped.path))?;
+            told.push(format!(
+                "{skipped}; it is now {}, and the trial is run again",
+                Path::new(&aside).display()
+            ));
+        }
+        Ok(told)
     }
 
     /// All learning curves, by trial and step.

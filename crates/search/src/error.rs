@@ -68,9 +68,33 @@ pub enum Error {
         /// An architecture in the space's notation.
         example: String,
     },
+    /// A table whose architectures have no results.
+    #[error(
+        "{path} holds {architectures} architectures of {space}, and none with a value for {columns}"
+    )]
+    NoResults {
+        /// The table.
+        path: PathBuf,
+        /// The space's name.
+        space: String,
+        /// How many rows are architectures of the space.
+        architectures: usize,
+        /// The columns that were asked for.
+        columns: String,
+    },
     /// Threads that the system does not give.
     #[error("cannot start threads: {0}; name fewer with --threads")]
     Threads(String),
+    /// A thread for each slot that the system does not give.
+    #[error(
+        "cannot start a thread for each of {slots} workers: {reason}; name fewer with --workers"
+    )]
+    Slots {
+        /// How many there were to be.
+        slots: usize,
+        /// What the system says.
+        reason: std::io::Error,
+    },
     /// Successive halving with numbers that do not fit, in words.
     #[error("{0}")]
     Halving(String),

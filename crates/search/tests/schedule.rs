@@ -54,8 +54,11 @@ impl Evaluator for Computed {
             valid_top1: (status == Status::Done).then_some(accuracy),
             ..Trial::default()
         };
-        let curve = Vec::new();
-        Ok(Row { trial, curve })
+        Ok(Row {
+            trial,
+            curve: Vec::new(),
+            unsaved: None,
+        })
     }
 }
 
@@ -246,4 +249,36 @@ fn what_is_beyond_a_limit_takes_no_epochs_and_is_not_promoted() {
         let resumed = run(&config, &folder.path().join("many"), 3);
         assert_eq!(told(&one), told(&resumed), "{name}: resumed");
     }
+}
+
+/// Breaks in every trial.
+struct Broken;
+
+impl Evaluator for Broken {
+    fn slots(&self) -> usize {
+        2
+    }
+
+    fn evaluate(&self, _slot: usize, _request: &Request, _watch: &dyn Watch) -> Result<Row, Error> {
+        panic!("no threads are left")
+    }
+}
+
+#[test]
+fn an_evaluator_that_breaks_ends_the_run_with_an_error() {
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config("random", 4);
+        let run = Run::create(folder.path(), &config.to_toml().unwrap()).unwrap();
+        let input = Shape {
+            height: 8,
+            width: 8,
+            channels: 3,
+        };
+        let ending = cellwright_search::run::run(&config, input, 10, &run, &Broken, &Silent);
+        let _ = sender.send(ending.unwrap_err().to_string());
+    });
+    let error = ended.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(error.contains("no threads are left"), "{error}");
 }

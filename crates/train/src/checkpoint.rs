@@ -18,6 +18,9 @@ use crate::{EpochRecord, Error, Settings};
 pub(crate) struct Place {
     pub settings: Settings,
     pub identity: String,
+    /// The digest of the data set.
+    #[serde(default)]
+    images: String,
     pub epoch: usize,
     pub curve: Vec<EpochRecord>,
     pub train_seconds: f64,
@@ -53,7 +56,7 @@ impl View for &Bytes<'_> {
 impl Place {
     pub fn new(
         settings: &Settings,
-        identity: &str,
+        (identity, images): (&str, &str),
         epoch: usize,
         curve: &[EpochRecord],
         train_seconds: f64,
@@ -61,6 +64,7 @@ impl Place {
         Place {
             settings: settings.clone(),
             identity: identity.to_owned(),
+            images: images.to_owned(),
             epoch,
             curve: curve.to_vec(),
             train_seconds,
@@ -125,7 +129,7 @@ pub(crate) fn write<D: Kernels>(
 pub(crate) fn read<D: Kernels>(
     path: &Path,
     settings: &Settings,
-    identity: &str,
+    (identity, images): (&str, &str),
     network: &mut Network<D>,
 ) -> Result<Option<(Place, State)>, Error> {
     let wrong = |reason: &str| Error::Checkpoint {
@@ -149,6 +153,11 @@ pub(crate) fn read<D: Kernels>(
     if place.identity != identity {
         return Err(wrong(
             "is of another architecture; name another file, or delete it to begin anew",
+        ));
+    }
+    if place.images != images {
+        return Err(wrong(
+            "is of a training on other images; name another file, or delete it to begin anew",
         ));
     }
     if place.settings != *settings {

@@ -36,7 +36,7 @@ pub struct Outcome {
     pub train_loss: Option<f64>,
     /// Seconds of training steps alone.
     pub train_seconds: f64,
-    /// Seconds of everything: set-up, training, evaluation.
+    /// Seconds of everything: set-up, training, evaluation; those before a checkpoint too.
     pub total_seconds: f64,
     /// Steps that were made.
     pub steps: u64,
@@ -48,6 +48,8 @@ pub struct Outcome {
     pub peak_bytes: Option<u64>,
     /// One record an epoch.
     pub curve: Vec<EpochRecord>,
+    /// Why the weights could not be written, in words.
+    pub unsaved: Option<String>,
 }
 
 /// One epoch.

@@ -86,6 +86,8 @@ struct Training<'t, D: Kernels> {
     settings: &'t Settings,
     files: &'t Files,
     identity: String,
+    /// The digest of the data set, where there is a checkpoint to hold it.
+    images: String,
     network: Network<D>,
     stepper: Stepper,
     /// Where the device runs whole steps.
@@ -97,6 +99,8 @@ struct Training<'t, D: Kernels> {
     first_epoch: usize,
     curve: Vec<EpochRecord>,
     train_seconds: f64,
+    /// Seconds that went before the checkpoint from which it goes on.
+    seconds_before: f64,
     begin: Instant,
 }
 
@@ -132,6 +136,10 @@ impl<'t, D: Kernels> Training<'t, D> {
             settings,
             files,
             identity: graph.identity(),
+            images: files
+                .checkpoint
+                .as_ref()
+                .map_or_else(String::new, |_| dataset.digest()),
             network,
             stepper,
             programmed: None,
@@ -142,12 +150,15 @@ impl<'t, D: Kernels> Training<'t, D> {
             first_epoch: 0,
             curve: Vec::new(),
             train_seconds: 0.0,
+            seconds_before: 0.0,
             begin,
         };
+        let of = (&*training.identity, &*training.images);
         if let Some(path) = &files.checkpoint
             && let Some((place, state)) =
-                checkpoint::read(path, settings, &training.identity, &mut training.network)?
+                checkpoint::read(path, settings, of, &mut training.network)?
         {
+            training.seconds_before = place.curve.last().map_or(0.0, |it| it.seconds);
             training.stepper.optimiser.set_state(state)?;
             training.first_epoch = place.epoch;
             training.step = place.epoch as u64 * training.steps_per_epoch;
@@ -195,9 +206,20 @@ impl<'t, D: Kernels> Training<'t, D> {
         if status == Status::Finished
             && let Some(path) = &self.files.weights
         {
-            self.network.save(path)?;
+            // What the training has come to is not lost with the file.
+            let saved = self.network.save(path);
+            let unsaved = saved.err().map(|error| error.to_string());
+            return Ok(Outcome {
+                unsaved,
+                ..self.outcome(status, valid, test)
+            });
         }
         Ok(self.outcome(status, valid, test))
+    }
+
+    /// Seconds since the training began, those before a checkpoint too.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.begin.elapsed().as_secs_f64()
     }
 
     fn validate(&mut self) -> Result<Option<Accuracy>, Error> {
@@ -330,14 +352,14 @@ impl<'t, D: Kernels> Training<'t, D> {
             valid_loss: valid.map(|valid| valid.loss),
             valid_top1: valid.map(|valid| valid.top1),
             learning_rate,
-            seconds: self.begin.elapsed().as_secs_f64(),
+            seconds: self.seconds(),
         };
         observer.epoch(&record);
         self.curve.push(record);
         if let Some(path) = &self.files.checkpoint {
             let place = Place::new(
                 self.settings,
-                &self.identity,
+                (&self.identity, &self.images),
                 epoch + 1,
                 &self.curve,
                 self.train_seconds,
@@ -368,7 +390,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             test_loss: test.map(|it| it.loss),
             train_loss: self.curve.last().map(|record| record.train_loss),
             train_seconds: self.train_seconds,
-            total_seconds: self.begin.elapsed().as_secs_f64(),
+            total_seconds: self.seconds(),
             steps: self.step,
             train_images: self.train.len() as u64,
             images_per_second: if self.train_seconds > 0.0 {
@@ -378,6 +400,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             },
             peak_bytes: memory::peak_bytes(),
             curve: self.curve,
+            unsaved: None,
         }
     }
 }

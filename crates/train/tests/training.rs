@@ -169,6 +169,20 @@ fn a_training_goes_on_from_a_checkpoint_with_the_same_bits() {
     let resumed = run(&settings(), &mut Silent, &files);
     let whole = run(&settings(), &mut Silent, &Files::default());
     assert_eq!(bits(&resumed), bits(&whole));
+    assert!(resumed.total_seconds >= resumed.train_seconds);
+    let seconds: Vec<f64> = resumed.curve.iter().map(|it| it.seconds).collect();
+    assert!(seconds.is_sorted(), "{seconds:?}");
+    let mut images = Dataset::clone(&digits());
+    images.train.labels.swap(0, 1);
+    let refused = train(
+        &graph(SPACE),
+        &Arc::new(images),
+        &settings(),
+        &Cpu::default(),
+        &mut Silent,
+        &files,
+    );
+    assert!(refused.unwrap_err().to_string().contains("other images"));
     let other = Settings {
         batch: 16,
         ..settings()
@@ -278,4 +292,21 @@ fn a_profile_has_times() {
         cellwright_train::profile(&graph(SPACE), 0, 3, &Cpu::default()),
         Err(Error::Setting { name: "batch", .. })
     ));
+}
+
+#[test]
+fn weights_that_cannot_be_written_do_not_take_the_outcome_with_them() {
+    let _turn = THREADS.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files {
+        checkpoint: None,
+        weights: Some(folder.path().join("gone/weights")),
+    };
+    let settings = Settings {
+        epochs: 1,
+        ..settings()
+    };
+    let outcome = run(&settings, &mut Silent, &files);
+    assert!(outcome.test_top1.is_some());
+    assert!(outcome.unsaved.unwrap().contains("gone"));
 }

@@ -18,7 +18,7 @@ use crate::simulations::{Setting, draw};
 pub struct Args {
     #[command(flatten)]
     space: SpaceFlags,
-    /// A Parquet file with a row for each architecture
+    /// A Parquet file with a row for each architecture, a folder of such files, or a run, whose trials are taken
     #[arg(long, value_name = "PARQUET")]
     table: PathBuf,
     /// The column that the strategy is told
@@ -67,11 +67,19 @@ pub fn run(args: Args) -> Result<()> {
     let columns = Table::read(&args.table)?;
     let architectures = args.architectures.as_deref();
     let results = KnownResults::new(&columns, &space, architectures, &args.reward, &reports)?;
-    if results.foreign() > 0 {
+    if results.left_out() > 0 {
         warn(format!(
-            "{} of {} rows are no architectures of {} and are left out",
-            results.foreign(),
+            "{} of {} rows are no architectures of {}, or have no {}, and are left out",
+            results.left_out(),
             columns.rows(),
+            space.name(),
+            args.reward
+        ));
+    }
+    let known = results.len().into();
+    if let Some(count) = space.count().filter(|count| *count > known) {
+        note(format!(
+            "the table knows {known} of the {count} architectures of {}; an evaluation of another is told as failed",
             space.name()
         ));
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial};
 use cellwright_search::evaluator::{Evaluator, Local, Progress, Request, Watch};
@@ -54,6 +54,9 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
     let (source, choices) = architecture(&args)?;
+    for path in [&args.save, &args.checkpoint].into_iter().flatten() {
+        make_place(path)?;
+    }
     let device = args.device.resolve();
     let dataset = DatasetConfig {
         name: args.data.name(device),
@@ -89,16 +92,35 @@ pub fn run(args: Args) -> Result<()> {
     bar.0.finish_and_clear();
     let trial = row.trial;
     if trial.status != Status::Done {
-        anyhow::bail!(trial.reason.unwrap_or_else(|| "it failed".to_owned()));
+        bail!(trial.reason.unwrap_or_else(|| "it failed".to_owned()));
     }
     if args.json {
         print_json(&Trial {
             graph: None,
             ..trial
-        })
+        })?;
     } else {
-        show(&trial)
+        show(&trial)?;
     }
+    match row.unsaved {
+        Some(reason) => bail!("the weights are not saved: {reason}"),
+        None => Ok(()),
+    }
+}
+
+/// Makes the folder of a file that is to be written when the training is over, or says why it cannot be.
+fn make_place(path: &Path) -> Result<()> {
+    let folder = path
+        .parent()
+        .filter(|it| !it.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    anyhow::ensure!(
+        !path.is_dir(),
+        "{} is a folder: name a file",
+        path.display()
+    );
+    Ok(())
 }
 
 /// The space and choices that the flags name.
@@ -128,7 +150,11 @@ fn of_run(name: &str) -> Result<(SpaceSource, Choices)> {
         .with_context(|| format!("{folder} has no trial {id}; it has {}", trials.len()))?;
     let config = RunConfig::parse(&run.settings_text()?, &run.settings_path())?;
     let source = match trial.kind {
-        Kind::Baseline => config.baselines.get(id as usize).cloned(),
+        // What is trained again names the first row, whose number is the baseline's.
+        Kind::Baseline => {
+            let first = trial.source_trial.unwrap_or(id);
+            config.baselines.get(first as usize).cloned()
+        }
         _ => Some(config.space),
     };
     let source = source

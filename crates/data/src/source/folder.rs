@@ -6,7 +6,7 @@
 //! ```
 
 use crate::{Augmentation, Dataset, Error, Images, split::every_fifth};
-use image::{DynamicImage, ImageDecoder, ImageReader, imageops::FilterType};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops::FilterType};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -217,9 +217,23 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder, Error> {
     let reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(Error::io("read", path))?;
-    reader
+    let decoder = reader
         .into_decoder()
-        .map_err(|e| Error::corrupt(path, e.to_string(), NEXT))
+        .map_err(|e| Error::corrupt(path, e.to_string(), NEXT))?;
+    // What the file says of its size is believed, and no more memory than usual images take is asked for.
+    let bytes = decoder.total_bytes();
+    match Limits::default().reserve(bytes) {
+        Ok(()) => Ok(decoder),
+        Err(_) => {
+            let (width, height) = decoder.dimensions();
+            let problem = format!("{width}x{height} pixels take {} MiB", bytes >> 20);
+            Err(Error::corrupt(
+                path,
+                problem,
+                "make it smaller or remove it",
+            ))
+        }
+    }
 }
 
 fn open_size(path: &Path) -> Result<(u32, u32), Error> {

@@ -318,3 +318,25 @@ fn bad_folders_and_images_are_named() {
     );
     assert!(text.contains("01.png") || text.contains("02.png"), "{text}");
 }
+
+#[test]
+fn an_image_that_says_it_is_huge_is_named() {
+    let root = TempDir::new().unwrap();
+    for class in ["ant", "bee"] {
+        let folder = root.path().join(class);
+        fs::create_dir(&folder).unwrap();
+        let image = GrayImage::from_pixel(8, 8, Luma([9]));
+        image.save(folder.join("0.png")).unwrap();
+    }
+    // The header of 200000x200000 RGB pixels, an empty chunk of them, and nothing else.
+    let mut huge =
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x03\x0d\x40\0\x03\x0d\x40\x08\x02\0\0\0\x76\x59\x1f\x5d"
+            .to_vec();
+    huge.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+    fs::write(root.path().join("bee/huge.png"), huge).unwrap();
+    let path = root.path().to_str().unwrap();
+    for name in [path.to_owned(), format!("{path}@8")] {
+        let text = error(&name, root.path());
+        assert!(text.contains("huge.png: 200000x200000 pixels"), "{text}");
+    }
+}

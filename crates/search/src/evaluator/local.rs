@@ -14,7 +14,7 @@ use cellwright_ops::cuda::device::{self, Device};
 use cellwright_train::{EpochRecord, Files, Observer, Outcome, Profile};
 use dfdx::tensor::Cpu;
 
-use super::row::{describe, failed, refused};
+use super::row::{describe, failed, message, refused};
 use super::{Evaluator, Progress, Request, Row, Watch};
 use crate::Error;
 use crate::objective::beyond;
@@ -96,12 +96,6 @@ impl Evaluator for Local {
             Err(Untrained::Refused(reason)) => Ok(refused(trial, reason, started)),
         }
     }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no reason is known")
 }
 
 /// Does something on a device, generic over its type.
@@ -297,6 +291,7 @@ fn row(trial: Trial, outcome: Outcome) -> Row {
             .iter()
             .map(|record| point(id, record))
             .collect(),
+        unsaved: outcome.unsaved,
         trial: Trial {
             status: if reason.is_none() {
                 Status::Done

@@ -25,7 +25,7 @@ mod worker;
 pub(crate) use local::cuda_available;
 pub use local::{Local, profile};
 pub use process::Processes;
-pub(crate) use row::{describe, refused};
+pub(crate) use row::{describe, message, refused};
 pub use worker::serve;
 
 /// How often one that waits looks whether the user wants to stop.
@@ -77,6 +77,9 @@ pub struct Row {
     pub trial: Trial,
     /// One point an epoch.
     pub curve: Vec<CurvePoint>,
+    /// Why the trained weights could not be written, in words, where they were to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsaved: Option<String>,
 }
 
 /// How far a trial is.

@@ -94,6 +94,8 @@ impl Processes {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
+            // Of its last words one line is kept, which is to be the reason.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -105,22 +107,27 @@ impl Processes {
         let output = child.stdout.take().ok_or_else(|| wrong(&"no output"))?;
         let errors = child.stderr.take().ok_or_else(|| wrong(&"no errors"))?;
         let (sender, replies) = channel();
-        std::thread::spawn(move || {
+        let last_words = Arc::new(Mutex::new(String::new()));
+        let words = Arc::clone(&last_words);
+        let worker = Worker {
+            child,
+            requests,
+            replies,
+            last_words,
+        };
+        let hear = move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
                     break;
                 }
             }
-        });
-        let last_words = Arc::new(Mutex::new(String::new()));
-        let words = Arc::clone(&last_words);
-        std::thread::spawn(move || keep_last_words(errors, &words));
-        Ok(Worker {
-            child,
-            requests,
-            replies,
-            last_words,
-        })
+        };
+        let thread = std::thread::Builder::new;
+        let heard = thread().spawn(hear);
+        heard.map_err(|error| wrong(&error))?;
+        let kept = thread().spawn(move || keep_last_words(errors, &words));
+        kept.map_err(|error| wrong(&error))?;
+        Ok(worker)
     }
 }
 
@@ -196,7 +203,9 @@ impl Worker {
             .last_words
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match words.lines().rev().find(|line| !line.trim().is_empty()) {
+        // Below what a panic says stands a note on how to see more of it.
+        let tells = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
+        match words.lines().rev().find(tells) {
             Some(line) => format!("the worker ended ({status}): {}", line.trim()),
             None if status.contains("SIGKILL") => {
                 format!("the worker was killed ({status}): most likely out of memory")

@@ -70,6 +70,7 @@ fn without_numbers(trial: Trial, status: Status, reason: String, started: Instan
             ..trial
         },
         curve: Vec::new(),
+        unsaved: None,
     }
 }
 
@@ -80,4 +81,11 @@ fn overrides(source: &SpaceSource) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     pairs.join(" ")
+}
+
+/// What a panic says.
+pub(crate) fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason is known")
 }

@@ -102,9 +102,9 @@ pub struct DatasetConfig {
 pub struct MachineConfig {
     /// Where tensors live.
     pub device: DeviceSpec,
-    /// Trials under way at a time. One: in this process; more: each in a process of its own.
+    /// Trials under way at a time, each in a process of its own.
     pub workers: usize,
-    /// Threads of each trial.
+    /// Threads of each trial; 0: the machine's cores.
     pub threads: usize,
 }
 
@@ -255,13 +255,16 @@ impl RunConfig {
             let rungs = halving.rungs(config.training.epochs);
             rungs.map_err(|reason| wrong(format!("[search.halving] {reason}")))?;
         }
-        for (name, value) in [
-            ("epochs", config.rerank.epochs),
-            ("seeds", config.rerank.seeds as usize),
+        let (rerank, machine) = (&config.rerank, &config.machine);
+        for (name, value, least, most) in [
+            ("[rerank] epochs", rerank.epochs, 1, 1_000_000),
+            ("[rerank] seeds", rerank.seeds as usize, 1, 1_000_000),
+            ("[machine] workers", machine.workers, 1, 1024),
+            ("[machine] threads", machine.threads, 0, 1024),
         ] {
-            if !(1..=1_000_000).contains(&value) {
+            if !(least..=most).contains(&value) {
                 return Err(wrong(format!(
-                    "[rerank] {name} is {value}, and must be 1 to 1,000,000"
+                    "{name} is {value}, and must be {least} to {most}"
                 )));
             }
         }

@@ -54,6 +54,16 @@ pub enum Ending {
     Stopped,
 }
 
+/// Checks all of a run that can be checked before it begins: its space, its baselines, its strategy.
+///
+/// # Errors
+/// Those that [`run`] would end with before the first trial.
+pub fn check(config: &RunConfig, input: Shape, classes: usize) -> Result<(), Error> {
+    let space = config.space.space()?;
+    requests::baselines(config, input, classes)?;
+    Search::new(config, &space, input, classes, &[]).map(drop)
+}
+
 /// Runs what is left of a run: everything in a new folder, what is missing in a resumed one.
 ///
 /// The sequence of architectures depends on the configuration alone: not on the number of slots,
@@ -78,22 +88,27 @@ pub fn run(
     let mut search = Search::new(config, &space, input, classes, &trials)?;
 
     let queue = Queue::default();
-    queue.push_later(missing);
     let result = std::thread::scope(|scope| {
+        // However this ends, slots that wait go home, and the scope is left.
+        let _ends = queue.ends();
         for slot in 0..evaluator.slots() {
             let queue = &queue;
-            let objective = &config.objective;
-            scope.spawn(move || slot::serve(slot, queue, folder, evaluator, objective, watch));
+            std::thread::Builder::new()
+                .spawn_scoped(scope, move || {
+                    slot::serve(slot, queue, folder, evaluator, &config.objective, watch);
+                })
+                .map_err(|reason| Error::Slots {
+                    slots: evaluator.slots(),
+                    reason,
+                })?;
         }
-        let result = search.drive(&queue, folder, watch).and_then(|ending| {
-            // The verdict rests on rows of baselines too, for their ids.
-            let trials = folder.trials()?.rows;
-            queue.push(verdict::requests(config, &trials, (input, classes))?);
-            queue.finish()?;
-            Ok(ending)
-        });
-        queue.close();
-        result
+        queue.push_later(missing);
+        let ending = search.drive(&queue, folder, watch)?;
+        // The verdict rests on rows of baselines too, for their ids.
+        let trials = folder.trials()?.rows;
+        queue.push(verdict::requests(config, &trials, (input, classes))?);
+        queue.finish()?;
+        Ok(ending)
     });
     match result {
         Err(Error::Stopped) => Ok(Ending::Stopped),

@@ -18,6 +18,19 @@ pub(super) struct Queue {
     changed: Condvar,
 }
 
+/// Ends a queue; of [`Queue::ends`].
+pub(super) struct Ends<'q>(&'q Queue);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.first.clear();
+        state.later.clear();
+        drop(state);
+        self.0.close();
+    }
+}
+
 #[derive(Default)]
 struct State {
     first: VecDeque<Request>,
@@ -107,9 +120,14 @@ impl Queue {
     }
 
     /// No more requests will come; slots that wait for one go home.
-    pub fn close(&self) {
+    fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+    }
+
+    /// A guard that ends the queue when it is dropped, in a panic too: what is still waiting is not begun.
+    pub fn ends(&self) -> Ends<'_> {
+        Ends(self)
     }
 
     fn wait_until(&self, enough: impl Fn(&State) -> bool) -> Result<Vec<Row>, Error> {

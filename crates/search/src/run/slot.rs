@@ -1,10 +1,12 @@
 //! A slot: one trial after the other, each with its row.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use cellwright_ledger::Run as Folder;
 
 use super::queue::Queue;
 use super::{FAILED, RunWatch};
-use crate::evaluator::{Evaluator, Progress, Watch};
+use crate::evaluator::{Evaluator, Progress, Request, Row, Watch, message};
 use crate::{Error, Objective};
 
 /// Evaluates requests on one slot and writes their rows, until the queue ends.
@@ -21,17 +23,21 @@ pub(super) fn serve(
             queue.done(Err(Error::Stopped));
             return;
         }
-        watch.started(slot, &request);
-        let result = evaluator
-            .evaluate(slot, &request, &SlotWatch { slot, watch })
-            .and_then(|mut row| {
-                row.trial.reward = objective.reward(&row.trial).or(Some(FAILED));
-                folder.write_curve(row.trial.id, &row.curve)?;
-                folder.write_trial(&row.trial)?;
-                watch.finished(slot, &row);
-                Ok(row)
-            });
-        queue.done(result);
+        let one = |request: &Request| -> Result<Row, Error> {
+            watch.started(slot, request);
+            let mut row = evaluator.evaluate(slot, request, &SlotWatch { slot, watch })?;
+            row.trial.reward = objective.reward(&row.trial).or(Some(FAILED));
+            folder.write_curve(row.trial.id, &row.curve)?;
+            folder.write_trial(&row.trial)?;
+            watch.finished(slot, &row);
+            Ok(row)
+        };
+        // Whoever waits for the row has to be told that it will not come.
+        let result = catch_unwind(AssertUnwindSafe(|| one(&request)));
+        queue.done(result.unwrap_or_else(|panic| {
+            let reason = format!("trial {}: crashed: {}", request.id, message(&*panic));
+            Err(Error::Worker(reason))
+        }));
     }
 }
 

@@ -13,18 +13,20 @@ pub struct KnownResults {
     rows: HashMap<Choices, usize>,
     rewards: Vec<f64>,
     reports: Vec<(String, Vec<f64>)>,
-    foreign: usize,
+    left_out: usize,
 }
 
 impl KnownResults {
     /// Reads the columns of a table. The rows' architectures are in the column `architectures`, in the
-    /// space's notation; where none is named, in the first column of texts that holds one.
+    /// space's notation; where none is named, in the first column of texts that holds one. Of several rows with
+    /// one architecture the first counts.
     ///
-    /// Rows that are no architectures of this space are left out and counted.
+    /// Rows that are no architectures of this space, or lack a reward or what is to be reported, are left out and
+    /// counted.
     ///
     /// # Errors
     /// [`Error::Ledger`] for a column that is not there or holds something else; [`Error::NoArchitectures`]
-    /// where no row is an architecture of the space.
+    /// where no row is an architecture of the space; [`Error::NoResults`] where none of those has the values.
     pub fn new(
         table: &Table,
         space: &Space,
@@ -32,49 +34,50 @@ impl KnownResults {
         reward: &str,
         reports: &[String],
     ) -> Result<Self, Error> {
-        let (rows, foreign) = match architectures {
-            Some(column) => Self::rows(space, &table.strings(column)?),
-            None => Self::find_rows(table, space),
+        let parsed = match architectures {
+            Some(column) => parsed(space, &table.known_strings(column)?),
+            None => find(table, space),
         };
-        if rows.is_empty() {
+        let architectures = parsed.iter().flatten().count();
+        if architectures == 0 {
             return Err(Error::NoArchitectures {
                 path: table.path().to_owned(),
                 space: space.name().to_owned(),
                 example: space.notation(&space.first()),
             });
         }
-        let report = |column: &String| Ok((column.clone(), table.numbers(column)?));
-        Ok(KnownResults {
-            rows,
-            rewards: table.numbers(reward)?,
-            reports: reports.iter().map(report).collect::<Result<_, Error>>()?,
-            foreign,
-        })
-    }
-
-    /// Rows by architecture, and how many are none; of several with one architecture the first counts.
-    fn rows(space: &Space, texts: &[String]) -> (HashMap<Choices, usize>, usize) {
-        let mut rows = HashMap::with_capacity(texts.len());
-        let mut foreign = 0;
-        for (row, text) in texts.iter().enumerate() {
-            match space.parse_notation(text) {
-                Ok(choices) => {
-                    rows.entry(choices).or_insert(row);
-                }
-                Err(_) => foreign += 1,
+        let names = || std::iter::once(reward).chain(reports.iter().map(String::as_str));
+        let columns = names()
+            .map(|column| table.known_numbers(column))
+            .collect::<Result<Vec<_>, _>>()?;
+        let has_all = |row: usize| columns.iter().all(|column| column[row].is_some());
+        let mut rows = HashMap::new();
+        let mut left_out = 0;
+        for (row, choices) in parsed.into_iter().enumerate() {
+            match choices.filter(|_| has_all(row)) {
+                Some(choices) => drop(rows.entry(choices).or_insert(row)),
+                None => left_out += 1,
             }
         }
-        (rows, foreign)
-    }
-
-    /// The rows by the first column of texts that holds an architecture.
-    fn find_rows(table: &Table, space: &Space) -> (HashMap<Choices, usize>, usize) {
-        let columns = table.columns().into_iter();
-        columns
-            .filter_map(|column| table.strings(&column).ok())
-            .map(|texts| Self::rows(space, &texts))
-            .find(|(rows, _)| !rows.is_empty())
-            .unwrap_or_default()
+        if rows.is_empty() {
+            return Err(Error::NoResults {
+                path: table.path().to_owned(),
+                space: space.name().to_owned(),
+                architectures,
+                columns: names().collect::<Vec<_>>().join(", "),
+            });
+        }
+        // What a row that is left out lacks is not looked at.
+        let mut columns = columns.into_iter().map(|column| {
+            let values = column.into_iter().map(|it| it.unwrap_or(f64::NAN));
+            values.collect::<Vec<f64>>()
+        });
+        Ok(KnownResults {
+            rows,
+            rewards: columns.next().unwrap_or_default(),
+            reports: reports.iter().cloned().zip(columns).collect(),
+            left_out,
+        })
     }
 
     /// The row of an architecture.
@@ -116,9 +119,25 @@ impl KnownResults {
         self.rows.is_empty()
     }
 
-    /// Rows of the table that are no architectures of the space.
+    /// Rows of the table that are no architectures of the space, or lack a value.
     #[must_use]
-    pub fn foreign(&self) -> usize {
-        self.foreign
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
+}
+
+/// The architecture of each row, if it is one of the space.
+fn parsed(space: &Space, texts: &[Option<String>]) -> Vec<Option<Choices>> {
+    let parse = |text: &Option<String>| space.parse_notation(text.as_ref()?).ok();
+    texts.iter().map(parse).collect()
+}
+
+/// The architectures by the first column of texts that holds one.
+fn find(table: &Table, space: &Space) -> Vec<Option<Choices>> {
+    let columns = table.columns().into_iter();
+    columns
+        .filter_map(|column| table.known_strings(&column).ok())
+        .map(|texts| parsed(space, &texts))
+        .find(|rows| rows.iter().any(Option::is_some))
+        .unwrap_or_default()
 }

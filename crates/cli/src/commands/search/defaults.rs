@@ -32,13 +32,6 @@ const SIZES: [[(&str, &str); 2]; 2] = [
 /// The space and the baselines. Where no space is named, NASNet and the baselines in a size that
 /// suits the device.
 pub(super) fn spaces(args: &Args, device: DeviceSpec) -> Result<(SpaceSource, Vec<SpaceSource>)> {
-    let read = |path: &Path, set: &[(String, String)]| SpaceSource::read(path, set);
-    let named = |paths: &[PathBuf]| {
-        paths
-            .iter()
-            .map(|path| read(path, &[]))
-            .collect::<Result<_, _>>()
-    };
     let Some(path) = &args.space else {
         let path = Path::new(DEFAULT_SPACE);
         anyhow::ensure!(
@@ -55,13 +48,19 @@ pub(super) fn spaces(args: &Args, device: DeviceSpec) -> Result<(SpaceSource, Ve
             Some(paths) => named(paths)?,
             None => DEFAULT_BASELINES[usize::from(on_gpu)]
                 .iter()
-                .map(|path| read(Path::new(path), &[]))
+                .map(|path| SpaceSource::read(Path::new(path), &[]))
                 .collect::<Result<_, _>>()?,
         };
-        return Ok((read(path, &set)?, baselines));
+        return Ok((SpaceSource::read(path, &set)?, baselines));
     };
     let baselines = args.baselines.as_deref().map_or(Ok(Vec::new()), named)?;
-    Ok((read(path, args.set.pairs())?, baselines))
+    Ok((SpaceSource::read(path, args.set.pairs())?, baselines))
+}
+
+/// The baselines in these files.
+pub(super) fn named(paths: &[PathBuf]) -> Result<Vec<SpaceSource>> {
+    let read = |path: &PathBuf| SpaceSource::read(path, &[]);
+    Ok(paths.iter().map(read).collect::<Result<_, _>>()?)
 }
 
 /// Workers and the threads of each: on a CPU one trial a core, since candidates side by side use the

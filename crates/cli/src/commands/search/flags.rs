@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use cellwright_search::run::RerankConfig;
 use cellwright_search::schedule::Halving;
 use cellwright_search::strategy;
+use clap::parser::ValueSource;
 
 use crate::objective::ObjectiveFlags;
 use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags};
+use crate::output::Usage;
 
 /// Flags of `search`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Stands first: the fields below take their values out of what was parsed.
+    #[command(flatten)]
+    pub(super) given: Given,
     /// The space file (default: NASNet's cells, sized for the device)
     #[arg(long, value_name = "FILE")]
     pub(super) space: Option<PathBuf>,
@@ -30,7 +36,7 @@ pub struct Args {
     #[command(flatten)]
     pub(super) training: TrainingFlags,
     /// The seed of the whole run
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(super) seed: u64,
     #[command(flatten)]
     pub(super) device: DeviceFlag,
@@ -51,39 +57,103 @@ pub struct Args {
     /// The run's folder (default: a new one in results)
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
-    /// Repeat the run that a run.toml describes
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["space", "set", "dataset", "baselines", "objective"])]
+    /// Repeat the run that a run.toml describes; flags that are given go before what it says
+    #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Go on with a run that was stopped
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["space", "set", "dataset", "baselines", "out", "config", "seed", "strategy", "training", "objective"])]
+    /// Go on with a run that was stopped; of the other flags, those of the machine (--device, --workers, --threads,
+    /// --data), --trials and the verdict's (--rerank...) can be given, and run.toml keeps them
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(super) resume: Option<PathBuf>,
     /// One JSON object a trial, and no table
     #[arg(long)]
     pub(super) json: bool,
 }
 
+/// The names of the flags that stand on the command line.
+pub(super) struct Given(Vec<String>);
+
+impl Given {
+    /// Whether a flag is given.
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.0.iter().any(|it| it == flag)
+    }
+
+    /// The first flag that is given beside these.
+    pub(super) fn beside(&self, flags: &[&str]) -> Option<&str> {
+        let mut names = self.0.iter().map(String::as_str);
+        names.find(|it| !flags.contains(it))
+    }
+}
+
+impl clap::FromArgMatches for Given {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let command = <Args as clap::Args>::augment_args(clap::Command::new("search"));
+        let given = |it: &&clap::Arg| {
+            matches.value_source(it.get_id().as_str()) == Some(ValueSource::CommandLine)
+        };
+        let flags = command.get_arguments().filter(given);
+        let names = flags.filter_map(|it| it.get_long().map(str::to_owned));
+        Ok(Given(names.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Adds no flag.
+impl clap::Args for Given {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
+}
+
 /// How long each architecture is trained.
 #[derive(clap::Args)]
 pub(super) struct HalvingFlags {
     /// Begin each architecture with few epochs, and train the better ones again with more (ASHA)
-    #[arg(id = "halve", long = "halving", conflicts_with_all = ["config", "resume"])]
-    halve: bool,
-    /// Promote one of so many, to so many times the epochs
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "halve", value_parser = clap::value_parser!(u32).range(2..=1_000))]
-    reduction: u32,
-    /// Epochs that each architecture begins with
-    #[arg(long, value_name = "E", default_value_t = 1, requires = "halve", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    least_epochs: u32,
+    #[arg(long)]
+    halving: bool,
+    /// With --halving: promote one of so many, to so many times the epochs (default: 3)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    reduction: Option<u32>,
+    /// With --halving: epochs that each architecture begins with (default: 1)
+    #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    least_epochs: Option<u32>,
 }
 
 impl HalvingFlags {
-    pub(super) fn halving(&self) -> Option<Halving> {
-        self.halve.then_some(Halving {
-            reduction: self.reduction,
-            least_epochs: self.least_epochs as usize,
-        })
+    /// A configuration with what the flags say.
+    ///
+    /// # Errors
+    /// [`Usage`] where they say how to halve, and nothing says to do so.
+    pub(super) fn over(&self, config: Option<Halving>) -> Result<Option<Halving>> {
+        let Some(halving) = config.or(self.halving.then_some(HALVING)) else {
+            if self.reduction.is_some() || self.least_epochs.is_some() {
+                let reason = "--reduction and --least-epochs say how to halve: give --halving too";
+                return Err(Usage(reason.to_owned()).into());
+            }
+            return Ok(None);
+        };
+        Ok(Some(Halving {
+            reduction: self.reduction.unwrap_or(halving.reduction),
+            least_epochs: self
+                .least_epochs
+                .map_or(halving.least_epochs, |it| it as usize),
+        }))
     }
 }
+
+/// Halving where nothing more is said.
+const HALVING: Halving = Halving {
+    reduction: 3,
+    least_epochs: 1,
+};
 
 /// How what was found best is trained again.
 #[derive(clap::Args)]

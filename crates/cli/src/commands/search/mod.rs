@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use cellwright_data::Dataset;
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial};
-use cellwright_search::evaluator::{Evaluator, Local, Processes};
+use cellwright_search::evaluator::{Evaluator, Processes};
 use cellwright_search::run::{Ending, MachineConfig, RunConfig};
 
 use crate::commands::plots;
-use crate::output::{note, print, print_json};
+use crate::output::{note, print, print_json, quoted};
 use crate::progress::{Bars, stop_on_interrupt};
 use crate::standings;
 
@@ -21,9 +21,10 @@ pub use flags::Args;
 /// Runs the search and shows what it found.
 pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
-    let (config, folder) = setup::open(&args)?;
+    let planned = setup::plan(&args)?;
+    let config = &planned.config;
     let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
-    setup::check_held_out(&config, &dataset.train.labels)?;
+    setup::check_held_out(config, &dataset.train.labels)?;
     let input = Shape {
         height: dataset.train.height,
         width: dataset.train.width,
@@ -31,6 +32,10 @@ pub fn run(args: Args) -> Result<()> {
     };
     let classes = dataset.classes.len();
     let evaluator = evaluator(&config.machine, &dataset)?;
+    cellwright_search::run::check(config, input, classes)?;
+    // The workers have their own.
+    drop(dataset);
+    let folder = planned.begin()?;
     // What was refused before anything was run is no trial.
     let refused = |it: &Trial| it.status == Status::Refused && it.latency_ms.is_none();
     let done = folder
@@ -41,21 +46,19 @@ pub fn run(args: Args) -> Result<()> {
         .map(|it| u64::from(it.epochs))
         .sum();
     let bars = Bars::new(config.epochs(), done, evaluator.slots(), args.json);
-    let ending = cellwright_search::run::run(&config, input, classes, &folder, &*evaluator, &bars);
+    let ending = cellwright_search::run::run(config, input, classes, &folder, &evaluator, &bars);
     bars.clear();
-    finish(ending?, &config, &folder, args.json)
+    finish(ending?, config, &folder, args.json)
 }
 
-fn evaluator(machine: &MachineConfig, dataset: &Dataset) -> Result<Box<dyn Evaluator>> {
-    if machine.workers == 1 {
-        return Ok(Box::new(Local::new()));
-    }
+/// Worker processes, also where one works alone: what an allocation that fails ends is the process.
+fn evaluator(machine: &MachineConfig, dataset: &Dataset) -> Result<Processes> {
     let program = std::env::current_exe().context("cannot find this program to start workers")?;
     let processes = Processes::new(program, vec!["worker".into()], machine.workers);
     let parts = [&dataset.train, &dataset.test];
     let bytes = parts.map(|it| it.pixels.len() + size_of_val(&it.labels[..]));
     let images = bytes.iter().sum::<usize>() as u64;
-    Ok(Box::new(processes.on(machine.device, images)?))
+    Ok(processes.on(machine.device, images)?)
 }
 
 /// Shows the table, draws the report, and says how to go on.
@@ -114,23 +117,30 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
             plots::draw(run)?
         }
     }
-    let here = folder.folder().display();
     match ending {
         Ending::Complete => {}
-        Ending::Exhausted => note(format!(
-            "the space has no further distinct architecture: {} trials of {}",
-            rows.rows
-                .iter()
-                .filter(|row| row.kind == Kind::Search)
-                .count(),
-            config.search.trials
-        )),
+        Ending::Exhausted => note(exhausted(config, &rows.rows)),
         Ending::BeyondLimits => note(
             "hundreds of architectures in a row are beyond a limit: give --at-most more, or --set a smaller network",
         ),
         Ending::Stopped => {
-            anyhow::bail!("stopped; go on with:\n  cellwright search --resume {here}")
+            let folder = quoted(folder.folder());
+            anyhow::bail!("stopped; go on with:\n  cellwright search --resume {folder}")
         }
     }
     Ok(())
+}
+
+/// What became of a search that has trained all there is, in words.
+fn exhausted(config: &RunConfig, rows: &[Trial]) -> String {
+    let trained = || {
+        let rows = rows.iter().filter(|it| it.kind == Kind::Search);
+        rows.filter(|it| it.status != Status::Refused)
+    };
+    let epochs: u64 = trained().map(|it| u64::from(it.epochs)).sum();
+    format!(
+        "the space has no further distinct architecture: {} were trained, for {epochs} epochs of {}",
+        trained().filter(|it| !it.is_promoted()).count(),
+        u64::from(config.search.trials) * config.training.epochs as u64
+    )
 }

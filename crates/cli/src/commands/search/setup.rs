@@ -1,57 +1,199 @@
 //! The run that the flags mean: its configuration and its folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use cellwright_data::split;
 use cellwright_ledger::Run;
-use cellwright_search::run::{DatasetConfig, MachineConfig, RunConfig, SearchConfig, VERSION};
+use cellwright_search::Objective;
+use cellwright_search::run::{
+    DatasetConfig, MachineConfig, RunConfig, SearchConfig, Settings, SpaceSource, VERSION,
+};
+use cellwright_search::schedule::Halving;
 
 use super::Args;
-use super::defaults::{free_folder, share, spaces};
-use crate::output::{Usage, note};
+use super::defaults::{free_folder, named, share, spaces};
+use crate::output::{Usage, note, quoted, warn};
 
 /// Trials of a search where no number is said.
 const DEFAULT_TRIALS: u32 = 10;
 
-/// The run that the flags mean: a new one, one repeated from its run.toml, or one to go on with.
-pub(super) fn open(args: &Args) -> Result<(RunConfig, Run)> {
-    if let Some(folder) = &args.resume {
-        return resume(args, folder);
-    }
-    let mut config = match &args.config {
-        Some(path) => RunConfig::load(path)?,
-        None => fresh(args)?,
-    };
-    config
-        .training
-        .check()
-        .map_err(cellwright_search::Error::from)?;
-    check_fraction(&config)?;
-    let out = args.out.clone().map_or_else(|| free_folder(&config), Ok)?;
-    if let Some(trials) = args.trials {
-        config.search.trials = trials;
-    }
-    config.rerank = args.rerank.over(config.rerank);
-    let folder = Run::create(out, &config.to_toml()?)?;
-    note(format!("run folder: {}", folder.folder().display()));
-    Ok((config, folder))
+/// What a run that goes on can be given: where it runs, and how far. All else is what it has begun with.
+const ON_RESUME: [&str; 10] = [
+    "resume",
+    "device",
+    "workers",
+    "threads",
+    "data",
+    "trials",
+    "rerank",
+    "rerank-epochs",
+    "rerank-seeds",
+    "json",
+];
+
+/// A run that the flags mean, before anything of it is written.
+pub(super) struct Planned {
+    pub(super) config: RunConfig,
+    place: Place,
 }
 
-fn resume(args: &Args, folder: &Path) -> Result<(RunConfig, Run)> {
-    let folder = Run::open(folder)?;
-    let mut config = RunConfig::parse(&folder.settings_text()?, &folder.settings_path())?;
-    check_fraction(&config)?;
-    if let Some(trials) = args.trials {
-        config.search.trials = trials;
+/// Where a run is kept.
+enum Place {
+    /// In a new folder: this one, or a free one in results.
+    New(Option<PathBuf>),
+    /// Where it was begun.
+    Begun {
+        run: Run,
+        /// Whether its run.toml says something else by now.
+        changed: bool,
+    },
+}
+
+/// The run that the flags mean: a new one, one repeated from its run.toml, or one to go on with.
+pub(super) fn plan(args: &Args) -> Result<Planned> {
+    let planned = match (&args.resume, &args.config) {
+        (Some(folder), _) => resumed(args, folder)?,
+        (None, Some(path)) => Planned {
+            config: over(args, RunConfig::load(path)?)?,
+            place: Place::New(args.out.clone()),
+        },
+        (None, None) => Planned {
+            config: fresh(args)?,
+            place: Place::New(args.out.clone()),
+        },
+    };
+    let training = &planned.config.training;
+    training.check().map_err(cellwright_search::Error::from)?;
+    check_fraction(&planned.config)?;
+    Ok(planned)
+}
+
+fn resumed(args: &Args, folder: &Path) -> Result<Planned> {
+    if let Some(flag) = args.given.beside(&ON_RESUME) {
+        let folder = quoted(&folder.join("run.toml"));
+        let reason = format!(
+            "--{flag} cannot be given with --resume, which goes on with the search as it was begun; start a new run \
+             with it:\n  cellwright search --config {folder} --{flag} ..."
+        );
+        return Err(Usage(reason).into());
     }
-    config.rerank = args.rerank.over(config.rerank);
-    note(format!(
-        "going on with {}: {} rows are there",
-        folder.folder().display(),
-        folder.trials()?.rows.len()
-    ));
-    Ok((config, folder))
+    let run = Run::open(folder)?;
+    let begun = RunConfig::parse(&run.settings_text()?, &run.settings_path())?;
+    let config = over(args, begun.clone())?;
+    let changed = config != begun;
+    Ok(Planned {
+        config,
+        place: Place::Begun { run, changed },
+    })
+}
+
+impl Planned {
+    /// Makes the run's folder, or has that of a run that goes on say what is different now.
+    pub(super) fn begin(&self) -> Result<Run> {
+        let run = match &self.place {
+            Place::New(out) => {
+                let out = out.clone().map_or_else(|| free_folder(&self.config), Ok)?;
+                Run::create(out, &self.config.to_toml()?)?
+            }
+            Place::Begun { run, changed } => {
+                for damaged in run.set_aside_damaged_trials()? {
+                    warn(damaged);
+                }
+                check_places(run)?;
+                if *changed {
+                    run.write_settings(&self.config.to_toml()?)?;
+                }
+                run.clone()
+            }
+        };
+        let folder = run.folder().display();
+        note(match self.place {
+            Place::New(_) => format!("run folder: {folder}"),
+            Place::Begun { .. } => {
+                let rows = run.trials()?.rows.len();
+                format!("going on with {folder}: {rows} rows are there")
+            }
+        });
+        Ok(run)
+    }
+}
+
+/// Refuses a run where what is no row of this version stands in a trial's place.
+fn check_places(run: &Run) -> Result<()> {
+    let skipped = run.trials()?.skipped;
+    let in_place = |path: &Path| {
+        let stem = path.file_stem().and_then(|it| it.to_str());
+        stem.and_then(|it| it.parse().ok())
+            .is_some_and(|id| run.trial_path(id) == path)
+    };
+    match skipped.iter().find(|it| in_place(&it.path)) {
+        Some(skipped) => bail!("{skipped}; move it elsewhere to run this trial again"),
+        None => Ok(()),
+    }
+}
+
+/// A configuration with what the flags say.
+fn over(args: &Args, config: RunConfig) -> Result<RunConfig> {
+    let seed = args.given.has("seed").then_some(args.seed);
+    let training = Settings {
+        seed: seed.unwrap_or(config.training.seed),
+        ..args.training.over(config.training)
+    };
+    let halving = args.halving.over(config.search.halving)?;
+    rungs(halving, training.epochs)?;
+    let space = match &args.space {
+        Some(path) => SpaceSource::read(path, args.set.pairs())?,
+        None => SpaceSource {
+            set: args.set.over(config.space.set),
+            ..config.space
+        },
+    };
+    let machine = config.machine;
+    Ok(RunConfig {
+        version: config.version,
+        search: SearchConfig {
+            strategy: if args.given.has("strategy") {
+                args.strategy.clone()
+            } else {
+                config.search.strategy
+            },
+            trials: args.trials.unwrap_or(config.search.trials),
+            seed: seed.unwrap_or(config.search.seed),
+            halving,
+        },
+        objective: args.objective.over(config.objective)?,
+        rerank: args.rerank.over(config.rerank),
+        training,
+        dataset: DatasetConfig {
+            name: args.data.named().map_or(config.dataset.name, str::to_owned),
+            root: if args.given.has("data") {
+                args.data.root.clone()
+            } else {
+                config.dataset.root
+            },
+        },
+        machine: MachineConfig {
+            device: if args.given.has("device") {
+                args.device.resolve_and_tell()
+            } else {
+                machine.device
+            },
+            workers: args.workers.map_or(machine.workers, |it| it as usize),
+            threads: args.threads.map_or(machine.threads, |it| it as usize),
+        },
+        space,
+        baselines: match &args.baselines {
+            Some(paths) => named(paths)?,
+            None => config.baselines,
+        },
+    })
+}
+
+/// The epochs of each rung; none without halving.
+fn rungs(halving: Option<Halving>, epochs: usize) -> Result<Option<Vec<usize>>> {
+    let rungs = halving.map(|it| it.rungs(epochs)).transpose();
+    Ok(rungs.map_err(|reason| Usage(format!("--halving: {reason}")))?)
 }
 
 /// Refuses a search that would hold no image out; whether a small fraction does, the images say later.
@@ -85,15 +227,13 @@ fn fresh(args: &Args) -> Result<RunConfig> {
     let dataset = args.data.name(device);
     let (space, baselines) = spaces(args, device)?;
     let (workers, threads) = share(args, device);
-    let halving = args.halving.halving();
+    let halving = args.halving.over(None)?;
     // Where nothing is said, as many epochs as two rungs need.
     let least = halving.map_or(0, |it| {
         it.least_epochs.saturating_mul(it.reduction as usize)
     });
     let training = args.training.short_settings(device, args.seed, least);
-    if let Some(halving) = halving {
-        let rungs = halving.rungs(training.epochs);
-        let rungs = rungs.map_err(|reason| Usage(format!("--halving: {reason}")))?;
+    if let Some(rungs) = rungs(halving, training.epochs)? {
         note(format!("successive halving: {} epochs", joined(&rungs)));
     }
     Ok(RunConfig {
@@ -104,7 +244,7 @@ fn fresh(args: &Args) -> Result<RunConfig> {
             seed: args.seed,
             halving,
         },
-        objective: args.objective.objective()?,
+        objective: args.objective.over(Objective::default())?,
         rerank: args.rerank.fresh(training.epochs),
         training,
         dataset: DatasetConfig {
