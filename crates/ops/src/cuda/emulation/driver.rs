@@ -3,15 +3,14 @@
 
 use std::process::Command;
 
+use super::{INSIDE, is_stand_in};
 use crate::cuda::stand_in;
-
-const INSIDE: &str = "CELLWRIGHT_INSIDE_STAND_IN";
 
 /// All checks of this folder again, with a GPU that is the host.
 #[test]
 fn checks_pass_through_the_driver() {
     // Not from within themselves.
-    if std::env::var_os(INSIDE).is_some() {
+    if is_stand_in() {
         return;
     }
     if !stand_in::is_possible() {

@@ -90,6 +90,16 @@ fn check(name: &'static str, check: impl Fn(&Emulator)) {
     }
 }
 
+/// Set where the GPU is the host: see the module `driver`.
+#[cfg(feature = "cuda")]
+const INSIDE: &str = "CELLWRIGHT_INSIDE_STAND_IN";
+
+/// Whether the GPU is the host, which is thousands of times slower.
+#[cfg(feature = "cuda")]
+fn is_stand_in() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 /// The first GPU; none, with a message, where there is none or its libraries are not found.
 #[cfg(feature = "cuda")]
 fn gpu() -> Option<&'static std::sync::Arc<super::device::Device>> {
