@@ -118,6 +118,39 @@ pub fn table(head: &[&str]) -> comfy_table::Table {
     table
 }
 
+/// The table with the longest names, of those that `build` makes of a name's most characters, that fits the terminal; that
+/// of 48 where there is no terminal.
+pub fn fitting(build: impl Fn(usize) -> comfy_table::Table) -> comfy_table::Table {
+    let terminal = console::Term::stdout();
+    let columns = terminal.size_checked().filter(|_| terminal.is_term());
+    within(columns.map(|(_, columns)| columns.into()), build)
+}
+
+/// The shortest and the longest that a name is cut to.
+const NAMES: std::ops::RangeInclusive<usize> = 10..=48;
+
+fn within(
+    columns: Option<usize>,
+    build: impl Fn(usize) -> comfy_table::Table,
+) -> comfy_table::Table {
+    let fits = |table: &comfy_table::Table| {
+        let widths = table.lines().map(|line| console::measure_text_width(&line));
+        columns.is_none_or(|columns| widths.max().unwrap_or(0) <= columns)
+    };
+    let found = NAMES.rev().map(&build).find(fits);
+    found.unwrap_or_else(|| build(*NAMES.start()))
+}
+
+/// A text of at most so many characters, the last one an ellipsis where more were there.
+pub fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(most - 1).collect();
+    cut.push('…');
+    cut
+}
+
 /// Columns to the right, for numbers.
 pub fn right(table: &mut comfy_table::Table, columns: &[usize]) {
     for &column in columns {
@@ -130,6 +163,29 @@ pub fn right(table: &mut comfy_table::Table, columns: &[usize]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_the_longest_names_that_fit() {
+        let name = "a name of thirty-two characters…";
+        let build = |most: usize| {
+            let mut table = table(&["name", "number"]);
+            table.add_row([cut(name, most), "1".to_owned()]);
+            table
+        };
+        let width = |columns| {
+            let table = within(columns, build);
+            let lines = table.lines().map(|it| it.chars().count());
+            lines.max().unwrap()
+        };
+        let all = width(None);
+        assert!(all > 32);
+        assert_eq!(width(Some(all)), all);
+        assert_eq!(width(Some(all - 5)), all - 5);
+        // What is too narrow for any name is exceeded.
+        assert_eq!(width(Some(3)), all - 22);
+        assert_eq!(cut("abcd", 4), "abcd");
+        assert_eq!(cut("abcde", 4), "abc…");
+    }
 
     #[test]
     fn numbers_read_well() {

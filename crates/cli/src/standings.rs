@@ -3,7 +3,7 @@
 use cellwright_ledger::{Kind, Status, Trial};
 use cellwright_report::pareto::{self, Cost};
 
-use crate::output::{right, short};
+use crate::output::{cut, fitting, right, short};
 
 /// Whether the reward of a finished trial is anything else than its validation accuracy: the run has
 /// targets, and its tables rank by the reward.
@@ -22,6 +22,10 @@ fn score(trial: &Trial) -> Option<f64> {
 /// failed ones last; with successive halving those with more epochs first. The reward has a column where
 /// it is something else than the accuracy.
 pub fn search(trials: &[Trial]) -> comfy_table::Table {
+    fitting(|names| search_with(trials, names))
+}
+
+fn search_with(trials: &[Trial], names: usize) -> comfy_table::Table {
     let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !is_verdict(it)).collect();
     ranked.sort_by(|a, b| {
         let key = |trial: &Trial| score(trial).unwrap_or(f64::NEG_INFINITY);
@@ -48,7 +52,7 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
     }
     let mut table = crate::output::table(&heads);
     for (rank, trial) in ranked.iter().enumerate() {
-        let mut cells = row(rank + 1, trial).to_vec();
+        let mut cells = row(rank + 1, trial, names).to_vec();
         if rewarded {
             cells.push(
                 trial
@@ -72,9 +76,14 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
 /// them, with a star at each cost whose front it is on; none where there is only one.
 pub fn fronts(trials: &[Trial]) -> Option<comfy_table::Table> {
     let members = pareto::members(trials);
-    if members.len() < 2 {
-        return None;
-    }
+    (members.len() > 1).then(|| fitting(|names| fronts_with(trials, &members, names)))
+}
+
+fn fronts_with(
+    trials: &[Trial],
+    members: &[(usize, Vec<Cost>)],
+    names: usize,
+) -> comfy_table::Table {
     let mut table = crate::output::table(&[
         "trial",
         "architecture",
@@ -84,7 +93,7 @@ pub fn fronts(trials: &[Trial]) -> Option<comfy_table::Table> {
         "latency ms",
     ]);
     for (index, costs) in members {
-        let trial = &trials[index];
+        let trial = &trials[*index];
         let marked = |cost: Cost, amount: String| {
             let star = if costs.contains(&cost) { '*' } else { ' ' };
             format!("{amount} {star}")
@@ -92,7 +101,7 @@ pub fn fronts(trials: &[Trial]) -> Option<comfy_table::Table> {
         let latency = Cost::Latency.of(trial);
         table.add_row([
             trial.id.to_string(),
-            name(trial),
+            name(trial, names),
             percent(trial.valid_top1),
             marked(Cost::Params, short(trial.params)),
             marked(Cost::Macs, short(trial.macs)),
@@ -100,7 +109,7 @@ pub fn fronts(trials: &[Trial]) -> Option<comfy_table::Table> {
         ]);
     }
     right(&mut table, &[0, 2, 3, 4, 5]);
-    Some(table)
+    table
 }
 
 /// Whether a row is of a network trained again.
@@ -125,6 +134,10 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     }
     let mean_score = |network: &[&Trial]| mean(network, score).map_or(-1.0, |it| it.0);
     networks.sort_by(|a, b| mean_score(b).total_cmp(&mean_score(a)));
+    Some(fitting(|names| verdict_with(trials, &networks, names)))
+}
+
+fn verdict_with(trials: &[Trial], networks: &[Vec<&Trial>], names: usize) -> comfy_table::Table {
     let rewarded = rewarded(trials);
     let mut heads = vec![
         "rank",
@@ -144,7 +157,7 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     for (rank, network) in networks.iter().enumerate() {
         let first = network[0];
         let source = trials.iter().find(|it| Some(it.id) == first.source_trial);
-        let [rank, _, name, _, valid, ..] = row(rank + 1, first);
+        let [rank, _, name, _, valid, ..] = row(rank + 1, first, names);
         let mut cells = vec![
             rank,
             first
@@ -164,7 +177,7 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
         table.add_row(cells);
     }
     right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8, 9][..heads.len() - 1]);
-    Some(table)
+    table
 }
 
 /// Mean and, of several, sample standard deviation.
@@ -186,7 +199,7 @@ fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(String::new, |it| format!("{:.2}", 100.0 * it))
 }
 
-fn row(rank: usize, trial: &Trial) -> [String; 9] {
+fn row(rank: usize, trial: &Trial, names: usize) -> [String; 9] {
     let done = trial.status == Status::Done;
     [
         if done {
@@ -195,7 +208,7 @@ fn row(rank: usize, trial: &Trial) -> [String; 9] {
             "–".to_owned()
         },
         trial.id.to_string(),
-        name(trial),
+        name(trial, names),
         trial.epochs.to_string(),
         if done {
             percent(trial.valid_top1)
@@ -211,10 +224,8 @@ fn row(rank: usize, trial: &Trial) -> [String; 9] {
     ]
 }
 
-/// The longest name that leaves room for the numbers on a terminal of 120 columns.
-const NAME: usize = 48;
-
-fn name(trial: &Trial) -> String {
+/// A network's name in at most so many characters.
+fn name(trial: &Trial, most: usize) -> String {
     let name = match trial.kind {
         Kind::Baseline => trial.space.clone(),
         _ => format!("{} {}", trial.space, trial.architecture),
@@ -223,12 +234,7 @@ fn name(trial: &Trial) -> String {
         (Status::Failed, Some(reason)) => format!("{name}: {reason}"),
         _ => name,
     };
-    if name.chars().count() <= NAME {
-        return name;
-    }
-    let mut short: String = name.chars().take(NAME - 1).collect();
-    short.push('…');
-    short
+    cut(&name, most)
 }
 
 #[cfg(test)]
