@@ -13,6 +13,7 @@ mod error;
 mod numbers;
 mod page;
 pub mod pareto;
+mod settings;
 mod simulations;
 
 use std::fs;

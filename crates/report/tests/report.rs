@@ -130,6 +130,80 @@ fn runs_lie_over_each_other() {
     );
 }
 
+/// Two runs with one baseline, trained on so many images for a reward that aims at so many MACs or at accuracy alone.
+fn two_runs(scratch: &Path, images: [u64; 2], aims: [Option<u32>; 2]) -> [Run; 2] {
+    ["one", "two"].map(|name| {
+        let at = usize::from(name == "two");
+        let aim = aims[at].map_or(String::new(), |macs| {
+            format!("[[objective.targets]]\ncost = \"macs\"\nat = {macs}\nbelow = 0\nabove = -1\n")
+        });
+        let settings = format!("[training]\ntrain_limit = {}\n{aim}", images[at]);
+        let run = Run::create(scratch.join(name), &settings).unwrap();
+        let trial = |id, kind, accuracy| Trial {
+            id,
+            kind,
+            space: "VGG small".into(),
+            train_images: images[at],
+            macs: 600_000,
+            params: 72_700,
+            choices: format!("{id}"),
+            valid_top1: Some(accuracy),
+            reward: Some(aims[at].map_or(accuracy, |_| accuracy / 2.0)),
+            ..Trial::default()
+        };
+        let better = 0.3 * at as f64;
+        run.write_trial(&trial(0, Kind::Baseline, 0.4 + better))
+            .unwrap();
+        run.write_trial(&trial(1, Kind::Search, 0.3 + better))
+            .unwrap();
+        run
+    })
+}
+
+#[test]
+fn baselines_are_pooled_where_they_were_trained_alike() {
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = two_runs(scratch.path(), [300, 300], [None; 2]);
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    assert!(written.warnings.is_empty(), "{:?}", written.warnings);
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(
+        page.contains("55.00 % ± 21.21") && page.contains("<td>one, two</td><td>VGG small</td>")
+    );
+
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = two_runs(scratch.path(), [300, 1200], [None; 2]);
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    let warning = "train_limit is 300 in one, 1200 in two";
+    assert!(
+        written.warnings[0].contains(warning),
+        "{:?}",
+        written.warnings
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(!page.contains('±') && page.contains(warning));
+    let chart = fs::read_to_string(scratch.path().join("both/accuracy-macs.svg")).unwrap();
+    assert!(chart.contains("VGG small (one)") && chart.contains("VGG small (two)"));
+}
+
+#[test]
+fn rewards_of_different_aims_give_way_to_accuracy() {
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = two_runs(scratch.path(), [300, 300], [None, Some(50_000)]);
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    assert!(
+        written.warnings[0].contains("rewards do not compare"),
+        "{:?}",
+        written.warnings
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains("Ranked by validation accuracy") && page.contains("Best found: two #1"));
+    assert!(
+        page.contains("55.00 % ± 21.21"),
+        "the baseline's training is the same"
+    );
+}
+
 #[test]
 fn what_was_trained_again_is_shown_beside_the_baselines() {
     let scratch = tempfile::tempdir().unwrap();

@@ -151,9 +151,8 @@ fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f
     }
     let deviation = bubble.entry.valid.and_then(|valid| valid.deviation);
     let tip = format!(
-        "{}{}\n{} accuracy{}\n{} parameters, {} MACs",
-        data.run_prefix(bubble.entry.run),
-        bubble.entry.label,
+        "{}\n{} accuracy{}\n{} parameters, {} MACs",
+        data.name(bubble.entry),
         percent(bubble.accuracy),
         deviation.map_or(String::new(), |sd| format!(
             " (± {:.2} over {} seeds)",
@@ -211,12 +210,9 @@ fn name_networks(
         .iter()
         .map(|bubble| Wish {
             text: match bubble.entry.kind {
-                Kind::Baseline => bubble.entry.label.clone(),
-                _ => format!(
-                    "{}best found ({})",
-                    data.run_prefix(bubble.entry.run),
-                    bubble.entry.label
-                ),
+                Kind::Baseline => data.name(bubble.entry),
+                _ if data.runs.len() > 1 => format!("best found ({})", data.name(bubble.entry)),
+                _ => format!("best found ({})", bubble.entry.label),
             },
             disc: disc(bubble),
         })

@@ -64,7 +64,7 @@ fn caption(data: &Data, entry: &Entry) -> String {
     let accuracy = entry.valid.map_or(String::new(), |valid| {
         format!(", {} validation accuracy", percent(valid.mean))
     });
-    format!("{}{}{accuracy}", data.run_prefix(entry.run), entry.label)
+    format!("{}{accuracy}", data.name(entry))
 }
 
 /// The cells of an architecture that were not drawn for a better one.

@@ -130,7 +130,7 @@ fn curves(data: &Data) -> Vec<Curve<'_>> {
                 .position(|(entry, _)| entry.run == index && entry.trials[0] == position);
             let name = |rank: usize| {
                 let (entry, color) = &named[rank];
-                (*color, format!("{}{}", data.run_prefix(index), entry.label))
+                (*color, data.name(entry))
             };
             curves.push((
                 rank,

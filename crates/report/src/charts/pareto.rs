@@ -181,7 +181,7 @@ fn draw_panel(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dots: &[Dot<'_
     for dot in off.into_iter().chain(on.iter().copied()) {
         mark(canvas, panel, cost, dot, data);
     }
-    name(canvas, panel, dots, taken);
+    name(canvas, panel, dots, taken, data);
 }
 
 /// A group's front as steps, that of what was found from the bottom at its cheapest, to the right edge at its best.
@@ -260,9 +260,8 @@ fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data:
         Cost::Latency => format!("{:.3} ms for one image", dot.cost),
     };
     let tip = format!(
-        "{}{}\n{} validation accuracy\n{amount}",
-        data.run_prefix(dot.entry.run),
-        dot.entry.label,
+        "{}\n{} validation accuracy\n{amount}",
+        data.name(dot.entry),
         percent(dot.accuracy)
     );
     canvas.tip((x, y), radius.max(5.0), tip);
@@ -278,7 +277,13 @@ fn radius(dot: &Dot<'_>) -> f64 {
 
 /// Names the baselines, and those on the front of what was found where there is room beside them.
 /// Labels keep away from all dots and from what is `taken`.
-fn name(canvas: &mut Canvas<'_>, panel: &Panel, dots: &[Dot<'_>], mut taken: Vec<Disc>) {
+fn name(
+    canvas: &mut Canvas<'_>,
+    panel: &Panel,
+    dots: &[Dot<'_>],
+    mut taken: Vec<Disc>,
+    data: &Data,
+) {
     let disc = |dot: &Dot<'_>| Disc {
         center: panel.at(dot.cost, dot.accuracy),
         radius: radius(dot),
@@ -291,7 +296,10 @@ fn name(canvas: &mut Canvas<'_>, panel: &Panel, dots: &[Dot<'_>], mut taken: Vec
     let wishes: Vec<Wish> = named
         .iter()
         .map(|dot| Wish {
-            text: dot.entry.label.clone(),
+            text: match dot.entry.kind {
+                Kind::Baseline => data.name(dot.entry),
+                _ => dot.entry.label.clone(),
+            },
             disc: disc(dot),
         })
         .collect();

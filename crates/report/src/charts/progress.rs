@@ -95,7 +95,7 @@ fn best_baselines(data: &Data) -> Vec<(String, f64)> {
     data.entries
         .iter()
         .filter(|entry| entry.kind == Kind::Baseline && epochs.contains(&entry.epochs))
-        .filter_map(|entry| Some((entry.label.clone(), entry.reward?.mean)))
+        .filter_map(|entry| Some((data.name(entry), entry.reward?.mean)))
         .take(3)
         .collect()
 }

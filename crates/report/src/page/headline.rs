@@ -67,10 +67,9 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
     });
     let validation = entry.valid.filter(|_| entry.test.is_some());
     format!(
-        "<div class=\"card {class}\">\n<h3>{title}: {}{}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}{}</p>\n\
+        "<div class=\"card {class}\">\n<h3>{title}: {}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}{}</p>\n\
          <p>{} parameters, {} MACs ({} FLOPs), {} epochs</p>\n</div>\n",
-        escape(&data.run_prefix(entry.run)),
-        escape(&entry.label),
+        escape(&data.name(entry)),
         percent(measure.mean),
         seeds(measure),
         validation.map_or(String::new(), |valid| format!(

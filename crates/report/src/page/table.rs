@@ -72,7 +72,7 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
         missing()
     };
     let run = if data.runs.len() > 1 {
-        text(&data.runs[entry.run].name)
+        text(&data.run_names(entry))
     } else {
         String::new()
     };
