@@ -159,11 +159,20 @@ impl Data {
         self.trial(entry).rung == rungs.max().flatten()
     }
 
-    /// The best of the finalists that the search found, over all runs.
+    /// The best of the finalists that the search found, over all runs; of equal ones that which stands first.
     pub(crate) fn best_found(&self) -> Option<&Entry> {
         self.finalists()
             .into_iter()
             .find(|entry| entry.kind != Kind::Baseline)
+    }
+
+    /// Whether an entry is the best that its run found: where runs' best are equal, that of each.
+    pub(crate) fn is_best_of_run(&self, entry: &Entry) -> bool {
+        let finalists = self.finalists();
+        let mut found = finalists.iter().filter(|it| it.kind != Kind::Baseline);
+        found
+            .find(|it| it.run == entry.run)
+            .is_some_and(|best| std::ptr::eq(*best, entry))
     }
 
     /// The best of the baselines.

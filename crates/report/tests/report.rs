@@ -239,6 +239,29 @@ fn what_was_trained_again_is_shown_beside_the_baselines() {
 }
 
 #[test]
+fn of_equal_networks_one_is_the_best_found() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();
+    for id in 0..3 {
+        run.write_trial(&Trial {
+            id,
+            macs: 5_000_000 + 100_000 * u64::from(id),
+            params: 80_000 - u64::from(id),
+            choices: format!("{id}"),
+            valid_top1: Some(0.7),
+            ..Trial::default()
+        })
+        .unwrap();
+    }
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
+    assert_eq!(chart.matches("best found (#").count(), 1);
+    assert!(chart.contains("best found (#0)"));
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains("Best found: #0"));
+}
+
+#[test]
 fn of_successive_halving_the_highest_rung_stands_beside_the_baselines() {
     let scratch = tempfile::tempdir().unwrap();
     let run = made_up::run(&scratch.path().join("run"), 1, 0);

@@ -204,7 +204,7 @@ fn name_networks(
         .collect();
     let named: Vec<&Bubble<'_>> = bubbles
         .iter()
-        .filter(|bubble| is_named(bubble, bubbles))
+        .filter(|bubble| is_named(bubble, data))
         .collect();
     let wishes: Vec<Wish> = named
         .iter()
@@ -232,16 +232,8 @@ fn name_networks(
     }
 }
 
-fn is_named(bubble: &Bubble<'_>, all: &[Bubble<'_>]) -> bool {
-    let rival = |other: &&Bubble<'_>| {
-        other.entry.run == bubble.entry.run && other.entry.kind == bubble.entry.kind && !other.faint
-    };
-    let best = all
-        .iter()
-        .filter(rival)
-        .map(|other| other.entry.score())
-        .fold(f64::NEG_INFINITY, f64::max);
-    !bubble.faint && (bubble.entry.kind == Kind::Baseline || bubble.entry.score() >= best)
+fn is_named(bubble: &Bubble<'_>, data: &Data) -> bool {
+    !bubble.faint && (bubble.entry.kind == Kind::Baseline || data.is_best_of_run(bubble.entry))
 }
 
 fn keys(
