@@ -88,6 +88,8 @@ pub(crate) struct Data {
     pub(crate) rewarded: bool,
     /// What the reader of the report should know.
     pub(crate) warnings: Vec<String>,
+    /// Names of the baselines, in the order of their colours.
+    baselines: Vec<String>,
 }
 
 impl Data {
@@ -117,12 +119,15 @@ impl Data {
         let rewarded = done.any(|it| {
             it.status == Status::Done && it.reward.is_some() && it.reward != it.valid_top1
         });
-        Ok(Self {
+        let data = Self {
             runs: read,
             entries,
             rewarded,
             warnings,
-        })
+            baselines: Vec::new(),
+        };
+        let baselines = data.baseline_names();
+        Ok(Self { baselines, ..data })
     }
 
     /// An entry's first trial, which stands for all that its trials share.
@@ -239,6 +244,27 @@ impl Data {
             }
             _ => entry.label.clone(),
         }
+    }
+
+    /// The number of a baseline among all, whatever its epochs: the finalists first, the best of them the first.
+    pub(crate) fn baseline_index(&self, entry: &Entry) -> usize {
+        let name = self.name(entry);
+        self.baselines
+            .iter()
+            .position(|other| *other == name)
+            .unwrap_or(0)
+    }
+
+    /// The names of all baselines, as [`Self::baseline_index`] numbers them.
+    fn baseline_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for entry in self.finalists().into_iter().chain(&self.entries) {
+            let name = self.name(entry);
+            if entry.kind == Kind::Baseline && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The names of an entry's runs, two of them at most.

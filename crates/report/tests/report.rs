@@ -5,7 +5,7 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use cellwright_ledger::{Kind, Run, Status, Trial};
+use cellwright_ledger::{CurvePoint, Kind, Run, Status, Trial};
 use cellwright_report::{Error, write};
 
 #[test]
@@ -184,6 +184,61 @@ fn baselines_are_pooled_where_they_were_trained_alike() {
     assert!(!page.contains('±') && page.contains(warning));
     let chart = fs::read_to_string(scratch.path().join("both/accuracy-macs.svg")).unwrap();
     assert!(chart.contains("VGG small (one)") && chart.contains("VGG small (two)"));
+}
+
+/// The colour of the first line or shape before a text in an SVG.
+fn color_before(svg: &str, text: &str) -> String {
+    let (before, _) = svg.split_once(text).unwrap_or_else(|| panic!("{text}"));
+    let mark = before.lines().rev().find(|line| line.starts_with("<poly"));
+    let colors = mark.unwrap().split('"').find(|it| it.starts_with('#'));
+    colors.unwrap().to_owned()
+}
+
+#[test]
+fn a_network_and_a_run_have_one_colour_on_a_page() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 7, 12);
+    // Trained again, the third best is the best, and the fourth the second.
+    let again = |id, source: usize, accuracy| {
+        let name = made_up::BASELINES[source].0;
+        let rows = run.trials().unwrap().rows;
+        let first = rows.into_iter().find(|it| it.space == name).unwrap();
+        let points = run.curves().unwrap().rows.into_iter();
+        let points = points.filter(|it| it.trial == first.id);
+        let points = points.map(|it| CurvePoint { trial: id, ..it });
+        run.write_curve(id, &points.collect::<Vec<_>>()).unwrap();
+        run.write_trial(&Trial {
+            id,
+            source_trial: Some(first.id),
+            epochs: 2 * first.epochs,
+            valid_top1: Some(accuracy),
+            reward: Some(accuracy),
+            ..first
+        })
+        .unwrap();
+    };
+    again(100, 0, 0.95);
+    again(101, 3, 0.94);
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = |name| fs::read_to_string(run.report().join(name)).unwrap();
+    let (curves, progress) = (chart("learning-curves.svg"), chart("progress.svg"));
+    assert_ne!(
+        color_before(&curves, "VGG-16\n"),
+        color_before(&curves, "ResNet-18\n")
+    );
+    assert_eq!(
+        color_before(&curves, "ResNet-18\n"),
+        color_before(&progress, "ResNet-18\n")
+    );
+
+    let runs = ["controller", "random"].map(|name| made_up::run(&scratch.path().join(name), 5, 12));
+    write(&runs, &scratch.path().join("both")).unwrap();
+    let chart = |name| fs::read_to_string(scratch.path().join("both").join(name)).unwrap();
+    let (curves, pareto) = (chart("learning-curves.svg"), chart("pareto.svg"));
+    for run in ["controller", "random"] {
+        let first = color_before(&curves, &format!("{run} #"));
+        assert_eq!(first, color_before(&pareto, &format!("{run}\n")), "{run}");
+    }
 }
 
 #[test]

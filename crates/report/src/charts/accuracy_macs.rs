@@ -1,9 +1,8 @@
 //! Accuracy against MACs, circles sized by parameters, after Canziani, Paszke and Culurciello (2016), figure 2.
 
 use cellwright_ledger::Kind;
-use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::labels::{self, Disc, Wish};
 use crate::canvas::legend::{self, Mark};
@@ -128,17 +127,9 @@ fn panel(canvas: &mut Canvas<'_>, bubbles: &[Bubble<'_>], name: &str) -> Panel {
     Panel::new(canvas, PLOT, &x, &y)
 }
 
-fn color(entry: &Entry) -> RGBColor {
-    if entry.kind == Kind::Baseline {
-        theme::BASELINE
-    } else {
-        theme::series(entry.run)
-    }
-}
-
 fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f64, data: &Data) {
     let center = panel.at(bubble.macs, bubble.accuracy);
-    let color = color(bubble.entry);
+    let color = colors::of(data, bubble.entry);
     canvas.disc(
         center,
         radius,
@@ -228,7 +219,7 @@ fn name_networks(
         .zip(&wishes)
         .zip(&named)
     {
-        labels::write(canvas, wish, placed, LABEL, color(bubble.entry));
+        labels::write(canvas, wish, placed, LABEL, colors::of(data, bubble.entry));
     }
 }
 

@@ -3,7 +3,7 @@
 use cellwright_ledger::{CurvePoint, Kind};
 use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
@@ -40,6 +40,7 @@ struct Curve<'a> {
     points: Vec<&'a CurvePoint>,
     /// Its colour and name, where it is among the best.
     named: Option<(RGBColor, String)>,
+    baseline: bool,
 }
 
 fn draw(data: &Data) -> Result<Vec<Figure>, String> {
@@ -76,7 +77,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
                 point.train_loss.filter(|loss| *loss > 0.0)
             });
         }
-        keys(canvas, data, &curves);
+        keys(canvas, &curves);
     })
     .map(Figure::only)
 }
@@ -102,17 +103,11 @@ fn curves(data: &Data) -> Vec<Curve<'_>> {
             .collect::<Vec<_>>()
     };
     let (found, baselines) = (best(false), best(true));
-    let named: Vec<(&Entry, RGBColor)> = found
+    let shades = colors::apart(data, &found);
+    let baselines = baselines
         .into_iter()
-        .enumerate()
-        .map(|(index, entry)| (entry, theme::series(index)))
-        .chain(
-            baselines
-                .into_iter()
-                .enumerate()
-                .map(|(index, entry)| (entry, theme::baseline(index))),
-        )
-        .collect();
+        .map(|entry| (entry, colors::of(data, entry)));
+    let named: Vec<(&Entry, RGBColor)> = found.into_iter().zip(shades).chain(baselines).collect();
 
     let mut curves = Vec::new();
     for (index, run) in data.runs.iter().enumerate() {
@@ -137,6 +132,7 @@ fn curves(data: &Data) -> Vec<Curve<'_>> {
                 Curve {
                     points,
                     named: rank.map(name),
+                    baseline: trial.kind == Kind::Baseline,
                 },
             ));
         }
@@ -161,20 +157,15 @@ fn trace(
     }
 }
 
-fn keys(canvas: &mut Canvas<'_>, data: &Data, curves: &[Curve<'_>]) {
+fn keys(canvas: &mut Canvas<'_>, curves: &[Curve<'_>]) {
     let (x, limit) = (RIGHT.right + 26.0, SIZE.0 - RIGHT.right - 34.0);
     let mut y = RIGHT.top + 6.0;
-    let is_baseline = |name: &str| {
-        data.entries
-            .iter()
-            .any(|entry| entry.kind == Kind::Baseline && name.ends_with(&entry.label))
-    };
     for (heading, baselines) in [("Best found", false), ("Baselines", true)] {
         let named: Vec<_> = curves
             .iter()
             .rev()
+            .filter(|curve| curve.baseline == baselines)
             .filter_map(|curve| curve.named.as_ref())
-            .filter(|(_, name)| is_baseline(name) == baselines)
             .collect();
         if named.is_empty() {
             continue;

@@ -2,6 +2,7 @@
 
 mod accuracy_macs;
 mod best_cells;
+mod colors;
 mod controller;
 mod learning_curves;
 mod pareto;

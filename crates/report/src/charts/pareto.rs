@@ -3,7 +3,7 @@
 use cellwright_ledger::Kind;
 use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::labels::{self, Disc, Wish};
 use crate::canvas::legend::{self, Mark};
@@ -242,6 +242,7 @@ fn beads(from: Point, to: Point) -> impl Iterator<Item = Disc> {
 fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data: &Data) {
     let (x, y) = panel.at(dot.cost, dot.accuracy);
     let radius = radius(dot);
+    let color = colors::of(data, dot.entry);
     if dot.entry.kind == Kind::Baseline {
         let corners = [
             (x, y - radius),
@@ -249,9 +250,8 @@ fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data:
             (x, y + radius),
             (x - radius, y),
         ];
-        canvas.polygon(&corners, theme::BASELINE, 1.0);
+        canvas.polygon(&corners, color, 1.0);
     } else {
-        let color = theme::series(dot.entry.run);
         canvas.disc((x, y), radius, color, if dot.first { 1.0 } else { 0.38 });
     }
     let amount = match cost {
@@ -311,10 +311,8 @@ fn name(
     );
     let placed = labels::place(&wishes, &taken, bounds, LABEL);
     for ((placed, wish), dot) in placed.iter().zip(&wishes).zip(&named) {
-        if dot.entry.kind == Kind::Baseline {
-            labels::write(canvas, wish, placed, LABEL, theme::BASELINE);
-        } else if !placed.far {
-            labels::write(canvas, wish, placed, LABEL, theme::series(dot.entry.run));
+        if dot.entry.kind == Kind::Baseline || !placed.far {
+            labels::write(canvas, wish, placed, LABEL, colors::of(data, dot.entry));
         }
     }
 }

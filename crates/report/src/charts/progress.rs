@@ -3,7 +3,7 @@
 use cellwright_ledger::{Kind, Status, Trial};
 use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
@@ -41,7 +41,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Progress of the search", &data.setting());
-        let values = rewards().chain(baselines.iter().map(|(_, value)| *value));
+        let values = rewards().chain(baselines.iter().map(|it| it.reward));
         let x = Axis {
             scale: Scale::linear([1.0, longest as f64], 0.02).within(0.5, f64::INFINITY),
             name: "Trial",
@@ -59,14 +59,10 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
             format: if accuracy { &percent_tick } else { &tick },
         };
         let panel = Panel::new(canvas, PLOT, &x, &y);
-        for (index, (_, value)) in baselines.iter().enumerate() {
-            let height = panel.y(*value);
-            canvas.dashed(
-                &[(PLOT.left, height), (PLOT.right, height)],
-                theme::baseline(index),
-                1.4,
-                4.0,
-            );
+        for baseline in &baselines {
+            let height = panel.y(baseline.reward);
+            let ends = [(PLOT.left, height), (PLOT.right, height)];
+            canvas.dashed(&ends, baseline.color, 1.4, 4.0);
         }
         for (run, trials) in searches.iter().enumerate() {
             rewards_of(canvas, &panel, trials, run);
@@ -84,8 +80,16 @@ fn searched(run: &RunData) -> Vec<&Trial> {
         .collect()
 }
 
-/// The three best baselines at the search's own budget, for comparison.
-fn best_baselines(data: &Data) -> Vec<(String, f64)> {
+/// A baseline's reward, for comparison.
+struct Baseline {
+    name: String,
+    color: RGBColor,
+    reward: f64,
+    epochs: u32,
+}
+
+/// The three best baselines at the search's own budget.
+fn best_baselines(data: &Data) -> Vec<Baseline> {
     let epochs: Vec<u32> = data
         .runs
         .iter()
@@ -95,7 +99,14 @@ fn best_baselines(data: &Data) -> Vec<(String, f64)> {
     data.entries
         .iter()
         .filter(|entry| entry.kind == Kind::Baseline && epochs.contains(&entry.epochs))
-        .filter_map(|entry| Some((data.name(entry), entry.reward?.mean)))
+        .filter_map(|entry| {
+            Some(Baseline {
+                name: data.name(entry),
+                color: colors::of(data, entry),
+                reward: entry.reward?.mean,
+                epochs: entry.epochs,
+            })
+        })
         .take(3)
         .collect()
 }
@@ -179,12 +190,7 @@ fn marks(
     y
 }
 
-fn keys(
-    canvas: &mut Canvas<'_>,
-    data: &Data,
-    baselines: &[(String, f64)],
-    searches: &[Vec<&Trial>],
-) {
+fn keys(canvas: &mut Canvas<'_>, data: &Data, baselines: &[Baseline], searches: &[Vec<&Trial>]) {
     let (x, limit) = (PLOT.right + 28.0, SIZE.0 - PLOT.right - 36.0);
     let mut y = PLOT.top + 6.0;
     let many = data.runs.len() > MANY;
@@ -232,14 +238,8 @@ fn keys(
         };
         y = legend::heading(canvas, title, (x, y));
     }
-    for (index, (name, _)) in baselines.iter().enumerate() {
-        y = legend::entry(
-            canvas,
-            Mark::Dashes,
-            theme::baseline(index),
-            name,
-            (x, y),
-            limit,
-        );
+    for baseline in baselines {
+        let (color, name) = (baseline.color, &baseline.name);
+        y = legend::entry(canvas, Mark::Dashes, color, name, (x, y), limit);
     }
 }
