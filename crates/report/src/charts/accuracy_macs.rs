@@ -65,11 +65,14 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Accuracy against compute", &data.setting());
         let panel = panel(canvas, &bubbles, name);
-        front(canvas, &panel, &bubbles, data.runs.len());
+        let fronts = fronts(&panel, &bubbles, data.runs.len());
+        for (run, steps) in &fronts {
+            canvas.line(steps, theme::series(*run), 0.8, 1.4);
+        }
         for bubble in &bubbles {
             circle(canvas, &panel, bubble, radius(bubble.params), data);
         }
-        name_networks(canvas, &panel, &bubbles, &radius, data);
+        name_networks(canvas, &panel, &bubbles, &fronts, &radius, data);
         keys(canvas, data, &bubbles, &radius, largest);
     })
     .map(Figure::only)
@@ -156,24 +159,26 @@ fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f
     canvas.tip(center, radius.max(5.0), tip);
 }
 
-/// The Pareto front of each run's found architectures, as steps.
-fn front(canvas: &mut Canvas<'_>, panel: &Panel, bubbles: &[Bubble<'_>], runs: usize) {
-    for run in 0..runs {
-        let found = |bubble: &&Bubble<'_>| {
-            bubble.entry.run == run && bubble.entry.kind != Kind::Baseline && !bubble.faint
-        };
-        let found: Vec<&Bubble<'_>> = bubbles.iter().filter(found).collect();
-        let points: Vec<(f64, f64)> = found.iter().map(|it| (it.macs, it.accuracy)).collect();
+/// The Pareto front of each run's found architectures, as steps, where it has more than one.
+fn fronts(panel: &Panel, bubbles: &[Bubble<'_>], runs: usize) -> Vec<(usize, Vec<Point>)> {
+    let front = |run: usize| {
+        let points: Vec<(f64, f64)> = bubbles
+            .iter()
+            .filter(|it| it.entry.run == run && it.entry.kind != Kind::Baseline && !it.faint)
+            .map(|it| (it.macs, it.accuracy))
+            .collect();
         let mut steps: Vec<Point> = Vec::new();
         for index in pareto::front(&points) {
             let (macs, accuracy) = points[index];
             steps.extend(steps.last().map(|last| (panel.x(macs), last.1)));
             steps.push(panel.at(macs, accuracy));
         }
-        if steps.len() > 2 {
-            canvas.line(&steps, theme::series(run), 0.8, 1.4);
-        }
-    }
+        (run, steps)
+    };
+    (0..runs)
+        .map(front)
+        .filter(|(_, steps)| steps.len() > 2)
+        .collect()
 }
 
 /// Names beside the baselines' circles and the best found of each run.
@@ -181,6 +186,7 @@ fn name_networks(
     canvas: &mut Canvas<'_>,
     panel: &Panel,
     bubbles: &[Bubble<'_>],
+    fronts: &[(usize, Vec<Point>)],
     radius: &dyn Fn(f64) -> f64,
     data: &Data,
 ) {
@@ -188,11 +194,9 @@ fn name_networks(
         center: panel.at(bubble.macs, bubble.accuracy),
         radius: radius(bubble.params),
     };
-    let discs: Vec<Disc> = bubbles
-        .iter()
-        .filter(|bubble| !bubble.faint)
-        .map(disc)
-        .collect();
+    let discs = bubbles.iter().filter(|bubble| !bubble.faint).map(disc);
+    let lines = fronts.iter().flat_map(|(_, steps)| labels::beads(steps));
+    let taken: Vec<Disc> = discs.chain(lines).collect();
     let named: Vec<&Bubble<'_>> = bubbles
         .iter()
         .filter(|bubble| is_named(bubble, data))
@@ -214,7 +218,7 @@ fn name_networks(
         panel.rect.right + 6.0,
         panel.rect.bottom - 2.0,
     );
-    for ((placed, wish), bubble) in labels::place(&wishes, &discs, bounds, LABEL)
+    for ((placed, wish), bubble) in labels::place(&wishes, &taken, bounds, LABEL)
         .iter()
         .zip(&wishes)
         .zip(&named)

@@ -174,7 +174,7 @@ fn draw_panel(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dots: &[Dot<'_
     for group in groups(data) {
         let line = steps(panel, dots, group);
         stroke(canvas, panel, &line, group, data.runs.len() == 1);
-        taken.extend(line.windows(2).flat_map(|pair| beads(pair[0], pair[1])));
+        taken.extend(labels::beads(&line));
     }
     // Those on a front last, so that they lie on top.
     let (on, off): (Vec<&Dot<'_>>, Vec<&Dot<'_>>) = dots.iter().partition(|dot| dot.first);
@@ -222,21 +222,6 @@ fn stroke(canvas: &mut Canvas<'_>, panel: &Panel, line: &[Point], group: Group, 
             canvas.line(line, group.color(), 0.9, 1.8);
         }
     }
-}
-
-/// Circles along a stroke, which labels keep away from.
-fn beads(from: Point, to: Point) -> impl Iterator<Item = Disc> {
-    let count = ((to.0 - from.0).hypot(to.1 - from.1) / 4.0).ceil() as usize;
-    (0..=count).map(move |index| {
-        let part = index as f64 / count.max(1) as f64;
-        Disc {
-            center: (
-                from.0 + (to.0 - from.0) * part,
-                from.1 + (to.1 - from.1) * part,
-            ),
-            radius: 2.5,
-        }
-    })
 }
 
 fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data: &Data) {
