@@ -343,6 +343,53 @@ fn of_successive_halving_the_highest_rung_stands_beside_the_baselines() {
 }
 
 #[test]
+fn runs_of_different_budgets_lie_over_each_other() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = |name: &str| scratch.path().join(name);
+    let mut runs = ["a", "b", "c"]
+        .map(|name| made_up::run(&folder(name), 1, 12))
+        .to_vec();
+    let halved = Run::create(folder("halved"), "trials = 4").unwrap();
+    let trial = |id, kind, rung: u32, accuracy| Trial {
+        id,
+        kind,
+        rung: (kind == Kind::Search).then_some(rung),
+        epochs: [1, 3][rung as usize],
+        space: "VGG-16".into(),
+        macs: 5_000_000,
+        params: 80_000,
+        identity: format!("{}", id % 2),
+        valid_top1: Some(accuracy),
+        ..Trial::default()
+    };
+    for row in [
+        trial(0, Kind::Baseline, 1, 0.99),
+        trial(1, Kind::Search, 0, 0.7),
+        trial(2, Kind::Search, 0, 0.6),
+        trial(3, Kind::Search, 1, 0.8),
+    ] {
+        halved.write_trial(&row).unwrap();
+    }
+    runs.push(halved);
+    let written = write(&runs, &folder("all")).unwrap();
+    let chart = |name| fs::read_to_string(folder("all").join(name)).unwrap();
+    let progress = chart("progress.svg");
+    for text in ["trained again for longer", "3 epochs, VGG-16", "8 epochs, "] {
+        assert!(progress.contains(text), "{text}");
+    }
+    assert!(
+        !chart("pareto.svg").contains("halved\n"),
+        "nothing of it is drawn"
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(
+        page.contains(
+            "Trained for 8 epochs; not drawn, since trained for fewer: halved (3 epochs)"
+        )
+    );
+}
+
+#[test]
 fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
     let scratch = tempfile::tempdir().unwrap();
     let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();

@@ -105,7 +105,7 @@ impl Panel {
     fn stroke(canvas: &mut Canvas<'_>, part: &[Point], color: RGBColor, opacity: f64, width: f64) {
         match part {
             [] => {}
-            [point] => canvas.disc(*point, width * 1.2, color, opacity),
+            [point] => canvas.disc(*point, width * 1.6, color, opacity),
             _ => canvas.line(part, color, opacity, width),
         }
     }

@@ -16,6 +16,7 @@ pub(crate) enum Mark {
     Line,
     Thin,
     Dashes,
+    LongDashes,
     Cross,
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn entry(
         Mark::Line => canvas.line(&[(x, y), (x + 16.0, y)], color, 1.0, 2.6),
         Mark::Thin => canvas.line(&[(x, y), (x + 16.0, y)], color, 0.45, 1.2),
         Mark::Dashes => canvas.dashed(&[(x, y), (x + 16.0, y)], color, 1.6, 3.6),
+        Mark::LongDashes => canvas.dashed(&[(x, y), (x + 21.0, y)], color, 1.6, 7.0),
         Mark::Cross => canvas.cross((x + 8.0, y), 3.4, color),
     }
     let text = font::shorten(text, SIZE, limit - 24.0);

@@ -52,10 +52,10 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Learning curves", &data.setting());
         let epochs = Axis {
-            scale: Scale::linear(points().map(|point| f64::from(point.epoch)), 0.03),
+            scale: Scale::counts(points().map(|point| f64::from(point.epoch)), 0.03),
             name: "Epoch",
             ticks: 6,
-            format: &whole,
+            format: &tick,
         };
         let accuracy = Axis {
             scale: Scale::linear(points().filter_map(|point| point.valid_top1), 0.05),
@@ -80,14 +80,6 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         keys(canvas, &curves);
     })
     .map(Figure::only)
-}
-
-fn whole(value: f64) -> String {
-    if value.fract().abs() < 1e-9 {
-        format!("{value:.0}")
-    } else {
-        String::new()
-    }
 }
 
 /// All curves, those in colour last, so that they lie on top, the best on top of all.

@@ -10,7 +10,7 @@ use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Canvas, Point, Rect, theme};
 use crate::data::{Data, Entry};
-use crate::numbers::{percent, percent_tick, round, short, tick};
+use crate::numbers::{counted, percent, percent_tick, round, short, tick};
 use crate::pareto::{Cost, front};
 
 pub(crate) const CHART: Chart = Chart {
@@ -64,19 +64,22 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
             let panel = panel(canvas, rect, *cost, dots, accuracy, index == 0);
             draw_panel(canvas, &panel, *cost, dots, data);
         }
-        keys(canvas, data, &panels[0].1);
+        let all: Vec<&Dot<'_>> = panels.iter().flat_map(|(_, dots)| dots).collect();
+        keys(canvas, data, &all);
     })
-    .map(Figure::only)
+    .map(|svg| {
+        vec![Figure {
+            suffix: String::new(),
+            caption: left_out(data),
+            svg,
+        }]
+    })
 }
 
 /// The search's networks and the baselines of the same budget, those on a front marked.
 fn dots(data: &Data, cost: Cost) -> Vec<Dot<'_>> {
-    let searched = data
-        .entries
-        .iter()
-        .filter(|entry| entry.kind == Kind::Search && entry.valid.is_some());
     // With successive halving, those that reached the highest rung.
-    let epochs = searched.map(|entry| entry.epochs).max();
+    let epochs = longest(data, None);
     let competes = |entry: &&Entry| {
         entry.kind != Kind::Rerank && epochs.is_none_or(|epochs| entry.epochs == epochs)
     };
@@ -107,6 +110,34 @@ fn dots(data: &Data, cost: Cost) -> Vec<Dot<'_>> {
         }
     }
     dots
+}
+
+/// The most epochs that the search trained for: in one run, or in all.
+fn longest(data: &Data, run: Option<usize>) -> Option<u32> {
+    let searched = data
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::Search && entry.valid.is_some())
+        .filter(|entry| run.is_none_or(|run| entry.run == run));
+    searched.map(|entry| entry.epochs).max()
+}
+
+/// Names the runs that trained for fewer epochs than another, and so are not drawn; empty where there are none.
+fn left_out(data: &Data) -> String {
+    let longest_of_all = longest(data, None);
+    let shorter: Vec<String> = (0..data.runs.len())
+        .filter_map(|run| Some((run, longest(data, Some(run))?)))
+        .filter(|(_, epochs)| Some(*epochs) < longest_of_all)
+        .map(|(run, epochs)| format!("{} ({})", data.runs[run].name, counted(epochs, "epoch")))
+        .collect();
+    match (shorter.is_empty(), longest_of_all) {
+        (false, Some(most)) => format!(
+            "Trained for {}; not drawn, since trained for fewer: {}",
+            counted(most, "epoch"),
+            shorter.join(", ")
+        ),
+        _ => String::new(),
+    }
 }
 
 /// What has a front of its own: the search of a run, or all baselines.
@@ -303,9 +334,11 @@ fn name(
 }
 
 /// One row of keys below the panels.
-fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[Dot<'_>]) {
+fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[&Dot<'_>]) {
     let mut entries: Vec<(Mark, RGBColor, String)> = Vec::new();
-    for (index, run) in data.runs.iter().enumerate() {
+    let has = |group: Group| dots.iter().any(|dot| group.has(dot.entry));
+    let drawn = data.runs.iter().enumerate();
+    for (index, run) in drawn.filter(|(index, _)| has(Group::Found(*index))) {
         let (found, its_front) = if data.runs.len() > 1 {
             (None, run.name.clone())
         } else {
@@ -317,7 +350,7 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[Dot<'_>]) {
         entries.extend(found.map(|text| (Mark::Disc, theme::series(index), text.to_owned())));
         entries.push((Mark::Line, theme::series(index), its_front));
     }
-    if dots.iter().any(|dot| dot.entry.kind == Kind::Baseline) {
+    if has(Group::Baselines) {
         entries.push((Mark::Diamond, theme::BASELINE, "baselines".to_owned()));
         entries.push((Mark::Dashes, theme::BASELINE, "their front".to_owned()));
     }

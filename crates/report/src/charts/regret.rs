@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Anchor, Canvas, Point, Rect, Svg, Text, font, theme};
-use crate::numbers::{tick, whole};
+use crate::numbers::tick;
 use crate::simulations::{Column, Curve};
 
 /// Its headline.
@@ -53,10 +53,10 @@ pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, TITLE, &column.setting());
         let x = Axis {
-            scale: Scale::linear([1.0, longest], 0.0).within(0.0, f64::INFINITY),
+            scale: Scale::counts([1.0, longest], 0.0),
             name: "Evaluations of a run",
             ticks: 10,
-            format: &whole,
+            format: &tick,
         };
         let y = Axis {
             scale: scale(&lines),
