@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellwright_graph::{Graph, Layer, NodeId};
 
-use super::describe::{is_light, lines};
+use super::describe::{is_light_node, is_merge, lines};
 
 /// What a box stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Units {
     fn absorb_light(&mut self, graph: &Graph) {
         let nodes: Vec<NodeId> = self.unit.keys().copied().collect();
         for &id in &nodes {
-            if !is_light(&graph.nodes[id].layer) || self.unit[&id] != id {
+            if !is_light_node(graph, id) || self.unit[&id] != id {
                 continue;
             }
             let before = graph.nodes[id]
@@ -151,7 +151,7 @@ impl Units {
             if !self
                 .nodes(unit)
                 .iter()
-                .all(|&node| is_light(&graph.nodes[node].layer))
+                .all(|&node| is_light_node(graph, node))
             {
                 continue;
             }
@@ -241,13 +241,6 @@ impl Units {
     }
 }
 
-fn is_merge(layer: &Layer) -> bool {
-    matches!(
-        layer,
-        Layer::Add | Layer::Mean | Layer::Concat | Layer::Multiply
-    )
-}
-
 /// Whether a named group is one operation: one tensor in, one out, and nothing added up inside.
 fn is_operation(graph: &Graph, paths: &[Vec<&str>], prefix: &[&str]) -> bool {
     let inside: BTreeSet<NodeId> = (0..graph.nodes.len())
@@ -298,8 +291,8 @@ fn unit_box(graph: &Graph, nodes: &[NodeId]) -> SketchBox {
     // A merge with the light layers that follow it.
     let merge = nodes
         .iter()
+        .find(|&&id| !is_light_node(graph, id))
         .map(|&id| &graph.nodes[id].layer)
-        .find(|layer| !is_light(layer))
         .filter(|layer| is_merge(layer));
     match merge {
         Some(layer) => {
