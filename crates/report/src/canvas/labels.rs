@@ -45,6 +45,16 @@ const AIR: f64 = 1.5;
 /// Distances from the circle's edge, in pixels.
 const DISTANCES: [f64; 6] = [4.0, 12.0, 24.0, 40.0, 60.0, 84.0];
 
+impl Wish {
+    /// A label of `size` for a circle, cut to `limit` pixels.
+    pub(crate) fn new(text: &str, disc: Disc, size: f64, limit: f64) -> Self {
+        Self {
+            text: font::shorten(text, size, true, limit),
+            disc,
+        }
+    }
+}
+
 /// Places all labels of `size` within `bounds`; every label gets the place with the least cover, given the others,
 /// and after a few rounds no label wants to move.
 pub(crate) fn place(wishes: &[Wish], discs: &[Disc], bounds: Rect, size: f64) -> Vec<Placed> {

@@ -203,13 +203,12 @@ fn name_networks(
         .collect();
     let wishes: Vec<Wish> = named
         .iter()
-        .map(|bubble| Wish {
-            text: match bubble.entry.kind {
+        .map(|bubble| {
+            let text = match bubble.entry.kind {
                 Kind::Baseline => data.name(bubble.entry),
-                _ if data.runs.len() > 1 => format!("best found ({})", data.name(bubble.entry)),
-                _ => format!("best found ({})", bubble.entry.label),
-            },
-            disc: disc(bubble),
+                _ => format!("best found ({})", data.name(bubble.entry)),
+            };
+            Wish::new(&text, disc(bubble), LABEL, 0.4 * panel.rect.width())
         })
         .collect();
     let bounds = Rect::new(

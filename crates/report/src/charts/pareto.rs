@@ -70,7 +70,8 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     .map(|svg| {
         vec![Figure {
             suffix: String::new(),
-            caption: left_out(data),
+            caption: String::new(),
+            note: left_out(data),
             svg,
         }]
     })
@@ -311,12 +312,12 @@ fn name(
     taken.extend(dots.iter().map(disc));
     let wishes: Vec<Wish> = named
         .iter()
-        .map(|dot| Wish {
-            text: match dot.entry.kind {
+        .map(|dot| {
+            let text = match dot.entry.kind {
                 Kind::Baseline => data.name(dot.entry),
                 _ => dot.entry.label.clone(),
-            },
-            disc: disc(dot),
+            };
+            Wish::new(&text, disc(dot), LABEL, 0.55 * panel.rect.width())
         })
         .collect();
     let bounds = Rect::new(

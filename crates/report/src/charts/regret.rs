@@ -158,7 +158,7 @@ fn names(canvas: &mut Canvas<'_>, panel: &Panel, lines: &[Line<'_>]) {
         canvas.disc(*end, 2.8, line.color, 1.0);
         let value = spread(last);
         let room = right - left - font::width(&value, NAME, false) - 12.0;
-        let name = font::shorten(line.strategy, NAME, room * 0.94);
+        let name = font::shorten(line.strategy, NAME, true, room);
         canvas.text(&name, (left, *height), Text::new(NAME, line.color).bold());
         let look = Text::new(NAME, theme::INK).anchor(Anchor::Right);
         canvas.text(&value, (right, *height), look);

@@ -97,7 +97,12 @@ fn section(drawn: &Drawn) -> String {
             } else {
                 &figure.caption
             };
-            format!("<figure>\n{caption}{}</figure>\n", figure.svg.inline(label))
+            let note = match figure.note.as_str() {
+                "" => String::new(),
+                text => format!("<p class=\"note\">{}</p>\n", escape(text)),
+            };
+            let chart = figure.svg.inline(label);
+            format!("<figure>\n{caption}<div class=\"chart\">\n{chart}</div>\n{note}</figure>\n")
         })
         .collect();
     format!(
