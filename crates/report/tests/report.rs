@@ -63,6 +63,7 @@ fn a_run_becomes_charts_and_a_page() {
     ] {
         assert!(cells.contains(word), "{word}");
     }
+    assert!(page.contains("layers stand outside of cells and are not drawn."));
     assert!(page.contains("trials = 24") && page.contains("cellwright search --config"));
     assert!(
         page.contains("out of memory"),
@@ -289,8 +290,13 @@ fn what_was_trained_again_is_shown_beside_the_baselines() {
         "trained for fewer epochs"
     );
     let page = fs::read_to_string(written.page).unwrap();
-    let searched = format!("in the search {:.2} %", 100.0 * first.valid_top1.unwrap());
+    let searched = format!(
+        "in the search {:.2} %, after 8 epochs",
+        100.0 * first.valid_top1.unwrap()
+    );
     assert!(page.contains("92.51 %") && page.contains(&searched));
+    assert_eq!(page.matches("<td>baseline, trained again</td>").count(), 1);
+    assert!(page.contains("test accuracies of the search stand beside it"));
 }
 
 #[test]
@@ -417,7 +423,7 @@ fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
     for text in [
         "Ranked by reward",
         "2 architectures searched; 1 more refused: beyond a limit",
-        "refused: beyond a limit: 9 params, at most 8",
+        "refused: beyond a limit: 9 params, at most 8; 2<",
         "Best found: #1",
     ] {
         assert!(page.contains(text), "{text}");
@@ -444,6 +450,38 @@ fn names_are_text_and_never_markup() {
     let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
     let page = fs::read_to_string(written.page).unwrap();
     assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert"));
+}
+
+#[test]
+fn long_and_foreign_names_are_cut_and_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 1, 5);
+    let long = "a network whose name goes on and on, so that it fits beside no dot of any panel";
+    for (id, space) in [(50, long), (51, "Сеть ResNet")] {
+        let rows = run.trials().unwrap().rows;
+        run.write_trial(&Trial {
+            id,
+            space: space.into(),
+            ..rows[0].clone()
+        })
+        .unwrap();
+    }
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    for name in ["pareto.svg", "accuracy-macs.svg"] {
+        let svg = fs::read_to_string(run.report().join(name)).unwrap();
+        // In full in tool tips, which begin with it, and as a label cut.
+        assert!(
+            svg.contains("a network whose") && svg.contains("…\n</text>"),
+            "{name}"
+        );
+        assert!(!svg.contains(&format!("\n{long}\n")), "{name}");
+        assert!(
+            svg.contains("\nСеть ResNet\n"),
+            "{name}: a browser has the signs"
+        );
+    }
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains(&format!("<td>{long}</td>")));
 }
 
 #[test]
