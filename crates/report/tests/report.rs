@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use cellwright_ledger::{CurvePoint, Kind, Run, Status, Trial};
-use cellwright_report::{Error, write};
+use cellwright_report::{Error, folder, write};
 
 #[test]
 fn a_run_becomes_charts_and_a_page() {
@@ -519,6 +519,25 @@ fn little_is_drawn_too_and_nothing_is_an_error() {
             .len(),
         5
     );
+}
+
+#[test]
+fn a_report_of_several_runs_leaves_the_first_ones_own_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |name: &str| Run::create(scratch.path().join(name), "trials = 1").unwrap();
+    let runs = ["a", "b", "c"].map(run);
+    assert!(matches!(folder(&[]), Err(Error::NoRun)));
+    assert_eq!(folder(&runs[..1]).unwrap(), runs[0].report());
+    assert_eq!(
+        folder(&runs).unwrap(),
+        scratch.path().join("a/report-with-b+c")
+    );
+    let long: Vec<Run> = (0..20)
+        .map(|id| run(&format!("a-rather-long-name-{id}")))
+        .collect();
+    let name = folder(&long).unwrap();
+    let name = name.file_name().unwrap().to_str().unwrap();
+    assert!(name.ends_with("+17-more") && name.len() < 80, "{name}");
 }
 
 #[test]

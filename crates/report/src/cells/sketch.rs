@@ -312,3 +312,72 @@ fn unit_box(graph: &Graph, nodes: &[NodeId]) -> SketchBox {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cellwright_graph::{Node, Pool, PoolKind, Shape};
+
+    fn graph(layers: Vec<(&str, Layer, Vec<NodeId>)>) -> Graph {
+        let shape = Shape {
+            height: 8,
+            width: 8,
+            channels: 4,
+        };
+        let node = |(name, layer, inputs): (&str, Layer, Vec<NodeId>)| Node {
+            name: name.into(),
+            layer,
+            inputs,
+            shape,
+        };
+        Graph {
+            output: layers.len() - 1,
+            nodes: layers.into_iter().map(node).collect(),
+            auxiliary: Vec::new(),
+            input: shape,
+            classes: 10,
+        }
+    }
+
+    #[test]
+    fn a_sum_of_one_tensor_is_no_circle_and_twice_one_is() {
+        let pool = || {
+            Layer::Pool(Pool {
+                kind: PoolKind::Max,
+                kernel: [3; 2],
+                stride: [1; 2],
+                padding: cellwright_graph::Padding::Same,
+            })
+        };
+        let graph = graph(vec![
+            ("image", Layer::Input, vec![]),
+            ("cell/one", pool(), vec![0]),
+            ("cell/alone", Layer::Add, vec![1]),
+            ("cell/two", pool(), vec![2]),
+            ("cell/twice", Layer::Add, vec![3, 3]),
+            ("cell/joined", Layer::Concat, vec![2, 4]),
+        ]);
+        let paths: Vec<Vec<&str>> = graph
+            .nodes
+            .iter()
+            .map(|it| it.name.split('/').collect())
+            .collect();
+        let sketch = Sketch::of(&graph, &paths, &["cell"]);
+        let names: Vec<String> = sketch.boxes.iter().map(|it| it.lines.join(" ")).collect();
+        assert_eq!(
+            names,
+            [
+                "input",
+                "max pool 3×3",
+                "max pool 3×3",
+                "+",
+                "concat",
+                "output"
+            ]
+        );
+        assert_eq!(
+            sketch.edges,
+            [(0, 1), (1, 2), (2, 3), (2, 3), (1, 4), (3, 4), (4, 5)]
+        );
+    }
+}
