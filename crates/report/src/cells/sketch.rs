@@ -327,7 +327,7 @@ mod tests {
         let node = |(name, layer, inputs): (&str, Layer, Vec<NodeId>)| Node {
             name: name.into(),
             layer,
-            inputs,
+            inputs: inputs.into(),
             shape,
         };
         Graph {
