@@ -6,12 +6,15 @@ use cellwright_ledger::{ControllerUpdate, CurvePoint, Kind, Run, Status, Trial};
 
 use crate::Error;
 use crate::numbers::mean;
+use crate::settings::{Settings, differences};
 
 /// One run's tables.
 pub(crate) struct RunData {
     pub(crate) name: String,
     pub(crate) folder: String,
+    /// The text of run.toml.
     pub(crate) settings: String,
+    compares: Settings,
     pub(crate) trials: Vec<Trial>,
     pub(crate) curves: Vec<CurvePoint>,
     pub(crate) updates: Vec<ControllerUpdate>,
@@ -20,6 +23,8 @@ pub(crate) struct RunData {
 /// A network that was trained, in one run and for one number of epochs: its trials (with several seeds) as one.
 pub(crate) struct Entry {
     pub(crate) run: usize,
+    /// A baseline's other runs, which trained it alike.
+    pub(crate) also_in: Vec<usize>,
     pub(crate) kind: Kind,
     pub(crate) label: String,
     pub(crate) epochs: u32,
@@ -78,10 +83,13 @@ pub(crate) struct Data {
     pub(crate) runs: Vec<RunData>,
     /// By reward, best first; those without one at the end.
     pub(crate) entries: Vec<Entry>,
-    /// Whether the reward is anything else than the validation accuracy.
+    /// Whether the reward is anything else than the validation accuracy. Where runs aim at different rewards it is not:
+    /// then validation accuracies, which compare, stand in the rewards' place.
     pub(crate) rewarded: bool,
     /// What the reader of the report should know.
     pub(crate) warnings: Vec<String>,
+    /// Names of the baselines, in the order of their colours.
+    baselines: Vec<String>,
 }
 
 impl Data {
@@ -89,10 +97,11 @@ impl Data {
     pub(crate) fn read(runs: &[Run]) -> Result<Self, Error> {
         let first = runs.first().ok_or(Error::NoRun)?;
         let mut warnings = Vec::new();
-        let read = runs
+        let mut read = runs
             .iter()
             .map(|run| read_run(run, &mut warnings))
             .collect::<Result<Vec<_>, _>>()?;
+        make_rewards_compare(&mut read);
         if read.iter().all(|run| run.trials.is_empty()) {
             return Err(Error::Empty {
                 run: first.folder().to_owned(),
@@ -110,12 +119,15 @@ impl Data {
         let rewarded = done.any(|it| {
             it.status == Status::Done && it.reward.is_some() && it.reward != it.valid_top1
         });
-        Ok(Self {
+        let data = Self {
             runs: read,
             entries,
             rewarded,
             warnings,
-        })
+            baselines: Vec::new(),
+        };
+        let baselines = data.baseline_names();
+        Ok(Self { baselines, ..data })
     }
 
     /// An entry's first trial, which stands for all that its trials share.
@@ -132,13 +144,14 @@ impl Data {
             let budgets = self.entries.iter().filter(|entry| fits(entry));
             budgets.map(|entry| entry.epochs).max()
         };
-        let baseline = most(&|entry| entry.kind == Kind::Baseline);
+        let baseline =
+            |run| most(&|entry| entry.kind == Kind::Baseline && entry.runs().any(|it| it == run));
         let rerank = |run| most(&|entry| entry.kind == Kind::Rerank && entry.run == run);
         self.entries
             .iter()
             .filter(|entry| entry.valid.is_some() && entry.kind != left_out)
             .filter(|entry| match entry.kind {
-                Kind::Baseline => Some(entry.epochs) == baseline,
+                Kind::Baseline => entry.runs().any(|run| Some(entry.epochs) == baseline(run)),
                 Kind::Rerank => Some(entry.epochs) == rerank(entry.run),
                 Kind::Search => self.is_on_highest_rung(entry),
             })
@@ -151,11 +164,20 @@ impl Data {
         self.trial(entry).rung == rungs.max().flatten()
     }
 
-    /// The best of the finalists that the search found, over all runs.
+    /// The best of the finalists that the search found, over all runs; of equal ones that which stands first.
     pub(crate) fn best_found(&self) -> Option<&Entry> {
         self.finalists()
             .into_iter()
             .find(|entry| entry.kind != Kind::Baseline)
+    }
+
+    /// Whether an entry is the best that its run found: where runs' best are equal, that of each.
+    pub(crate) fn is_best_of_run(&self, entry: &Entry) -> bool {
+        let finalists = self.finalists();
+        let mut found = finalists.iter().filter(|it| it.kind != Kind::Baseline);
+        found
+            .find(|it| it.run == entry.run)
+            .is_some_and(|best| std::ptr::eq(*best, entry))
     }
 
     /// The best of the baselines.
@@ -205,17 +227,63 @@ impl Data {
         trials.find(|trial| trial.id == id)
     }
 
-    /// A run's name in legends; empty where there is only one run.
-    pub(crate) fn run_prefix(&self, run: usize) -> String {
-        if self.runs.len() > 1 {
-            format!("{} ", self.runs[run].name)
-        } else {
-            String::new()
+    /// What a network is called among those of all runs: with its run's name where there are several. A baseline has
+    /// none, unless another run trained it differently.
+    pub(crate) fn name(&self, entry: &Entry) -> String {
+        let stranger = |other: &Entry| {
+            other.kind == Kind::Baseline
+                && other.label == entry.label
+                && !other.runs().any(|run| entry.runs().any(|own| own == run))
+        };
+        match entry.kind {
+            Kind::Baseline if self.entries.iter().any(stranger) => {
+                format!("{} ({})", entry.label, self.run_names(entry))
+            }
+            Kind::Search | Kind::Rerank if self.runs.len() > 1 => {
+                format!("{} {}", self.runs[entry.run].name, entry.label)
+            }
+            _ => entry.label.clone(),
+        }
+    }
+
+    /// The number of a baseline among all, whatever its epochs: the finalists first, the best of them the first.
+    pub(crate) fn baseline_index(&self, entry: &Entry) -> usize {
+        let name = self.name(entry);
+        self.baselines
+            .iter()
+            .position(|other| *other == name)
+            .unwrap_or(0)
+    }
+
+    /// The names of all baselines, as [`Self::baseline_index`] numbers them.
+    fn baseline_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for entry in self.finalists().into_iter().chain(&self.entries) {
+            let name = self.name(entry);
+            if entry.kind == Kind::Baseline && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The names of an entry's runs, two of them at most.
+    pub(crate) fn run_names(&self, entry: &Entry) -> String {
+        let name = |run: usize| self.runs[run].name.as_str();
+        match entry.also_in.as_slice() {
+            [] => name(entry.run).to_owned(),
+            [other] => format!("{}, {}", name(entry.run), name(*other)),
+            others => format!("{} and {} more", name(entry.run), others.len()),
         }
     }
 }
 
 impl Entry {
+    /// The runs that it is of: one, and for a baseline all that trained it alike.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.run).chain(self.also_in.iter().copied())
+    }
+
     /// What entries are ranked by: the mean reward.
     pub(crate) fn score(&self) -> f64 {
         self.reward.map_or(f64::NEG_INFINITY, |reward| reward.mean)
@@ -247,7 +315,12 @@ fn read_run(run: &Run, warnings: &mut Vec<String>) -> Result<RunData, Error> {
     {
         warnings.push(skipped.to_string());
     }
+    let compares = Settings::read(run).unwrap_or_else(|error| {
+        warnings.push(error.to_string());
+        Settings::default()
+    });
     Ok(RunData {
+        compares,
         name: run.name(),
         folder: run.folder().display().to_string(),
         settings: run.settings_text()?,
@@ -275,21 +348,34 @@ fn entries(index: usize, run: &RunData) -> Vec<Entry> {
         .collect()
 }
 
-/// Runs that are laid over each other share their baselines: each becomes one entry, that of the first run.
+/// Where runs aim at different rewards, the validation accuracies take the rewards' place.
+fn make_rewards_compare(runs: &mut [RunData]) {
+    let alike = runs
+        .windows(2)
+        .all(|pair| pair[0].compares.aims_like(&pair[1].compares));
+    if alike {
+        return;
+    }
+    for trial in runs.iter_mut().flat_map(|run| &mut run.trials) {
+        trial.reward = trial.valid_top1;
+    }
+}
+
+/// Runs that are laid over each other share the baselines that they trained alike: each becomes one entry, that of the
+/// first run.
 fn pool_baselines(runs: &[RunData], entries: &mut Vec<Entry>) {
     let mut kept: Vec<Entry> = Vec::new();
     for entry in entries.drain(..) {
         let key = |entry: &Entry| {
             let trial = &runs[entry.run].trials[entry.trials[0]];
             (
-                trial.space.clone(),
-                trial.dataset.clone(),
-                trial.input.clone(),
-                trial.params,
-                trial.macs,
-                trial.epochs,
+                (trial.space.clone(), trial.overrides.clone()),
+                (trial.params, trial.macs),
+                (trial.dataset.clone(), trial.input.clone(), trial.classes),
+                (trial.train_images, trial.epochs, trial.batch),
             )
         };
+        let settings = |entry: &Entry| &runs[entry.run].compares;
         let pool = |a: Option<Measure>, b: Option<Measure>| match (a, b) {
             (Some(a), Some(b)) => Some(a.pooled(b)),
             (a, b) => a.or(b),
@@ -297,10 +383,13 @@ fn pool_baselines(runs: &[RunData], entries: &mut Vec<Entry>) {
         let twin = kept.iter_mut().find(|other| {
             other.kind == Kind::Baseline
                 && entry.kind == Kind::Baseline
+                && other.run != entry.run
                 && key(other) == key(&entry)
+                && settings(other).trains_like(settings(&entry))
         });
         match twin {
             Some(twin) => {
+                twin.also_in.push(entry.run);
                 twin.valid = pool(twin.valid, entry.valid);
                 twin.test = pool(twin.test, entry.test);
                 twin.reward = pool(twin.reward, entry.reward);
@@ -346,6 +435,7 @@ fn entry(index: usize, run: &RunData, kind: Kind, mut trials: Vec<usize>) -> Ent
     let reward = measured(reward);
     Entry {
         run: index,
+        also_in: Vec::new(),
         kind,
         label: label(first),
         epochs: first.epochs,
@@ -373,20 +463,25 @@ pub(crate) fn label(trial: &Trial) -> String {
 }
 
 /// Warns where runs cannot be compared.
-fn mixed(runs: &[RunData]) -> Option<String> {
-    let mut settings: Vec<String> = runs
+fn mixed(runs: &[RunData]) -> Vec<String> {
+    let mut images: Vec<String> = runs
         .iter()
         .flat_map(|run| &run.trials)
         .map(|trial| format!("{} at {}", trial.dataset, trial.input))
         .collect();
-    settings.sort();
-    settings.dedup();
-    (settings.len() > 1).then(|| {
+    images.sort();
+    images.dedup();
+    let images = (images.len() > 1).then(|| {
         format!(
             "accuracies of different data sets stand side by side: {}",
-            settings.join(", ")
+            images.join(", ")
         )
-    })
+    });
+    let settings: Vec<(&str, &Settings)> = runs
+        .iter()
+        .map(|run| (run.name.as_str(), &run.compares))
+        .collect();
+    images.into_iter().chain(differences(&settings)).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod error;
 mod numbers;
 mod page;
 pub mod pareto;
+mod settings;
 mod simulations;
 
 use std::fs;
@@ -43,8 +44,33 @@ pub(crate) struct Drawn {
     pub(crate) figures: Vec<Figure>,
 }
 
-/// Draws the report of `runs` into `folder`, which is made if it is not there; for a single run that is usually
-/// [`Run::report`]. Files of an earlier report are replaced.
+/// Where the report of some runs belongs: that of one run is [`Run::report`]; that of several stands beside the first
+/// one's own, which it leaves alone, in a folder that names the others, such as `results/A/report-with-B+C`.
+///
+/// # Errors
+/// [`Error::NoRun`].
+pub fn folder(runs: &[Run]) -> Result<PathBuf, Error> {
+    /// More letters than this would be too long for a file's name.
+    const LONGEST: usize = 60;
+    match runs {
+        [] => Err(Error::NoRun),
+        [run] => Ok(run.report()),
+        [first, others @ ..] => {
+            let mut name = format!("report-with-{}", others[0].name());
+            for (index, other) in others.iter().enumerate().skip(1) {
+                let longer = format!("{name}+{}", other.name());
+                if longer.chars().count() > LONGEST {
+                    name.push_str(&format!("+{}-more", others.len() - index));
+                    break;
+                }
+                name = longer;
+            }
+            Ok(first.folder().join(name))
+        }
+    }
+}
+
+/// Draws the report of `runs` into `folder`, which is made if it is not there, usually [`folder()`]. Files of an earlier report are replaced.
 ///
 /// # Errors
 /// [`Error::NoRun`], [`Error::Empty`] where no trial is finished, [`Error::Ledger`] where a run cannot be read,

@@ -53,12 +53,11 @@ pub(crate) fn tick(value: f64) -> String {
     format!("{}", rounded + 0.0)
 }
 
-/// A count at a tick; nothing at a tick between two.
-pub(crate) fn whole(value: f64) -> String {
-    if value.fract().abs() < 1e-9 {
-        format!("{value:.0}")
-    } else {
-        String::new()
+/// A count with its noun: `1 epoch`, `2 epochs`.
+pub(crate) fn counted(count: impl Into<u64>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
     }
 }
 
@@ -114,6 +113,8 @@ mod tests {
         assert_eq!(duration(599.6), "10 min 00 s");
         assert_eq!(duration(7265.0), "2 h 01 min");
         assert_eq!(mean([]), None);
+        assert_eq!(counted(1u32, "epoch"), "1 epoch");
+        assert_eq!(counted(0u32, "epoch"), "0 epochs");
         assert_eq!(mean([1.0, 2.0]), Some(1.5));
     }
 }

@@ -5,8 +5,8 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use cellwright_ledger::{Kind, Run, Status, Trial};
-use cellwright_report::{Error, write};
+use cellwright_ledger::{CurvePoint, Kind, Run, Status, Trial};
+use cellwright_report::{Error, folder, write};
 
 #[test]
 fn a_run_becomes_charts_and_a_page() {
@@ -63,6 +63,7 @@ fn a_run_becomes_charts_and_a_page() {
     ] {
         assert!(cells.contains(word), "{word}");
     }
+    assert!(page.contains("layers stand outside of cells and are not drawn."));
     assert!(page.contains("trials = 24") && page.contains("cellwright search --config"));
     assert!(
         page.contains("out of memory"),
@@ -130,6 +131,135 @@ fn runs_lie_over_each_other() {
     );
 }
 
+/// Two runs with one baseline, trained on so many images for a reward that aims at so many MACs or at accuracy alone.
+fn two_runs(scratch: &Path, images: [u64; 2], aims: [Option<u32>; 2]) -> [Run; 2] {
+    ["one", "two"].map(|name| {
+        let at = usize::from(name == "two");
+        let aim = aims[at].map_or(String::new(), |macs| {
+            format!("[[objective.targets]]\ncost = \"macs\"\nat = {macs}\nbelow = 0\nabove = -1\n")
+        });
+        let settings = format!("[training]\ntrain_limit = {}\n{aim}", images[at]);
+        let run = Run::create(scratch.join(name), &settings).unwrap();
+        let trial = |id, kind, accuracy| Trial {
+            id,
+            kind,
+            space: "VGG small".into(),
+            train_images: images[at],
+            macs: 600_000,
+            params: 72_700,
+            choices: format!("{id}"),
+            valid_top1: Some(accuracy),
+            reward: Some(aims[at].map_or(accuracy, |_| accuracy / 2.0)),
+            ..Trial::default()
+        };
+        let better = 0.3 * at as f64;
+        run.write_trial(&trial(0, Kind::Baseline, 0.4 + better))
+            .unwrap();
+        run.write_trial(&trial(1, Kind::Search, 0.3 + better))
+            .unwrap();
+        run
+    })
+}
+
+#[test]
+fn baselines_are_pooled_where_they_were_trained_alike() {
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = two_runs(scratch.path(), [300, 300], [None; 2]);
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    assert!(written.warnings.is_empty(), "{:?}", written.warnings);
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(
+        page.contains("55.00 % ± 21.21") && page.contains("<td>one, two</td><td>VGG small</td>")
+    );
+
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = two_runs(scratch.path(), [300, 1200], [None; 2]);
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    let warning = "train_limit is 300 in one, 1200 in two";
+    assert!(
+        written.warnings[0].contains(warning),
+        "{:?}",
+        written.warnings
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(!page.contains('±') && page.contains(warning));
+    let chart = fs::read_to_string(scratch.path().join("both/accuracy-macs.svg")).unwrap();
+    assert!(chart.contains("VGG small (one)") && chart.contains("VGG small (two)"));
+}
+
+/// The colour of the first line or shape before a text in an SVG.
+fn color_before(svg: &str, text: &str) -> String {
+    let (before, _) = svg.split_once(text).unwrap_or_else(|| panic!("{text}"));
+    let mark = before.lines().rev().find(|line| line.starts_with("<poly"));
+    let colors = mark.unwrap().split('"').find(|it| it.starts_with('#'));
+    colors.unwrap().to_owned()
+}
+
+#[test]
+fn a_network_and_a_run_have_one_colour_on_a_page() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 7, 12);
+    // Trained again, the third best is the best, and the fourth the second.
+    let again = |id, source: usize, accuracy| {
+        let name = made_up::BASELINES[source].0;
+        let rows = run.trials().unwrap().rows;
+        let first = rows.into_iter().find(|it| it.space == name).unwrap();
+        let points = run.curves().unwrap().rows.into_iter();
+        let points = points.filter(|it| it.trial == first.id);
+        let points = points.map(|it| CurvePoint { trial: id, ..it });
+        run.write_curve(id, &points.collect::<Vec<_>>()).unwrap();
+        run.write_trial(&Trial {
+            id,
+            source_trial: Some(first.id),
+            epochs: 2 * first.epochs,
+            valid_top1: Some(accuracy),
+            reward: Some(accuracy),
+            ..first
+        })
+        .unwrap();
+    };
+    again(100, 0, 0.95);
+    again(101, 3, 0.94);
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = |name| fs::read_to_string(run.report().join(name)).unwrap();
+    let (curves, progress) = (chart("learning-curves.svg"), chart("progress.svg"));
+    assert_ne!(
+        color_before(&curves, "VGG-16\n"),
+        color_before(&curves, "ResNet-18\n")
+    );
+    assert_eq!(
+        color_before(&curves, "ResNet-18\n"),
+        color_before(&progress, "ResNet-18\n")
+    );
+
+    let runs = ["controller", "random"].map(|name| made_up::run(&scratch.path().join(name), 5, 12));
+    write(&runs, &scratch.path().join("both")).unwrap();
+    let chart = |name| fs::read_to_string(scratch.path().join("both").join(name)).unwrap();
+    let (curves, pareto) = (chart("learning-curves.svg"), chart("pareto.svg"));
+    for run in ["controller", "random"] {
+        let first = color_before(&curves, &format!("{run} #"));
+        assert_eq!(first, color_before(&pareto, &format!("{run}\n")), "{run}");
+    }
+}
+
+#[test]
+fn rewards_of_different_aims_give_way_to_accuracy() {
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = two_runs(scratch.path(), [300, 300], [None, Some(50_000)]);
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    assert!(
+        written.warnings[0].contains("rewards do not compare"),
+        "{:?}",
+        written.warnings
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains("Ranked by validation accuracy") && page.contains("Best found: two #1"));
+    assert!(
+        page.contains("55.00 % ± 21.21"),
+        "the baseline's training is the same"
+    );
+}
+
 #[test]
 fn what_was_trained_again_is_shown_beside_the_baselines() {
     let scratch = tempfile::tempdir().unwrap();
@@ -160,8 +290,36 @@ fn what_was_trained_again_is_shown_beside_the_baselines() {
         "trained for fewer epochs"
     );
     let page = fs::read_to_string(written.page).unwrap();
-    let searched = format!("in the search {:.2} %", 100.0 * first.valid_top1.unwrap());
+    let searched = format!(
+        "in the search {:.2} %, after 8 epochs",
+        100.0 * first.valid_top1.unwrap()
+    );
     assert!(page.contains("92.51 %") && page.contains(&searched));
+    assert_eq!(page.matches("<td>baseline, trained again</td>").count(), 1);
+    assert!(page.contains("test accuracies of the search stand beside it"));
+}
+
+#[test]
+fn of_equal_networks_one_is_the_best_found() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();
+    for id in 0..3 {
+        run.write_trial(&Trial {
+            id,
+            macs: 5_000_000 + 100_000 * u64::from(id),
+            params: 80_000 - u64::from(id),
+            choices: format!("{id}"),
+            valid_top1: Some(0.7),
+            ..Trial::default()
+        })
+        .unwrap();
+    }
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
+    assert_eq!(chart.matches("best found (#").count(), 1);
+    assert!(chart.contains("best found (#0)"));
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains("Best found: #0"));
 }
 
 #[test]
@@ -188,6 +346,53 @@ fn of_successive_halving_the_highest_rung_stands_beside_the_baselines() {
     assert!(chart.contains("80.00 %") && !chart.contains("70.00 % accuracy"));
     let progress = fs::read_to_string(run.report().join("progress.svg")).unwrap();
     assert!(progress.contains("trained again for longer"));
+}
+
+#[test]
+fn runs_of_different_budgets_lie_over_each_other() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = |name: &str| scratch.path().join(name);
+    let mut runs = ["a", "b", "c"]
+        .map(|name| made_up::run(&folder(name), 1, 12))
+        .to_vec();
+    let halved = Run::create(folder("halved"), "trials = 4").unwrap();
+    let trial = |id, kind, rung: u32, accuracy| Trial {
+        id,
+        kind,
+        rung: (kind == Kind::Search).then_some(rung),
+        epochs: [1, 3][rung as usize],
+        space: "VGG-16".into(),
+        macs: 5_000_000,
+        params: 80_000,
+        identity: format!("{}", id % 2),
+        valid_top1: Some(accuracy),
+        ..Trial::default()
+    };
+    for row in [
+        trial(0, Kind::Baseline, 1, 0.99),
+        trial(1, Kind::Search, 0, 0.7),
+        trial(2, Kind::Search, 0, 0.6),
+        trial(3, Kind::Search, 1, 0.8),
+    ] {
+        halved.write_trial(&row).unwrap();
+    }
+    runs.push(halved);
+    let written = write(&runs, &folder("all")).unwrap();
+    let chart = |name| fs::read_to_string(folder("all").join(name)).unwrap();
+    let progress = chart("progress.svg");
+    for text in ["trained again for longer", "3 epochs, VGG-16", "8 epochs, "] {
+        assert!(progress.contains(text), "{text}");
+    }
+    assert!(
+        !chart("pareto.svg").contains("halved\n"),
+        "nothing of it is drawn"
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(
+        page.contains(
+            "Trained for 8 epochs; not drawn, since trained for fewer: halved (3 epochs)"
+        )
+    );
 }
 
 #[test]
@@ -218,7 +423,7 @@ fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
     for text in [
         "Ranked by reward",
         "2 architectures searched; 1 more refused: beyond a limit",
-        "refused: beyond a limit: 9 params, at most 8",
+        "refused: beyond a limit: 9 params, at most 8; 2<",
         "Best found: #1",
     ] {
         assert!(page.contains(text), "{text}");
@@ -245,6 +450,38 @@ fn names_are_text_and_never_markup() {
     let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
     let page = fs::read_to_string(written.page).unwrap();
     assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert"));
+}
+
+#[test]
+fn long_and_foreign_names_are_cut_and_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = made_up::run(&scratch.path().join("run"), 1, 5);
+    let long = "a network whose name goes on and on, so that it fits beside no dot of any panel";
+    for (id, space) in [(50, long), (51, "Сеть ResNet")] {
+        let rows = run.trials().unwrap().rows;
+        run.write_trial(&Trial {
+            id,
+            space: space.into(),
+            ..rows[0].clone()
+        })
+        .unwrap();
+    }
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    for name in ["pareto.svg", "accuracy-macs.svg"] {
+        let svg = fs::read_to_string(run.report().join(name)).unwrap();
+        // In full in tool tips, which begin with it, and as a label cut.
+        assert!(
+            svg.contains("a network whose") && svg.contains("…\n</text>"),
+            "{name}"
+        );
+        assert!(!svg.contains(&format!("\n{long}\n")), "{name}");
+        assert!(
+            svg.contains("\nСеть ResNet\n"),
+            "{name}: a browser has the signs"
+        );
+    }
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains(&format!("<td>{long}</td>")));
 }
 
 #[test]
@@ -282,6 +519,25 @@ fn little_is_drawn_too_and_nothing_is_an_error() {
             .len(),
         5
     );
+}
+
+#[test]
+fn a_report_of_several_runs_leaves_the_first_ones_own_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |name: &str| Run::create(scratch.path().join(name), "trials = 1").unwrap();
+    let runs = ["a", "b", "c"].map(run);
+    assert!(matches!(folder(&[]), Err(Error::NoRun)));
+    assert_eq!(folder(&runs[..1]).unwrap(), runs[0].report());
+    assert_eq!(
+        folder(&runs).unwrap(),
+        scratch.path().join("a/report-with-b+c")
+    );
+    let long: Vec<Run> = (0..20)
+        .map(|id| run(&format!("a-rather-long-name-{id}")))
+        .collect();
+    let name = folder(&long).unwrap();
+    let name = name.file_name().unwrap().to_str().unwrap();
+    assert!(name.ends_with("+17-more") && name.len() < 80, "{name}");
 }
 
 #[test]

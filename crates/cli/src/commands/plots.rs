@@ -11,12 +11,14 @@ use crate::simulations;
 /// Flags of `plots`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folders of runs, to lay over each other (default: the newest in results), or one of simulations
+    /// Folders of runs (default: the newest in results), or one of simulations. The report of one is written into
+    /// its folder report; that of several runs, laid over each other, into the first one's folder
+    /// report-with-OTHERS, beside its own
     #[arg(value_name = "RUN")]
     runs: Vec<PathBuf>,
 }
 
-/// Draws the report of the runs into the first one's folder, or that of simulations into theirs.
+/// Draws the report of the runs, or that of simulations, where [`Args`] say.
 pub fn run(args: Args) -> Result<()> {
     let folders = if args.runs.is_empty() {
         vec![newest(Path::new("results"))?]
@@ -36,7 +38,7 @@ pub fn run(args: Args) -> Result<()> {
     draw(&runs)
 }
 
-/// Draws the report into the first run's folder and says where it is.
+/// Draws the report and says where it is.
 pub fn draw(runs: &[Run]) -> Result<()> {
     let page = draw_quietly(runs)?;
     print(format!("report: {}", page.display()))
@@ -44,7 +46,7 @@ pub fn draw(runs: &[Run]) -> Result<()> {
 
 /// Draws the report; the path of its page.
 pub fn draw_quietly(runs: &[Run]) -> Result<PathBuf> {
-    let folder = runs.first().map(Run::report).context("no run is named")?;
+    let folder = cellwright_report::folder(runs)?;
     let written = cellwright_report::write(runs, &folder)?;
     for warning in &written.warnings {
         crate::output::warn(warning);

@@ -3,7 +3,7 @@
 use plotters::style::RGBColor;
 
 use super::scale::Scale;
-use super::{Anchor, Canvas, Point, Rect, Text, theme};
+use super::{Anchor, Canvas, Point, Rect, Text, font, theme};
 
 /// Size of the numbers at ticks.
 const TICK: f64 = 11.5;
@@ -105,7 +105,7 @@ impl Panel {
     fn stroke(canvas: &mut Canvas<'_>, part: &[Point], color: RGBColor, opacity: f64, width: f64) {
         match part {
             [] => {}
-            [point] => canvas.disc(*point, width * 1.2, color, opacity),
+            [point] => canvas.disc(*point, width * 1.6, color, opacity),
             _ => canvas.line(part, color, opacity, width),
         }
     }
@@ -115,5 +115,6 @@ impl Panel {
 pub(crate) fn headline(canvas: &mut Canvas<'_>, title: &str, detail: &str) {
     canvas.set_headline(62.0);
     canvas.text(title, (24.0, 26.0), Text::new(18.0, theme::INK).bold());
-    canvas.text(detail, (24.0, 48.0), Text::new(12.5, theme::MUTED));
+    let detail = font::shorten(detail, 12.5, false, canvas.width() - 48.0);
+    canvas.text(&detail, (24.0, 48.0), Text::new(12.5, theme::MUTED));
 }

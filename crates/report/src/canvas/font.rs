@@ -23,6 +23,23 @@ pub(crate) fn register() {
     });
 }
 
+/// What stands in a PNG for a sign that the typeface lacks. In SVG the sign itself stays, since a browser has more.
+const MISSING: char = '?';
+
+/// `text` with a mark for each sign that the typeface lacks, so that none vanishes.
+pub(crate) fn shown(text: &str) -> String {
+    let Ok(font) = FontRef::try_from_slice(REGULAR) else {
+        return text.to_owned();
+    };
+    let shown = |c| if has_glyph(&font, c) { c } else { MISSING };
+    text.chars().map(shown).collect()
+}
+
+/// Whether a sign can be drawn; line breaks of SVG's source are none to draw.
+fn has_glyph(font: &FontRef<'_>, c: char) -> bool {
+    c == '\n' || font.glyph_id(c).0 != 0
+}
+
 /// Width of a line of text in pixels, at a font size in pixels.
 pub(crate) fn width(text: &str, size: f64, bold: bool) -> f64 {
     let Ok(font) = FontRef::try_from_slice(if bold { BOLD } else { REGULAR }) else {
@@ -30,23 +47,29 @@ pub(crate) fn width(text: &str, size: f64, bold: bool) -> f64 {
     };
     let em = f64::from(font.units_per_em().unwrap_or(2048.0));
     let unscaled = font.as_scaled(font.height_unscaled());
-    let units: f32 = text
-        .chars()
-        .map(|c| unscaled.h_advance(font.glyph_id(c)))
-        .sum();
-    f64::from(units) / em * size
+    let advance = |c| match has_glyph(&font, c) {
+        true => f64::from(unscaled.h_advance(font.glyph_id(c))) / em,
+        false => unknown_advance(c),
+    };
+    text.chars().map(advance).sum::<f64>() * size
+}
+
+/// Room for a sign that the typeface lacks, as a part of the font size: enough for the mark in a PNG, and about what
+/// another typeface of a browser takes, which is a square from the scripts of East Asia on.
+fn unknown_advance(c: char) -> f64 {
+    if c < '\u{1100}' { 0.64 } else { 1.0 }
 }
 
 /// `text`, cut to `limit` with an ellipsis where it is wider.
-pub(crate) fn shorten(text: &str, size: f64, limit: f64) -> String {
-    if width(text, size, false) <= limit {
+pub(crate) fn shorten(text: &str, size: f64, bold: bool, limit: f64) -> String {
+    if width(text, size, bold) <= limit {
         return text.to_owned();
     }
     let mut kept: Vec<char> = text.chars().collect();
     while !kept.is_empty() {
         kept.pop();
         let short = format!("{}…", kept.iter().collect::<String>().trim_end());
-        if width(&short, size, false) <= limit {
+        if width(&short, size, bold) <= limit {
             return short;
         }
     }
@@ -68,13 +91,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sign_without_a_glyph_is_marked_and_measured() {
+        assert_eq!(shown("Сеть <b>é…×±</b>\n"), "???? <b>é…×±</b>\n");
+        for bold in [false, true] {
+            assert!(width("сеть", 12.0, bold) > width("????", 12.0, bold));
+            assert!(width("网络", 12.0, bold) > width("??", 12.0, bold));
+        }
+    }
+
+    #[test]
     fn long_text_is_cut_to_fit() {
         let text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|";
-        let short = shorten(text, 12.0, 100.0);
+        let short = shorten(text, 12.0, false, 100.0);
         assert!(
             short.ends_with('…') && width(&short, 12.0, false) <= 100.0,
             "{short}"
         );
-        assert_eq!(shorten("short", 12.0, 100.0), "short");
+        assert_eq!(shorten("short", 12.0, false, 100.0), "short");
     }
 }

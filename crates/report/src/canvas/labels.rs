@@ -40,8 +40,20 @@ const DIRECTIONS: [(f64, f64); 12] = [
     (-0.4, -0.9),
     (-0.4, 0.9),
 ];
+/// Pixels between a label and what it must not touch.
+const AIR: f64 = 1.5;
 /// Distances from the circle's edge, in pixels.
 const DISTANCES: [f64; 6] = [4.0, 12.0, 24.0, 40.0, 60.0, 84.0];
+
+impl Wish {
+    /// A label of `size` for a circle, cut to `limit` pixels.
+    pub(crate) fn new(text: &str, disc: Disc, size: f64, limit: f64) -> Self {
+        Self {
+            text: font::shorten(text, size, true, limit),
+            disc,
+        }
+    }
+}
 
 /// Places all labels of `size` within `bounds`; every label gets the place with the least cover, given the others,
 /// and after a few rounds no label wants to move.
@@ -152,11 +164,36 @@ fn beside(disc: Disc, (dx, dy): (f64, f64), distance: f64, width: f64, height: f
     Rect::new(left, top, left + width, top + height)
 }
 
-/// How much of a box a circle covers, about.
+/// How much of a box a circle with a little air around it covers, summed over strips of the circle.
 fn cover(rect: &Rect, disc: &Disc) -> f64 {
-    let half = disc.radius * 0.9;
-    let (x, y) = disc.center;
-    rect.overlap(&Rect::new(x - half, y - half, x + half, y + half))
+    const STRIPS: u32 = 8;
+    let ((x, y), radius) = (disc.center, disc.radius + AIR);
+    let height = 2.0 * radius / f64::from(STRIPS);
+    (0..STRIPS)
+        .map(|strip| {
+            let top = f64::from(strip) * height - radius;
+            let half = (radius.powi(2) - (top + height / 2.0).powi(2))
+                .max(0.0)
+                .sqrt();
+            rect.overlap(&Rect::new(x - half, y + top, x + half, y + top + height))
+        })
+        .sum()
+}
+
+/// Circles along a stroke, for labels to keep away from it.
+pub(crate) fn beads(line: &[Point]) -> impl Iterator<Item = Disc> {
+    line.windows(2).flat_map(|pair| {
+        let (from, to) = (pair[0], pair[1]);
+        let count = ((to.0 - from.0).hypot(to.1 - from.1) / 4.0).ceil() as usize;
+        (0..=count).map(move |index| {
+            let part = index as f64 / count.max(1) as f64;
+            let along = |from: f64, to: f64| from + (to - from) * part;
+            Disc {
+                center: (along(from.0, to.0), along(from.1, to.1)),
+                radius: 1.5,
+            }
+        })
+    })
 }
 
 #[cfg(test)]
@@ -204,6 +241,34 @@ mod tests {
         };
         let placed = place(&[wish], &[disc], Rect::new(0.0, 0.0, 400.0, 200.0), 12.0);
         assert!(!placed[0].far && placed[0].rect.left > 110.0);
+    }
+
+    #[test]
+    fn a_label_stands_clear_of_a_line_and_of_a_neighbour() {
+        let disc = |x: f64, radius: f64| Disc {
+            center: (x, 100.0),
+            radius,
+        };
+        let (own, neighbour) = (disc(100.0, 6.0), disc(190.0, 24.0));
+        let wish = Wish {
+            text: "best found (#12)".into(),
+            disc: own,
+        };
+        let line = [(100.0, 100.0), (180.0, 100.0), (180.0, 80.0), (400.0, 80.0)];
+        let taken: Vec<Disc> = [own, neighbour].into_iter().chain(beads(&line)).collect();
+        let bounds = Rect::new(0.0, 0.0, 400.0, 200.0);
+        let placed = place(&[wish], &taken, bounds, 12.0)[0];
+        for other in &taken {
+            let (x, y) = other.center;
+            let near = (
+                x.clamp(placed.rect.left, placed.rect.right),
+                y.clamp(placed.rect.top, placed.rect.bottom),
+            );
+            assert!(
+                (x - near.0).hypot(y - near.1) >= other.radius,
+                "{placed:?} {other:?}"
+            );
+        }
     }
 
     #[test]

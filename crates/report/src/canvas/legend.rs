@@ -16,12 +16,15 @@ pub(crate) enum Mark {
     Line,
     Thin,
     Dashes,
+    LongDashes,
     Cross,
 }
 
 /// A legend's heading; gives the height below it.
 pub(crate) fn heading(canvas: &mut Canvas<'_>, text: &str, (x, y): Point) -> f64 {
-    canvas.text(text, (x, y), Text::new(SIZE, theme::INK).bold());
+    let room = canvas.width() - x - 8.0;
+    let text = font::shorten(text, SIZE, true, room);
+    canvas.text(&text, (x, y), Text::new(SIZE, theme::INK).bold());
     y + LINE + 2.0
 }
 
@@ -45,9 +48,10 @@ pub(crate) fn entry(
         Mark::Line => canvas.line(&[(x, y), (x + 16.0, y)], color, 1.0, 2.6),
         Mark::Thin => canvas.line(&[(x, y), (x + 16.0, y)], color, 0.45, 1.2),
         Mark::Dashes => canvas.dashed(&[(x, y), (x + 16.0, y)], color, 1.6, 3.6),
+        Mark::LongDashes => canvas.dashed(&[(x, y), (x + 21.0, y)], color, 1.6, 7.0),
         Mark::Cross => canvas.cross((x + 8.0, y), 3.4, color),
     }
-    let text = font::shorten(text, SIZE, limit - 24.0);
+    let text = font::shorten(text, SIZE, false, limit - 24.0);
     canvas.text(&text, (x + 24.0, y), Text::new(SIZE, theme::INK));
     y + LINE
 }

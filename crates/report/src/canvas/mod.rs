@@ -130,6 +130,11 @@ impl Canvas<'_> {
         Ok(Svg::finish(&text, (width, height), UNITS, headline, &tips))
     }
 
+    /// The sheet's width in pixels.
+    pub(crate) fn width(&self) -> f64 {
+        f64::from(self.area.dim_in_pixel().0) / UNITS
+    }
+
     /// The height from the top that the page leaves out, because it says the same itself.
     pub(crate) fn set_headline(&mut self, height: f64) {
         self.headline = height;

@@ -9,6 +9,8 @@ pub(crate) struct Scale {
     low: f64,
     high: f64,
     logarithmic: bool,
+    /// Whether only whole numbers deserve a tick.
+    whole: bool,
 }
 
 impl Scale {
@@ -24,6 +26,18 @@ impl Scale {
             low: low - range * margin,
             high: high + range * margin,
             logarithmic: false,
+            whole: false,
+        }
+    }
+
+    /// A linear scale over counts, with a margin on both sides: its ticks are whole numbers, and a lone count has room
+    /// for those beside it.
+    pub(crate) fn counts(values: impl IntoIterator<Item = f64>, margin: f64) -> Self {
+        let (low, high) = extent(values).unwrap_or((0.0, 1.0));
+        let aside = if high > low { 0.0 } else { 1.0 };
+        Self {
+            whole: true,
+            ..Self::linear([low - aside, high + aside], margin)
         }
     }
 
@@ -40,6 +54,7 @@ impl Scale {
             low: linear.low - missing,
             high: linear.high + missing,
             logarithmic: true,
+            whole: false,
         }
     }
 
@@ -91,12 +106,13 @@ impl Scale {
             let last = (self.high / step + 1e-9).floor() as i64;
             (first..=last).map(|index| index as f64 * step).collect()
         };
-        let mut step = round_step((self.high - self.low) / count.max(1) as f64);
+        let least = if self.whole { 1.0 } else { 0.0 };
+        let mut step = round_step((self.high - self.low) / count.max(1) as f64).max(least);
         let mut ticks = with_step(step);
         // Two finer steps are enough: each is at most half.
         for _ in 0..2 {
             if ticks.len() < FEWEST {
-                step = round_step(step * 0.4);
+                step = round_step(step * 0.4).max(least);
                 ticks = with_step(step);
             }
         }
@@ -188,6 +204,16 @@ mod tests {
         );
         assert_eq!(Scale::logarithmic([1e3, 1e9], 0.0).ticks(8).len(), 7);
         assert!((Scale::logarithmic([1e2, 1e4], 0.0).at(1e3) - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ticks_of_counts_are_whole() {
+        assert_eq!(Scale::counts([5.0], 0.02).ticks(10), [4.0, 5.0, 6.0]);
+        assert_eq!(Scale::counts([1.0, 2.0], 0.02).ticks(10), [1.0, 2.0]);
+        assert_eq!(
+            Scale::counts([0.0, 40.0], 0.0).ticks(4),
+            [0.0, 10.0, 20.0, 30.0, 40.0]
+        );
     }
 
     #[test]

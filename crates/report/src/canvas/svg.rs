@@ -10,6 +10,9 @@ use super::{Point, font, theme};
 /// Pixels of the PNG for each pixel of the drawing.
 const PNG_SCALE: f32 = 2.0;
 
+/// How small the page may draw it, as a part of its size: smaller text is not read, so the page scrolls it instead.
+const LEAST: f64 = 0.75;
+
 /// A finished drawing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Svg {
@@ -42,7 +45,11 @@ impl Svg {
         };
         let frames = [
             format!("width=\"{width:.0}\" height=\"{height:.0}\" {}", view(0.0)),
-            format!("style=\"max-width:{width:.0}px\" {}", view(headline)),
+            format!(
+                "style=\"max-width:{width:.0}px;min-width:{:.0}px\" {}",
+                width * LEAST,
+                view(headline)
+            ),
         ];
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" {} font-family=\"{}\" stroke-linejoin=\"round\" \
@@ -95,7 +102,8 @@ impl Svg {
             font_family: font::FAMILY.into(),
             ..Default::default()
         };
-        let tree = usvg::Tree::from_str(&self.text, &options).map_err(|error| error.to_string())?;
+        let tree = usvg::Tree::from_str(&font::shown(&self.text), &options)
+            .map_err(|error| error.to_string())?;
         let size = tree
             .size()
             .to_int_size()

@@ -35,15 +35,38 @@ pub(crate) fn series(index: usize) -> RGBColor {
     SERIES[index % SERIES.len()]
 }
 
-/// Baselines where several must be told apart: shades of their colour.
+/// The colour of the `index`-th baseline, a shade of all baselines'; they repeat after six.
 pub(crate) fn baseline(index: usize) -> RGBColor {
-    const SHADES: [RGBColor; 4] = [
+    const SHADES: [RGBColor; 6] = [
         BASELINE,
         RGBColor(0xb8, 0x86, 0x0b),
         RGBColor(0xa8, 0x3e, 0x24),
         RGBColor(0xe0, 0x96, 0x5a),
+        RGBColor(0x7a, 0x4e, 0x1d),
+        RGBColor(0xe5, 0x5b, 0x4a),
     ];
     SHADES[index % SHADES.len()]
+}
+
+/// Shades of a colour, the first itself, then by turns lighter and darker ones; they repeat after four.
+pub(crate) fn shade(color: RGBColor, index: usize) -> RGBColor {
+    const WHITE: RGBColor = RGBColor(0xff, 0xff, 0xff);
+    match index % 4 {
+        0 => color,
+        1 => blend(color, WHITE, 0.45),
+        2 => blend(color, INK, 0.5),
+        _ => blend(color, WHITE, 0.7),
+    }
+}
+
+/// A colour with a part of another in it.
+fn blend(color: RGBColor, other: RGBColor, part: f64) -> RGBColor {
+    let mix = |a: u8, b: u8| (f64::from(a) * (1.0 - part) + f64::from(b) * part).round() as u8;
+    RGBColor(
+        mix(color.0, other.0),
+        mix(color.1, other.1),
+        mix(color.2, other.2),
+    )
 }
 
 /// Colours that the page replaces by CSS variables of these names.

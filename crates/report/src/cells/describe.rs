@@ -3,7 +3,7 @@
 use cellwright_graph::{Graph, Layer, NodeId, Pool, PoolKind};
 
 /// Layers that change no structure: they are part of the box before or after them.
-pub(super) fn is_light(layer: &Layer) -> bool {
+fn is_light(layer: &Layer) -> bool {
     matches!(
         layer,
         Layer::BatchNorm(_)
@@ -11,6 +11,20 @@ pub(super) fn is_light(layer: &Layer) -> bool {
             | Layer::Dropout(_)
             | Layer::DropPath(_)
             | Layer::Identity
+    )
+}
+
+/// Whether a node changes no structure: its layer does not, or it adds up or joins a single tensor.
+pub(super) fn is_light_node(graph: &Graph, id: NodeId) -> bool {
+    let node = &graph.nodes[id];
+    is_light(&node.layer) || (is_merge(&node.layer) && node.inputs.len() == 1)
+}
+
+/// Whether a layer makes one tensor of several.
+pub(super) fn is_merge(layer: &Layer) -> bool {
+    matches!(
+        layer,
+        Layer::Add | Layer::Mean | Layer::Concat | Layer::Multiply
     )
 }
 
@@ -39,7 +53,7 @@ fn parts(graph: &Graph, nodes: &[NodeId]) -> Vec<(String, String)> {
         return vec![("squeeze and excite".into(), String::new())];
     }
     let mut parts: Vec<(String, String)> = Vec::new();
-    for id in nodes {
+    for id in nodes.iter().filter(|id| !is_light_node(graph, **id)) {
         match layer(id) {
             Layer::Conv(conv) if conv.is_depthwise(graph.input_shape(*id)) => {
                 let kind = if conv.dilation == [1, 1] {
@@ -67,7 +81,6 @@ fn parts(graph: &Graph, nodes: &[NodeId]) -> Vec<(String, String)> {
             },
             Layer::Pool(pool) => parts.push((pool_name(pool).into(), times(pool.kernel))),
             Layer::GlobalAveragePool => parts.push(("global pool".into(), String::new())),
-            light if is_light(light) => {}
             other => parts.push((other.op().replace('_', " "), String::new())),
         }
     }
@@ -107,7 +120,10 @@ fn folded(parts: &[(String, String)]) -> Option<String> {
 
 /// A box of light layers alone is called by the first that has a name of its own.
 fn light(graph: &Graph, nodes: &[NodeId]) -> String {
-    let layers = || nodes.iter().map(|id| &graph.nodes[*id].layer);
+    let layers = || {
+        let layers = nodes.iter().map(|id| &graph.nodes[*id].layer);
+        layers.filter(|layer| !is_merge(layer))
+    };
     let named = layers()
         .find(|layer| matches!(layer, Layer::Activation(_)))
         .or_else(|| layers().next());

@@ -73,6 +73,23 @@ pub(crate) fn cells(graph: &Graph) -> Vec<Cell> {
         .collect()
 }
 
+/// How many layers stand in no cell, of how many; the input is none.
+pub(crate) fn outside(graph: &Graph) -> (usize, usize) {
+    let paths: Vec<Vec<&str>> = graph
+        .nodes
+        .iter()
+        .map(|node| node.name.split('/').collect())
+        .collect();
+    let groups = groups(graph, &paths);
+    let layers = || {
+        let nodes = graph.nodes.iter().zip(&paths);
+        nodes.filter(|(node, _)| !matches!(node.layer, Layer::Input))
+    };
+    let is_outside = |path: &Vec<&str>| !groups.iter().any(|group| path.starts_with(group));
+    let outside = layers().filter(|(_, path)| is_outside(path));
+    (outside.count(), layers().count())
+}
+
 /// The last part of each cell's path, and the part before it where cells of different paths share the last.
 fn names(found: &[(Cell, Vec<String>)]) -> Vec<String> {
     let mut paths_of: HashMap<&str, BTreeSet<&[String]>> = HashMap::new();

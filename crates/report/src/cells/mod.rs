@@ -6,5 +6,5 @@ mod layout;
 mod paint;
 mod sketch;
 
-pub(crate) use find::cells;
+pub(crate) use find::{cells, outside};
 pub(crate) use paint::{Placed, arrange, paint};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellwright_graph::{Graph, Layer, NodeId};
 
-use super::describe::{is_light, lines};
+use super::describe::{is_light_node, is_merge, lines};
 
 /// What a box stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Units {
     fn absorb_light(&mut self, graph: &Graph) {
         let nodes: Vec<NodeId> = self.unit.keys().copied().collect();
         for &id in &nodes {
-            if !is_light(&graph.nodes[id].layer) || self.unit[&id] != id {
+            if !is_light_node(graph, id) || self.unit[&id] != id {
                 continue;
             }
             let before = graph.nodes[id]
@@ -151,7 +151,7 @@ impl Units {
             if !self
                 .nodes(unit)
                 .iter()
-                .all(|&node| is_light(&graph.nodes[node].layer))
+                .all(|&node| is_light_node(graph, node))
             {
                 continue;
             }
@@ -241,13 +241,6 @@ impl Units {
     }
 }
 
-fn is_merge(layer: &Layer) -> bool {
-    matches!(
-        layer,
-        Layer::Add | Layer::Mean | Layer::Concat | Layer::Multiply
-    )
-}
-
 /// Whether a named group is one operation: one tensor in, one out, and nothing added up inside.
 fn is_operation(graph: &Graph, paths: &[Vec<&str>], prefix: &[&str]) -> bool {
     let inside: BTreeSet<NodeId> = (0..graph.nodes.len())
@@ -298,8 +291,8 @@ fn unit_box(graph: &Graph, nodes: &[NodeId]) -> SketchBox {
     // A merge with the light layers that follow it.
     let merge = nodes
         .iter()
+        .find(|&&id| !is_light_node(graph, id))
         .map(|&id| &graph.nodes[id].layer)
-        .find(|layer| !is_light(layer))
         .filter(|layer| is_merge(layer));
     match merge {
         Some(layer) => {
@@ -317,5 +310,74 @@ fn unit_box(graph: &Graph, nodes: &[NodeId]) -> SketchBox {
             role: Role::Operation,
             lines: lines(graph, nodes),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cellwright_graph::{Node, Pool, PoolKind, Shape};
+
+    fn graph(layers: Vec<(&str, Layer, Vec<NodeId>)>) -> Graph {
+        let shape = Shape {
+            height: 8,
+            width: 8,
+            channels: 4,
+        };
+        let node = |(name, layer, inputs): (&str, Layer, Vec<NodeId>)| Node {
+            name: name.into(),
+            layer,
+            inputs: inputs.into(),
+            shape,
+        };
+        Graph {
+            output: layers.len() - 1,
+            nodes: layers.into_iter().map(node).collect(),
+            auxiliary: Vec::new(),
+            input: shape,
+            classes: 10,
+        }
+    }
+
+    #[test]
+    fn a_sum_of_one_tensor_is_no_circle_and_twice_one_is() {
+        let pool = || {
+            Layer::Pool(Pool {
+                kind: PoolKind::Max,
+                kernel: [3; 2],
+                stride: [1; 2],
+                padding: cellwright_graph::Padding::Same,
+            })
+        };
+        let graph = graph(vec![
+            ("image", Layer::Input, vec![]),
+            ("cell/one", pool(), vec![0]),
+            ("cell/alone", Layer::Add, vec![1]),
+            ("cell/two", pool(), vec![2]),
+            ("cell/twice", Layer::Add, vec![3, 3]),
+            ("cell/joined", Layer::Concat, vec![2, 4]),
+        ]);
+        let paths: Vec<Vec<&str>> = graph
+            .nodes
+            .iter()
+            .map(|it| it.name.split('/').collect())
+            .collect();
+        let sketch = Sketch::of(&graph, &paths, &["cell"]);
+        let names: Vec<String> = sketch.boxes.iter().map(|it| it.lines.join(" ")).collect();
+        assert_eq!(
+            names,
+            [
+                "input",
+                "max pool 3×3",
+                "max pool 3×3",
+                "+",
+                "concat",
+                "output"
+            ]
+        );
+        assert_eq!(
+            sketch.edges,
+            [(0, 1), (1, 2), (2, 3), (2, 3), (1, 4), (3, 4), (4, 5)]
+        );
     }
 }

@@ -1,9 +1,8 @@
 //! Accuracy against MACs, circles sized by parameters, after Canziani, Paszke and Culurciello (2016), figure 2.
 
 use cellwright_ledger::Kind;
-use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::labels::{self, Disc, Wish};
 use crate::canvas::legend::{self, Mark};
@@ -66,11 +65,14 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Accuracy against compute", &data.setting());
         let panel = panel(canvas, &bubbles, name);
-        front(canvas, &panel, &bubbles, data.runs.len());
+        let fronts = fronts(&panel, &bubbles, data.runs.len());
+        for (run, steps) in &fronts {
+            canvas.line(steps, theme::series(*run), 0.8, 1.4);
+        }
         for bubble in &bubbles {
             circle(canvas, &panel, bubble, radius(bubble.params), data);
         }
-        name_networks(canvas, &panel, &bubbles, &radius, data);
+        name_networks(canvas, &panel, &bubbles, &fronts, &radius, data);
         keys(canvas, data, &bubbles, &radius, largest);
     })
     .map(Figure::only)
@@ -128,17 +130,9 @@ fn panel(canvas: &mut Canvas<'_>, bubbles: &[Bubble<'_>], name: &str) -> Panel {
     Panel::new(canvas, PLOT, &x, &y)
 }
 
-fn color(entry: &Entry) -> RGBColor {
-    if entry.kind == Kind::Baseline {
-        theme::BASELINE
-    } else {
-        theme::series(entry.run)
-    }
-}
-
 fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f64, data: &Data) {
     let center = panel.at(bubble.macs, bubble.accuracy);
-    let color = color(bubble.entry);
+    let color = colors::of(data, bubble.entry);
     canvas.disc(
         center,
         radius,
@@ -151,9 +145,8 @@ fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f
     }
     let deviation = bubble.entry.valid.and_then(|valid| valid.deviation);
     let tip = format!(
-        "{}{}\n{} accuracy{}\n{} parameters, {} MACs",
-        data.run_prefix(bubble.entry.run),
-        bubble.entry.label,
+        "{}\n{} accuracy{}\n{} parameters, {} MACs",
+        data.name(bubble.entry),
         percent(bubble.accuracy),
         deviation.map_or(String::new(), |sd| format!(
             " (± {:.2} over {} seeds)",
@@ -166,24 +159,26 @@ fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f
     canvas.tip(center, radius.max(5.0), tip);
 }
 
-/// The Pareto front of each run's found architectures, as steps.
-fn front(canvas: &mut Canvas<'_>, panel: &Panel, bubbles: &[Bubble<'_>], runs: usize) {
-    for run in 0..runs {
-        let found = |bubble: &&Bubble<'_>| {
-            bubble.entry.run == run && bubble.entry.kind != Kind::Baseline && !bubble.faint
-        };
-        let found: Vec<&Bubble<'_>> = bubbles.iter().filter(found).collect();
-        let points: Vec<(f64, f64)> = found.iter().map(|it| (it.macs, it.accuracy)).collect();
+/// The Pareto front of each run's found architectures, as steps, where it has more than one.
+fn fronts(panel: &Panel, bubbles: &[Bubble<'_>], runs: usize) -> Vec<(usize, Vec<Point>)> {
+    let front = |run: usize| {
+        let points: Vec<(f64, f64)> = bubbles
+            .iter()
+            .filter(|it| it.entry.run == run && it.entry.kind != Kind::Baseline && !it.faint)
+            .map(|it| (it.macs, it.accuracy))
+            .collect();
         let mut steps: Vec<Point> = Vec::new();
         for index in pareto::front(&points) {
             let (macs, accuracy) = points[index];
             steps.extend(steps.last().map(|last| (panel.x(macs), last.1)));
             steps.push(panel.at(macs, accuracy));
         }
-        if steps.len() > 2 {
-            canvas.line(&steps, theme::series(run), 0.8, 1.4);
-        }
-    }
+        (run, steps)
+    };
+    (0..runs)
+        .map(front)
+        .filter(|(_, steps)| steps.len() > 2)
+        .collect()
 }
 
 /// Names beside the baselines' circles and the best found of each run.
@@ -191,6 +186,7 @@ fn name_networks(
     canvas: &mut Canvas<'_>,
     panel: &Panel,
     bubbles: &[Bubble<'_>],
+    fronts: &[(usize, Vec<Point>)],
     radius: &dyn Fn(f64) -> f64,
     data: &Data,
 ) {
@@ -198,27 +194,21 @@ fn name_networks(
         center: panel.at(bubble.macs, bubble.accuracy),
         radius: radius(bubble.params),
     };
-    let discs: Vec<Disc> = bubbles
-        .iter()
-        .filter(|bubble| !bubble.faint)
-        .map(disc)
-        .collect();
+    let discs = bubbles.iter().filter(|bubble| !bubble.faint).map(disc);
+    let lines = fronts.iter().flat_map(|(_, steps)| labels::beads(steps));
+    let taken: Vec<Disc> = discs.chain(lines).collect();
     let named: Vec<&Bubble<'_>> = bubbles
         .iter()
-        .filter(|bubble| is_named(bubble, bubbles))
+        .filter(|bubble| is_named(bubble, data))
         .collect();
     let wishes: Vec<Wish> = named
         .iter()
-        .map(|bubble| Wish {
-            text: match bubble.entry.kind {
-                Kind::Baseline => bubble.entry.label.clone(),
-                _ => format!(
-                    "{}best found ({})",
-                    data.run_prefix(bubble.entry.run),
-                    bubble.entry.label
-                ),
-            },
-            disc: disc(bubble),
+        .map(|bubble| {
+            let text = match bubble.entry.kind {
+                Kind::Baseline => data.name(bubble.entry),
+                _ => format!("best found ({})", data.name(bubble.entry)),
+            };
+            Wish::new(&text, disc(bubble), LABEL, 0.4 * panel.rect.width())
         })
         .collect();
     let bounds = Rect::new(
@@ -227,25 +217,17 @@ fn name_networks(
         panel.rect.right + 6.0,
         panel.rect.bottom - 2.0,
     );
-    for ((placed, wish), bubble) in labels::place(&wishes, &discs, bounds, LABEL)
+    for ((placed, wish), bubble) in labels::place(&wishes, &taken, bounds, LABEL)
         .iter()
         .zip(&wishes)
         .zip(&named)
     {
-        labels::write(canvas, wish, placed, LABEL, color(bubble.entry));
+        labels::write(canvas, wish, placed, LABEL, colors::of(data, bubble.entry));
     }
 }
 
-fn is_named(bubble: &Bubble<'_>, all: &[Bubble<'_>]) -> bool {
-    let rival = |other: &&Bubble<'_>| {
-        other.entry.run == bubble.entry.run && other.entry.kind == bubble.entry.kind && !other.faint
-    };
-    let best = all
-        .iter()
-        .filter(rival)
-        .map(|other| other.entry.score())
-        .fold(f64::NEG_INFINITY, f64::max);
-    !bubble.faint && (bubble.entry.kind == Kind::Baseline || bubble.entry.score() >= best)
+fn is_named(bubble: &Bubble<'_>, data: &Data) -> bool {
+    !bubble.faint && (bubble.entry.kind == Kind::Baseline || data.is_best_of_run(bubble.entry))
 }
 
 fn keys(

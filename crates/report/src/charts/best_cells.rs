@@ -5,9 +5,9 @@ use cellwright_ledger::Kind;
 
 use super::{Chart, Figure};
 use crate::canvas::{Anchor, Canvas, Text, font, theme};
-use crate::cells::{Placed, arrange, cells, paint};
+use crate::cells::{Placed, arrange, cells, outside, paint};
 use crate::data::{Data, Entry};
-use crate::numbers::percent;
+use crate::numbers::{counted, percent};
 
 pub(crate) const CHART: Chart = Chart {
     file: "best-cells",
@@ -30,6 +30,18 @@ const HEADING: f64 = 30.0;
 /// Width that a row of cells does not pass, unless a single cell does.
 const WIDEST: f64 = 1240.0;
 
+/// The cells of an architecture, as far as they are drawn.
+#[derive(Default)]
+struct Architecture {
+    drawings: Vec<Drawing>,
+    /// How many different cells it has.
+    cells: usize,
+    /// How many of them were drawn for a better architecture.
+    known: usize,
+    /// How many layers stand in no cell, of how many.
+    outside: (usize, usize),
+}
+
 /// A cell with its title.
 struct Drawing {
     title: String,
@@ -38,7 +50,9 @@ struct Drawing {
 
 fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let mut seen: Vec<String> = Vec::new();
-    let mut figures = Vec::new();
+    let mut figures: Vec<Figure> = Vec::new();
+    // Those without a drawing: without a cell, and with none that is new.
+    let (mut plain, mut known) = (Vec::new(), Vec::new());
     for entry in data
         .finalists()
         .into_iter()
@@ -47,28 +61,101 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         if figures.len() == ARCHITECTURES {
             break;
         }
-        let drawings = drawings(data, entry, &mut seen)?;
-        if drawings.is_empty() {
+        let architecture = architecture(data, entry, &mut seen)?;
+        if architecture.drawings.is_empty() {
+            let skipped = if architecture.cells == 0 {
+                &mut plain
+            } else {
+                &mut known
+            };
+            skipped.push(data.name(entry));
             continue;
         }
         figures.push(Figure {
             suffix: format!("{}", figures.len() + 1),
             caption: caption(data, entry),
-            svg: sheet(&drawings)?,
+            note: architecture.left_out(),
+            svg: sheet(&architecture.drawings)?,
         });
     }
+    if let Some(last) = figures.last_mut() {
+        last.note = [last.note.as_str(), &skipped(&plain, &known)]
+            .join(" ")
+            .trim()
+            .to_owned();
+    }
     Ok(figures)
+}
+
+/// Which architectures have no drawing, and why.
+fn skipped(plain: &[String], known: &[String]) -> String {
+    const NAMED: usize = 5;
+    let sentence = |names: &[String], why: &str| {
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let names = names[..names.len().min(NAMED)].join(", ");
+        (!names.is_empty()).then(|| format!("{why}: {names}{more}."))
+    };
+    let sentences = [
+        sentence(
+            plain,
+            "Without a drawing, since they have no cell (no named group that adds or concatenates)",
+        ),
+        sentence(
+            known,
+            "Without a drawing, since all their cells are drawn above",
+        ),
+    ];
+    sentences
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+impl Architecture {
+    /// What of it is not drawn.
+    fn left_out(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        let drawn = self.drawings.len();
+        if drawn + self.known < self.cells {
+            parts.push(format!(
+                "{drawn} of {} different cells are drawn.",
+                self.cells
+            ));
+        }
+        if self.known > 0 {
+            let (what, are) = (
+                counted(self.known as u64, "more cell"),
+                if self.known == 1 { "is" } else { "are" },
+            );
+            parts.push(format!("{what} {are} drawn above."));
+        }
+        let (outside, all) = self.outside;
+        if outside > 0 {
+            parts.push(format!(
+                "{outside} of {all} layers stand outside of cells and are not drawn."
+            ));
+        }
+        parts.join(" ")
+    }
 }
 
 fn caption(data: &Data, entry: &Entry) -> String {
     let accuracy = entry.valid.map_or(String::new(), |valid| {
         format!(", {} validation accuracy", percent(valid.mean))
     });
-    format!("{}{}{accuracy}", data.run_prefix(entry.run), entry.label)
+    format!("{}{accuracy}", data.name(entry))
 }
 
-/// The cells of an architecture that were not drawn for a better one.
-fn drawings(data: &Data, entry: &Entry, seen: &mut Vec<String>) -> Result<Vec<Drawing>, String> {
+/// An architecture with drawings of its cells, but for those that were drawn for a better one.
+fn architecture(
+    data: &Data,
+    entry: &Entry,
+    seen: &mut Vec<String>,
+) -> Result<Architecture, String> {
     let trial = data.trial(entry);
     // A trial that was trained again need not carry the graph twice.
     let source = data.source(entry);
@@ -77,7 +164,7 @@ fn drawings(data: &Data, entry: &Entry, seen: &mut Vec<String>) -> Result<Vec<Dr
         .as_deref()
         .or(source.and_then(|source| source.graph.as_deref()))
     else {
-        return Ok(Vec::new());
+        return Ok(Architecture::default());
     };
     let graph: Graph = serde_json::from_str(json).map_err(|error| {
         format!(
@@ -85,10 +172,18 @@ fn drawings(data: &Data, entry: &Entry, seen: &mut Vec<String>) -> Result<Vec<Dr
             trial.id
         )
     })?;
-    let mut drawings = Vec::new();
+    let mut found = Architecture {
+        outside: outside(&graph),
+        ..Architecture::default()
+    };
     for cell in cells(&graph) {
+        found.cells += 1;
         let key = format!("{} {}", cell.name, cell.signature);
-        if drawings.len() == CELLS || seen.contains(&key) {
+        if seen.contains(&key) {
+            found.known += 1;
+            continue;
+        }
+        if found.drawings.len() == CELLS {
             continue;
         }
         seen.push(key);
@@ -97,12 +192,12 @@ fn drawings(data: &Data, entry: &Entry, seen: &mut Vec<String>) -> Result<Vec<Dr
         } else {
             cell.name
         };
-        drawings.push(Drawing {
+        found.drawings.push(Drawing {
             title,
             placed: arrange(cell.sketch),
         });
     }
-    Ok(drawings)
+    Ok(found)
 }
 
 /// All cells side by side, in as many rows as it takes to keep their text readable.

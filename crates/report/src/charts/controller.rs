@@ -8,7 +8,7 @@ use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Canvas, Rect, theme};
 use crate::data::Data;
-use crate::numbers::tick;
+use crate::numbers::{counted, tick};
 
 pub(crate) const CHART: Chart = Chart {
     file: "controller",
@@ -62,9 +62,9 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     Canvas::draw(WIDTH, height, |canvas| {
         let count = updates().count();
         let detail = format!(
-            "{}; {count} {} of the policy",
+            "{}; {} of the policy",
             data.setting(),
-            if count == 1 { "update" } else { "updates" }
+            counted(count as u64, "update")
         );
         headline(canvas, "The controller", &detail);
         for (index, quantity) in shown.iter().enumerate() {
@@ -88,7 +88,7 @@ fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
         .flat_map(|update| [(quantity.value)(update), beside(update)])
         .flatten();
     let x = Axis {
-        scale: Scale::linear(updates().map(|update| f64::from(update.trials_seen)), 0.02),
+        scale: Scale::counts(updates().map(|update| f64::from(update.trials_seen)), 0.02),
         name: "Trials seen",
         ticks: 10,
         format: &tick,
@@ -107,7 +107,11 @@ fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
             .iter()
             .filter_map(|update| Some(panel.at(f64::from(update.trials_seen), beside(update)?)))
             .collect();
-        canvas.dashed(&dashes, theme::MUTED, 1.3, 3.5);
+        match dashes.as_slice() {
+            // A lone update has no line: a dash stands for it, wider than the dot that may lie on it.
+            [(x, y)] => canvas.line(&[(x - 9.0, *y), (x + 9.0, *y)], theme::MUTED, 1.0, 1.6),
+            more => canvas.dashed(more, theme::MUTED, 1.3, 3.5),
+        }
         let values = run
             .updates
             .iter()

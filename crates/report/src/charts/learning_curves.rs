@@ -3,7 +3,7 @@
 use cellwright_ledger::{CurvePoint, Kind};
 use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
@@ -40,6 +40,7 @@ struct Curve<'a> {
     points: Vec<&'a CurvePoint>,
     /// Its colour and name, where it is among the best.
     named: Option<(RGBColor, String)>,
+    baseline: bool,
 }
 
 fn draw(data: &Data) -> Result<Vec<Figure>, String> {
@@ -51,10 +52,10 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Learning curves", &data.setting());
         let epochs = Axis {
-            scale: Scale::linear(points().map(|point| f64::from(point.epoch)), 0.03),
+            scale: Scale::counts(points().map(|point| f64::from(point.epoch)), 0.03),
             name: "Epoch",
             ticks: 6,
-            format: &whole,
+            format: &tick,
         };
         let accuracy = Axis {
             scale: Scale::linear(points().filter_map(|point| point.valid_top1), 0.05),
@@ -76,17 +77,9 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
                 point.train_loss.filter(|loss| *loss > 0.0)
             });
         }
-        keys(canvas, data, &curves);
+        keys(canvas, &curves);
     })
     .map(Figure::only)
-}
-
-fn whole(value: f64) -> String {
-    if value.fract().abs() < 1e-9 {
-        format!("{value:.0}")
-    } else {
-        String::new()
-    }
 }
 
 /// All curves, those in colour last, so that they lie on top, the best on top of all.
@@ -102,17 +95,11 @@ fn curves(data: &Data) -> Vec<Curve<'_>> {
             .collect::<Vec<_>>()
     };
     let (found, baselines) = (best(false), best(true));
-    let named: Vec<(&Entry, RGBColor)> = found
+    let shades = colors::apart(data, &found);
+    let baselines = baselines
         .into_iter()
-        .enumerate()
-        .map(|(index, entry)| (entry, theme::series(index)))
-        .chain(
-            baselines
-                .into_iter()
-                .enumerate()
-                .map(|(index, entry)| (entry, theme::baseline(index))),
-        )
-        .collect();
+        .map(|entry| (entry, colors::of(data, entry)));
+    let named: Vec<(&Entry, RGBColor)> = found.into_iter().zip(shades).chain(baselines).collect();
 
     let mut curves = Vec::new();
     for (index, run) in data.runs.iter().enumerate() {
@@ -130,13 +117,14 @@ fn curves(data: &Data) -> Vec<Curve<'_>> {
                 .position(|(entry, _)| entry.run == index && entry.trials[0] == position);
             let name = |rank: usize| {
                 let (entry, color) = &named[rank];
-                (*color, format!("{}{}", data.run_prefix(index), entry.label))
+                (*color, data.name(entry))
             };
             curves.push((
                 rank,
                 Curve {
                     points,
                     named: rank.map(name),
+                    baseline: trial.kind == Kind::Baseline,
                 },
             ));
         }
@@ -161,20 +149,15 @@ fn trace(
     }
 }
 
-fn keys(canvas: &mut Canvas<'_>, data: &Data, curves: &[Curve<'_>]) {
+fn keys(canvas: &mut Canvas<'_>, curves: &[Curve<'_>]) {
     let (x, limit) = (RIGHT.right + 26.0, SIZE.0 - RIGHT.right - 34.0);
     let mut y = RIGHT.top + 6.0;
-    let is_baseline = |name: &str| {
-        data.entries
-            .iter()
-            .any(|entry| entry.kind == Kind::Baseline && name.ends_with(&entry.label))
-    };
     for (heading, baselines) in [("Best found", false), ("Baselines", true)] {
         let named: Vec<_> = curves
             .iter()
             .rev()
+            .filter(|curve| curve.baseline == baselines)
             .filter_map(|curve| curve.named.as_ref())
-            .filter(|(_, name)| is_baseline(name) == baselines)
             .collect();
         if named.is_empty() {
             continue;

@@ -2,6 +2,7 @@
 
 mod accuracy_macs;
 mod best_cells;
+mod colors;
 mod controller;
 mod learning_curves;
 mod pareto;
@@ -27,7 +28,10 @@ pub(crate) struct Chart {
 pub(crate) struct Figure {
     /// What is added to the chart's file name; empty for the only one.
     pub(crate) suffix: String,
+    /// Its own headline, where the chart has several drawings.
     pub(crate) caption: String,
+    /// What a reader would miss in it; empty for nothing.
+    pub(crate) note: String,
     pub(crate) svg: Svg,
 }
 
@@ -36,6 +40,7 @@ impl Figure {
         vec![Self {
             suffix: String::new(),
             caption: String::new(),
+            note: String::new(),
             svg,
         }]
     }

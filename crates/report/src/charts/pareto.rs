@@ -3,14 +3,14 @@
 use cellwright_ledger::Kind;
 use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::labels::{self, Disc, Wish};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Canvas, Point, Rect, theme};
 use crate::data::{Data, Entry};
-use crate::numbers::{percent, percent_tick, round, short, tick};
+use crate::numbers::{counted, percent, percent_tick, round, short, tick};
 use crate::pareto::{Cost, front};
 
 pub(crate) const CHART: Chart = Chart {
@@ -64,19 +64,23 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
             let panel = panel(canvas, rect, *cost, dots, accuracy, index == 0);
             draw_panel(canvas, &panel, *cost, dots, data);
         }
-        keys(canvas, data, &panels[0].1);
+        let all: Vec<&Dot<'_>> = panels.iter().flat_map(|(_, dots)| dots).collect();
+        keys(canvas, data, &all);
     })
-    .map(Figure::only)
+    .map(|svg| {
+        vec![Figure {
+            suffix: String::new(),
+            caption: String::new(),
+            note: left_out(data),
+            svg,
+        }]
+    })
 }
 
 /// The search's networks and the baselines of the same budget, those on a front marked.
 fn dots(data: &Data, cost: Cost) -> Vec<Dot<'_>> {
-    let searched = data
-        .entries
-        .iter()
-        .filter(|entry| entry.kind == Kind::Search && entry.valid.is_some());
     // With successive halving, those that reached the highest rung.
-    let epochs = searched.map(|entry| entry.epochs).max();
+    let epochs = longest(data, None);
     let competes = |entry: &&Entry| {
         entry.kind != Kind::Rerank && epochs.is_none_or(|epochs| entry.epochs == epochs)
     };
@@ -107,6 +111,34 @@ fn dots(data: &Data, cost: Cost) -> Vec<Dot<'_>> {
         }
     }
     dots
+}
+
+/// The most epochs that the search trained for: in one run, or in all.
+fn longest(data: &Data, run: Option<usize>) -> Option<u32> {
+    let searched = data
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::Search && entry.valid.is_some())
+        .filter(|entry| run.is_none_or(|run| entry.run == run));
+    searched.map(|entry| entry.epochs).max()
+}
+
+/// Names the runs that trained for fewer epochs than another, and so are not drawn; empty where there are none.
+fn left_out(data: &Data) -> String {
+    let longest_of_all = longest(data, None);
+    let shorter: Vec<String> = (0..data.runs.len())
+        .filter_map(|run| Some((run, longest(data, Some(run))?)))
+        .filter(|(_, epochs)| Some(*epochs) < longest_of_all)
+        .map(|(run, epochs)| format!("{} ({})", data.runs[run].name, counted(epochs, "epoch")))
+        .collect();
+    match (shorter.is_empty(), longest_of_all) {
+        (false, Some(most)) => format!(
+            "Trained for {}; not drawn, since trained for fewer: {}",
+            counted(most, "epoch"),
+            shorter.join(", ")
+        ),
+        _ => String::new(),
+    }
 }
 
 /// What has a front of its own: the search of a run, or all baselines.
@@ -174,14 +206,14 @@ fn draw_panel(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dots: &[Dot<'_
     for group in groups(data) {
         let line = steps(panel, dots, group);
         stroke(canvas, panel, &line, group, data.runs.len() == 1);
-        taken.extend(line.windows(2).flat_map(|pair| beads(pair[0], pair[1])));
+        taken.extend(labels::beads(&line));
     }
     // Those on a front last, so that they lie on top.
     let (on, off): (Vec<&Dot<'_>>, Vec<&Dot<'_>>) = dots.iter().partition(|dot| dot.first);
     for dot in off.into_iter().chain(on.iter().copied()) {
         mark(canvas, panel, cost, dot, data);
     }
-    name(canvas, panel, dots, taken);
+    name(canvas, panel, dots, taken, data);
 }
 
 /// A group's front as steps, that of what was found from the bottom at its cheapest, to the right edge at its best.
@@ -224,24 +256,10 @@ fn stroke(canvas: &mut Canvas<'_>, panel: &Panel, line: &[Point], group: Group, 
     }
 }
 
-/// Circles along a stroke, which labels keep away from.
-fn beads(from: Point, to: Point) -> impl Iterator<Item = Disc> {
-    let count = ((to.0 - from.0).hypot(to.1 - from.1) / 4.0).ceil() as usize;
-    (0..=count).map(move |index| {
-        let part = index as f64 / count.max(1) as f64;
-        Disc {
-            center: (
-                from.0 + (to.0 - from.0) * part,
-                from.1 + (to.1 - from.1) * part,
-            ),
-            radius: 2.5,
-        }
-    })
-}
-
 fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data: &Data) {
     let (x, y) = panel.at(dot.cost, dot.accuracy);
     let radius = radius(dot);
+    let color = colors::of(data, dot.entry);
     if dot.entry.kind == Kind::Baseline {
         let corners = [
             (x, y - radius),
@@ -249,9 +267,8 @@ fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data:
             (x, y + radius),
             (x - radius, y),
         ];
-        canvas.polygon(&corners, theme::BASELINE, 1.0);
+        canvas.polygon(&corners, color, 1.0);
     } else {
-        let color = theme::series(dot.entry.run);
         canvas.disc((x, y), radius, color, if dot.first { 1.0 } else { 0.38 });
     }
     let amount = match cost {
@@ -260,9 +277,8 @@ fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data:
         Cost::Latency => format!("{:.3} ms for one image", dot.cost),
     };
     let tip = format!(
-        "{}{}\n{} validation accuracy\n{amount}",
-        data.run_prefix(dot.entry.run),
-        dot.entry.label,
+        "{}\n{} validation accuracy\n{amount}",
+        data.name(dot.entry),
         percent(dot.accuracy)
     );
     canvas.tip((x, y), radius.max(5.0), tip);
@@ -278,7 +294,13 @@ fn radius(dot: &Dot<'_>) -> f64 {
 
 /// Names the baselines, and those on the front of what was found where there is room beside them.
 /// Labels keep away from all dots and from what is `taken`.
-fn name(canvas: &mut Canvas<'_>, panel: &Panel, dots: &[Dot<'_>], mut taken: Vec<Disc>) {
+fn name(
+    canvas: &mut Canvas<'_>,
+    panel: &Panel,
+    dots: &[Dot<'_>],
+    mut taken: Vec<Disc>,
+    data: &Data,
+) {
     let disc = |dot: &Dot<'_>| Disc {
         center: panel.at(dot.cost, dot.accuracy),
         radius: radius(dot),
@@ -290,9 +312,12 @@ fn name(canvas: &mut Canvas<'_>, panel: &Panel, dots: &[Dot<'_>], mut taken: Vec
     taken.extend(dots.iter().map(disc));
     let wishes: Vec<Wish> = named
         .iter()
-        .map(|dot| Wish {
-            text: dot.entry.label.clone(),
-            disc: disc(dot),
+        .map(|dot| {
+            let text = match dot.entry.kind {
+                Kind::Baseline => data.name(dot.entry),
+                _ => dot.entry.label.clone(),
+            };
+            Wish::new(&text, disc(dot), LABEL, 0.55 * panel.rect.width())
         })
         .collect();
     let bounds = Rect::new(
@@ -303,18 +328,18 @@ fn name(canvas: &mut Canvas<'_>, panel: &Panel, dots: &[Dot<'_>], mut taken: Vec
     );
     let placed = labels::place(&wishes, &taken, bounds, LABEL);
     for ((placed, wish), dot) in placed.iter().zip(&wishes).zip(&named) {
-        if dot.entry.kind == Kind::Baseline {
-            labels::write(canvas, wish, placed, LABEL, theme::BASELINE);
-        } else if !placed.far {
-            labels::write(canvas, wish, placed, LABEL, theme::series(dot.entry.run));
+        if dot.entry.kind == Kind::Baseline || !placed.far {
+            labels::write(canvas, wish, placed, LABEL, colors::of(data, dot.entry));
         }
     }
 }
 
 /// One row of keys below the panels.
-fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[Dot<'_>]) {
+fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[&Dot<'_>]) {
     let mut entries: Vec<(Mark, RGBColor, String)> = Vec::new();
-    for (index, run) in data.runs.iter().enumerate() {
+    let has = |group: Group| dots.iter().any(|dot| group.has(dot.entry));
+    let drawn = data.runs.iter().enumerate();
+    for (index, run) in drawn.filter(|(index, _)| has(Group::Found(*index))) {
         let (found, its_front) = if data.runs.len() > 1 {
             (None, run.name.clone())
         } else {
@@ -326,7 +351,7 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[Dot<'_>]) {
         entries.extend(found.map(|text| (Mark::Disc, theme::series(index), text.to_owned())));
         entries.push((Mark::Line, theme::series(index), its_front));
     }
-    if dots.iter().any(|dot| dot.entry.kind == Kind::Baseline) {
+    if has(Group::Baselines) {
         entries.push((Mark::Diamond, theme::BASELINE, "baselines".to_owned()));
         entries.push((Mark::Dashes, theme::BASELINE, "their front".to_owned()));
     }

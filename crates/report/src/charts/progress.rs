@@ -1,20 +1,22 @@
 //! The search's progress: every reward, the best so far, and a running mean.
 
+use std::collections::BTreeSet;
+
 use cellwright_ledger::{Kind, Status, Trial};
 use plotters::style::RGBColor;
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Canvas, Point, Rect, theme};
 use crate::data::{Data, RunData, label, reward};
-use crate::numbers::{mean, percent_tick, tick, whole};
+use crate::numbers::{counted, mean, percent_tick, tick};
 
 pub(crate) const CHART: Chart = Chart {
     file: "progress",
     title: "Progress of the search",
-    about: "A dot is the reward of a trial, in the order of the search; a cross is a trial that failed; what was \
+    about: "A dot is the reward of a trial, by its number in the table (baselines have numbers too); a cross is a trial that failed; what was \
             refused, beyond a limit, is left out. The steps are the best so far, the thin line the mean of the last \
             trials: where it rises, the strategy learns. With successive halving both are over the shortest trainings; \
             a ring is one that was trained again for longer.",
@@ -37,16 +39,16 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     }
     let accuracy = !data.rewarded;
     let baselines = best_baselines(data);
-    let longest = searches.iter().map(Vec::len).max().unwrap_or(1);
+    let ids = || searches.iter().flatten().map(|trial| f64::from(trial.id));
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, "Progress of the search", &data.setting());
-        let values = rewards().chain(baselines.iter().map(|(_, value)| *value));
+        let values = rewards().chain(baselines.iter().map(|it| it.reward));
         let x = Axis {
-            scale: Scale::linear([1.0, longest as f64], 0.02).within(0.5, f64::INFINITY),
+            scale: Scale::counts(ids(), 0.02),
             name: "Trial",
             ticks: 10,
-            format: &whole,
+            format: &tick,
         };
         let y = Axis {
             scale: Scale::linear(values, 0.07),
@@ -59,14 +61,11 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
             format: if accuracy { &percent_tick } else { &tick },
         };
         let panel = Panel::new(canvas, PLOT, &x, &y);
-        for (index, (_, value)) in baselines.iter().enumerate() {
-            let height = panel.y(*value);
-            canvas.dashed(
-                &[(PLOT.left, height), (PLOT.right, height)],
-                theme::baseline(index),
-                1.4,
-                4.0,
-            );
+        for baseline in &baselines {
+            let height = panel.y(baseline.reward);
+            let ends = [(PLOT.left, height), (PLOT.right, height)];
+            let dash = dashes(&baselines, baseline).0;
+            canvas.dashed(&ends, baseline.color, 1.4, dash);
         }
         for (run, trials) in searches.iter().enumerate() {
             rewards_of(canvas, &panel, trials, run);
@@ -84,8 +83,16 @@ fn searched(run: &RunData) -> Vec<&Trial> {
         .collect()
 }
 
-/// The three best baselines at the search's own budget, for comparison.
-fn best_baselines(data: &Data) -> Vec<(String, f64)> {
+/// A baseline's reward, for comparison.
+struct Baseline {
+    name: String,
+    color: RGBColor,
+    reward: f64,
+    epochs: u32,
+}
+
+/// The three best baselines at the search's own budget.
+fn best_baselines(data: &Data) -> Vec<Baseline> {
     let epochs: Vec<u32> = data
         .runs
         .iter()
@@ -95,17 +102,39 @@ fn best_baselines(data: &Data) -> Vec<(String, f64)> {
     data.entries
         .iter()
         .filter(|entry| entry.kind == Kind::Baseline && epochs.contains(&entry.epochs))
-        .filter_map(|entry| Some((entry.label.clone(), entry.reward?.mean)))
+        .filter_map(|entry| {
+            Some(Baseline {
+                name: data.name(entry),
+                color: colors::of(data, entry),
+                reward: entry.reward?.mean,
+                epochs: entry.epochs,
+            })
+        })
         .take(3)
         .collect()
+}
+
+/// How many different numbers of epochs the baselines were trained for.
+fn budgets(baselines: &[Baseline]) -> usize {
+    let epochs: BTreeSet<u32> = baselines.iter().map(|it| it.epochs).collect();
+    epochs.len()
+}
+
+/// The length of a baseline's dashes and their mark in the legend: long ones for fewer epochs than others have.
+fn dashes(baselines: &[Baseline], baseline: &Baseline) -> (f64, Mark) {
+    if baselines.iter().any(|other| other.epochs > baseline.epochs) {
+        (9.0, Mark::LongDashes)
+    } else {
+        (4.0, Mark::Dashes)
+    }
 }
 
 fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: usize) {
     let color = theme::series(run);
     let mut best: Option<f64> = None;
     let mut steps = Vec::new();
-    for (index, trial) in trials.iter().enumerate() {
-        let x = (index + 1) as f64;
+    for trial in trials {
+        let x = f64::from(trial.id);
         let Some(reward) = reward(trial) else {
             canvas.cross((panel.x(x), PLOT.bottom - 8.0), 3.4, theme::FAILED);
             let reason = trial.reason.as_deref().unwrap_or("no reason given");
@@ -119,7 +148,11 @@ fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: us
         canvas.tip(
             panel.at(x, reward),
             5.0,
-            format!("{}: {reward:.4}, {} epochs", label(trial), trial.epochs),
+            format!(
+                "{}: {reward:.4}, {}",
+                label(trial),
+                counted(trial.epochs, "epoch")
+            ),
         );
         if trial.is_promoted() {
             canvas.ring(panel.at(x, reward), 2.8, color, 1.2);
@@ -130,7 +163,8 @@ fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: us
         best = Some(best.map_or(reward, |best| best.max(reward)));
         steps.extend(best.map(|best| panel.at(x, best)));
     }
-    steps.extend(best.map(|best| panel.at(trials.len() as f64, best)));
+    let last = trials.last().map(|trial| f64::from(trial.id));
+    steps.extend(last.zip(best).map(|(last, best)| panel.at(last, best)));
     canvas.line(&steps, color, 1.0, 2.4);
     let means = running_mean(trials)
         .into_iter()
@@ -144,13 +178,13 @@ fn window(count: usize) -> usize {
 }
 
 fn running_mean(trials: &[&Trial]) -> Vec<(f64, f64)> {
-    let lowest = (1..).zip(trials).filter(|(_, trial)| !trial.is_promoted());
-    let lowest: Vec<(usize, &&Trial)> = lowest.collect();
+    let lowest = trials.iter().filter(|trial| !trial.is_promoted());
+    let lowest: Vec<&&Trial> = lowest.collect();
     lowest
         .windows(window(trials.len()))
         .filter_map(|last| {
-            let rewards = last.iter().filter_map(|(_, trial)| reward(trial));
-            Some((last.last()?.0 as f64, mean(rewards)?))
+            let rewards = last.iter().filter_map(|trial| reward(trial));
+            Some((f64::from(last.last()?.id), mean(rewards)?))
         })
         .collect()
 }
@@ -162,7 +196,7 @@ const MANY: usize = 3;
 fn marks(
     canvas: &mut Canvas<'_>,
     color: RGBColor,
-    trials: &[&Trial],
+    searches: &[Vec<&Trial>],
     (x, mut y): Point,
     limit: f64,
 ) -> f64 {
@@ -171,25 +205,34 @@ fn marks(
     };
     entry(Mark::Line, "best so far");
     entry(Mark::Disc, "reward of a trial");
-    if trials.iter().any(|trial| trial.is_promoted()) {
+    if searches.iter().flatten().any(|trial| trial.is_promoted()) {
         entry(Mark::Ring, "trained again for longer");
     }
-    let mean = format!("mean of the last {}", window(trials.len()));
-    entry(Mark::Thin, &mean);
+    let means = searches.iter().map(|trials| running_mean(trials));
+    let windows = searches
+        .iter()
+        .zip(means)
+        .filter(|(_, mean)| mean.len() > 1);
+    let windows: BTreeSet<usize> = windows.map(|(trials, _)| window(trials.len())).collect();
+    match (windows.first(), windows.last()) {
+        (Some(least), Some(most)) if least == most => {
+            entry(Mark::Thin, &format!("mean of the last {most}"));
+        }
+        (Some(least), Some(most)) => {
+            entry(Mark::Thin, &format!("mean of the last {least} to {most}"));
+        }
+        _ => {}
+    }
     y
 }
 
-fn keys(
-    canvas: &mut Canvas<'_>,
-    data: &Data,
-    baselines: &[(String, f64)],
-    searches: &[Vec<&Trial>],
-) {
+fn keys(canvas: &mut Canvas<'_>, data: &Data, baselines: &[Baseline], searches: &[Vec<&Trial>]) {
     let (x, limit) = (PLOT.right + 28.0, SIZE.0 - PLOT.right - 36.0);
     let mut y = PLOT.top + 6.0;
     let many = data.runs.len() > MANY;
     for (index, run) in data.runs.iter().enumerate() {
-        let Some(first) = searches[index].first() else {
+        // A run without a reward has no line to name.
+        let Some(first) = searches[index].iter().find(|trial| reward(trial).is_some()) else {
             continue;
         };
         let color = theme::series(index);
@@ -203,11 +246,11 @@ fn keys(
             &first.strategy
         };
         y = legend::heading(canvas, title, (x, y));
-        y = marks(canvas, color, &searches[index], (x, y), limit) + 10.0;
+        y = marks(canvas, color, &searches[index..=index], (x, y), limit) + 10.0;
     }
-    if many && let Some(longest) = searches.iter().max_by_key(|it| it.len()) {
+    if many {
         y = legend::heading(canvas, "In a run's colour", (x, y + 10.0));
-        y = marks(canvas, theme::MUTED, longest, (x, y), limit) + 10.0;
+        y = marks(canvas, theme::MUTED, searches, (x, y), limit) + 10.0;
     }
     if searches
         .iter()
@@ -225,21 +268,23 @@ fn keys(
     }
     if !baselines.is_empty() {
         let halved = searches.iter().flatten().any(|trial| trial.is_promoted());
-        let title = if halved {
+        let title = if budgets(baselines) > 1 {
+            "Baselines"
+        } else if halved {
             "Baselines, all epochs"
         } else {
             "Baselines, same budget"
         };
         y = legend::heading(canvas, title, (x, y));
     }
-    for (index, (name, _)) in baselines.iter().enumerate() {
-        y = legend::entry(
-            canvas,
-            Mark::Dashes,
-            theme::baseline(index),
-            name,
-            (x, y),
-            limit,
-        );
+    for baseline in baselines {
+        // The epochs first: a long name is cut.
+        let name = if budgets(baselines) > 1 {
+            format!("{}, {}", counted(baseline.epochs, "epoch"), baseline.name)
+        } else {
+            baseline.name.clone()
+        };
+        let mark = dashes(baselines, baseline).1;
+        y = legend::entry(canvas, mark, baseline.color, &name, (x, y), limit);
     }
 }

@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::scale::Scale;
 use crate::canvas::{Anchor, Canvas, Point, Rect, Svg, Text, font, theme};
-use crate::numbers::{tick, whole};
+use crate::numbers::tick;
 use crate::simulations::{Column, Curve};
 
 /// Its headline.
@@ -53,10 +53,10 @@ pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
         headline(canvas, TITLE, &column.setting());
         let x = Axis {
-            scale: Scale::linear([1.0, longest], 0.0).within(0.0, f64::INFINITY),
+            scale: Scale::counts([1.0, longest], 0.0),
             name: "Evaluations of a run",
             ticks: 10,
-            format: &whole,
+            format: &tick,
         };
         let y = Axis {
             scale: scale(&lines),
@@ -158,7 +158,7 @@ fn names(canvas: &mut Canvas<'_>, panel: &Panel, lines: &[Line<'_>]) {
         canvas.disc(*end, 2.8, line.color, 1.0);
         let value = spread(last);
         let room = right - left - font::width(&value, NAME, false) - 12.0;
-        let name = font::shorten(line.strategy, NAME, room * 0.94);
+        let name = font::shorten(line.strategy, NAME, true, room);
         canvas.text(&name, (left, *height), Text::new(NAME, line.color).bold());
         let look = Text::new(NAME, theme::INK).anchor(Anchor::Right);
         canvas.text(&value, (right, *height), look);

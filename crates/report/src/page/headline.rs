@@ -2,7 +2,7 @@
 
 use crate::canvas::svg::escape;
 use crate::data::{Data, Entry, Measure};
-use crate::numbers::{duration, percent, short};
+use crate::numbers::{counted, duration, percent, short};
 
 /// The page's header.
 pub(super) fn html(data: &Data) -> String {
@@ -61,16 +61,16 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
     let searched = data.source(entry).and_then(|trial| {
         let shorter = (trial.epochs, percent(trial.valid_top1?));
         Some(format!(
-            "; in the search {}, after {} epochs",
-            shorter.1, shorter.0
+            "; in the search {}, after {}",
+            shorter.1,
+            counted(shorter.0, "epoch")
         ))
     });
     let validation = entry.valid.filter(|_| entry.test.is_some());
     format!(
-        "<div class=\"card {class}\">\n<h3>{title}: {}{}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}{}</p>\n\
-         <p>{} parameters, {} MACs ({} FLOPs), {} epochs</p>\n</div>\n",
-        escape(&data.run_prefix(entry.run)),
-        escape(&entry.label),
+        "<div class=\"card {class}\">\n<h3>{title}: {}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}{}</p>\n\
+         <p>{} parameters, {} MACs ({} FLOPs), {}</p>\n</div>\n",
+        escape(&data.name(entry)),
         percent(measure.mean),
         seeds(measure),
         validation.map_or(String::new(), |valid| format!(
@@ -81,7 +81,7 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
         short(trial.params as f64),
         short(trial.macs as f64),
         short(trial.flops as f64),
-        entry.epochs,
+        counted(entry.epochs, "epoch"),
     )
 }
 

@@ -19,7 +19,14 @@ const SCRIPT: &str = include_str!("sort.js");
 pub(crate) fn html(data: &Data, drawn: &[Drawn]) -> String {
     let names: Vec<&str> = data.runs.iter().map(|run| run.name.as_str()).collect();
     let charts: String = drawn.iter().map(section).collect();
-    let repeat: String = data.runs.iter().map(repeat).collect();
+    let mut repeat: String = data.runs.iter().map(repeat).collect();
+    if data.runs.len() > 1 {
+        let folders: Vec<&str> = data.runs.iter().map(|run| run.folder.as_str()).collect();
+        repeat.push_str(&format!(
+            "<p>This report of all these runs again:</p>\n<pre>cellwright plots {}</pre>\n",
+            escape(&folders.join(" "))
+        ));
+    }
     let body = format!(
         "{headline}{warnings}{charts}{table}\
          <section>\n<h2>How to repeat it</h2>\n{repeat}</section>\n",
@@ -97,7 +104,12 @@ fn section(drawn: &Drawn) -> String {
             } else {
                 &figure.caption
             };
-            format!("<figure>\n{caption}{}</figure>\n", figure.svg.inline(label))
+            let note = match figure.note.as_str() {
+                "" => String::new(),
+                text => format!("<p class=\"note\">{}</p>\n", escape(text)),
+            };
+            let chart = figure.svg.inline(label);
+            format!("<figure>\n{caption}<div class=\"chart\">\n{chart}</div>\n{note}</figure>\n")
         })
         .collect();
     format!(
@@ -121,7 +133,7 @@ fn repeat(run: &RunData) -> String {
         some => format!("<p>Run with cellwright {}.</p>\n", escape(&some)),
     };
     format!(
-        "<p><b>{}</b>: the same search again, more of it, and this report again from the tables alone:</p>\n\
+        "<p><b>{}</b>: the same search again, more of it, and its report again from the tables alone:</p>\n\
          <pre>cellwright search --config {folder}/run.toml\ncellwright search --resume {folder}\n\
          cellwright plots {folder}</pre>\n\
          {version}<details><summary>run.toml</summary>\n<pre>{}</pre></details>\n\

@@ -19,7 +19,7 @@ pub(crate) fn html(
         .map(|(column, svg)| {
             let label = format!("{}: {column}", regret::TITLE);
             format!(
-                "<figure>\n<figcaption>{}</figcaption>\n{}</figure>\n",
+                "<figure>\n<figcaption>{}</figcaption>\n<div class=\"chart\">\n{}</div>\n</figure>\n",
                 escape(column),
                 svg.inline(&label)
             )

@@ -39,14 +39,19 @@ pub(super) fn html(data: &Data) -> String {
         .enumerate()
         .map(|(index, entry)| row(data, index, entry))
         .collect();
+    let searched = |entry: &Entry| entry.kind == Kind::Search && entry.test.is_some();
+    let test = if data.entries.iter().any(searched) {
+        "test accuracies of the search stand beside it, and nothing was chosen by them"
+    } else {
+        "the test part was looked at for final numbers only"
+    };
     let by = if data.rewarded {
         "reward, which weighs validation accuracy against cost"
     } else {
         "validation accuracy"
     };
     format!(
-        "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by {by}; the test part \
-         was looked at for final numbers only. Latency is that of one image's inference. Accuracies after different numbers of epochs do not compare. Click on a \
+        "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by {by}; {test}. Latency is that of one image's inference. Accuracies after different numbers of epochs do not compare. Click on a \
          heading to sort.</p>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table></div>\n</section>\n"
     )
@@ -56,12 +61,14 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
     let trial = data.trial(entry);
     let class = match (entry.kind, trial.status) {
         (_, Status::Failed | Status::Refused) => "failed",
+        (Kind::Baseline, _) if trial.source_trial.is_some() => "baseline again",
         (Kind::Baseline, _) => "baseline",
         (Kind::Rerank, _) => "rerank",
         _ => "search",
     };
     let kind = match entry.kind {
         Kind::Search => "searched",
+        Kind::Baseline if trial.source_trial.is_some() => "baseline, trained again",
         Kind::Baseline => "baseline",
         Kind::Rerank => "trained again",
     };
@@ -72,7 +79,7 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
         missing()
     };
     let run = if data.runs.len() > 1 {
-        text(&data.runs[entry.run].name)
+        text(&data.run_names(entry))
     } else {
         String::new()
     };
@@ -99,15 +106,19 @@ fn row(data: &Data, index: usize, entry: &Entry) -> String {
     } else {
         String::new()
     };
-    let architecture = match (&trial.reason, trial.status) {
-        (reason, Status::Failed | Status::Refused) => format!(
-            "{}: {}",
-            trial.status,
-            reason.as_deref().unwrap_or("no reason given")
-        ),
-        _ if trial.architecture.is_empty() => trial.choices.clone(),
-        _ => trial.architecture.clone(),
+    let architecture = match trial.architecture.as_str() {
+        "" => trial.choices.as_str(),
+        notation => notation,
     };
+    let failure = match trial.status {
+        Status::Done => String::new(),
+        Status::Failed | Status::Refused => {
+            let reason = trial.reason.as_deref().unwrap_or("no reason given");
+            let stop = if architecture.is_empty() { "" } else { "; " };
+            format!("{}: {reason}{stop}", trial.status)
+        }
+    };
+    let architecture = format!("{failure}{architecture}");
     format!(
         "<tr class=\"{class}\">{rank}{run}{}{}{reward}{}{}{}{latency}{}{seconds}<td class=\"notation\" title=\"{full}\">{full}</td></tr>\n",
         text(&entry.label),
