@@ -40,17 +40,6 @@ fn causes(error: &anyhow::Error) -> Vec<String> {
     told
 }
 
-/// A path as it is written in a command for a shell.
-pub fn quoted(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
-    let plain = |it: char| it.is_alphanumeric() || "/._-+:@%,=".contains(it);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 /// Tells what is odd but does not stop anything.
 pub fn warn(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "warning: {text}");
@@ -194,14 +183,6 @@ mod tests {
         assert_eq!(thousands(0), "0");
         assert_eq!(short(8_812_345), "8.81 M");
         assert_eq!(short(999), "999");
-    }
-
-    #[test]
-    fn paths_in_commands_are_quoted_where_a_shell_needs_it() {
-        let written = |path: &str| quoted(path.as_ref());
-        assert_eq!(written("results/nasnet-1"), "results/nasnet-1");
-        assert_eq!(written("r u n"), "'r u n'");
-        assert_eq!(written("it's"), r"'it'\''s'");
     }
 
     #[test]

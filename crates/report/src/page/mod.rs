@@ -4,8 +4,11 @@ mod headline;
 pub(crate) mod simulations;
 mod table;
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cellwright_ledger::quoted;
 
 use crate::Drawn;
 use crate::canvas::svg::escape;
@@ -21,7 +24,8 @@ pub(crate) fn html(data: &Data, drawn: &[Drawn]) -> String {
     let charts: String = drawn.iter().map(section).collect();
     let mut repeat: String = data.runs.iter().map(repeat).collect();
     if data.runs.len() > 1 {
-        let folders: Vec<&str> = data.runs.iter().map(|run| run.folder.as_str()).collect();
+        let folders = data.runs.iter().map(|run| quoted(run.folder.as_ref()));
+        let folders: Vec<String> = folders.collect();
         repeat.push_str(&format!(
             "<p>This report of all these runs again:</p>\n<pre>cellwright plots {}</pre>\n",
             escape(&folders.join(" "))
@@ -122,6 +126,8 @@ fn section(drawn: &Drawn) -> String {
 
 fn repeat(run: &RunData) -> String {
     let folder = escape(&run.folder);
+    let settings = escape(&quoted(&Path::new(&run.folder).join("run.toml")));
+    let in_shell = escape(&quoted(run.folder.as_ref()));
     let versions: std::collections::BTreeSet<&str> = run
         .trials
         .iter()
@@ -134,8 +140,8 @@ fn repeat(run: &RunData) -> String {
     };
     format!(
         "<p><b>{}</b>: the same search again, more of it, and its report again from the tables alone:</p>\n\
-         <pre>cellwright search --config {folder}/run.toml\ncellwright search --resume {folder}\n\
-         cellwright plots {folder}</pre>\n\
+         <pre>cellwright search --config {settings}\ncellwright search --resume {in_shell}\n\
+         cellwright plots {in_shell}</pre>\n\
          {version}<details><summary>run.toml</summary>\n<pre>{}</pre></details>\n\
          <p>The tables, in Python: <code>polars.read_parquet(\"{folder}/trials/*.parquet\")</code></p>\n",
         escape(&run.name),

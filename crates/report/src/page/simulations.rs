@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use cellwright_ledger::quoted;
+
 use crate::canvas::Svg;
 use crate::canvas::svg::escape;
 use crate::charts::regret;
@@ -14,6 +16,7 @@ pub(crate) fn html(
     figures: &[(String, Svg)],
 ) -> String {
     let shown = escape(&folder.display().to_string());
+    let in_shell = escape(&quoted(folder));
     let charts: String = figures
         .iter()
         .map(|(column, svg)| {
@@ -29,7 +32,7 @@ pub(crate) fn html(
         "<header>\n<h1>{}</h1>\n<p class=\"setting\">{}.</p>\n</header>\n{}\
          <section id=\"regret\">\n<p class=\"about\">{}</p>\n{charts}</section>\n\
          <section>\n<h2>How to repeat it</h2>\n<p>This report again, from the tables alone:</p>\n\
-         <pre>cellwright plots {shown}</pre>\n\
+         <pre>cellwright plots {in_shell}</pre>\n\
          <p>The tables, in Python: <code>polars.read_parquet(\"{shown}/simulations/*.parquet\")</code></p>\n\
          </section>\n",
         regret::TITLE,

@@ -7,12 +7,12 @@ mod setup;
 use anyhow::{Context, Result};
 use cellwright_data::Dataset;
 use cellwright_graph::Shape;
-use cellwright_ledger::{Kind, Run, Status, Trial};
+use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
 use cellwright_search::evaluator::{Evaluator, Processes};
 use cellwright_search::run::{Ending, MachineConfig, RunConfig};
 
 use crate::commands::plots;
-use crate::output::{note, print, print_json, quoted};
+use crate::output::{note, print, print_json};
 use crate::progress::{Bars, stop_on_interrupt};
 use crate::standings;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use cellwright_data::split;
-use cellwright_ledger::Run;
+use cellwright_ledger::{Run, quoted};
 use cellwright_search::Objective;
 use cellwright_search::run::{
     DatasetConfig, MachineConfig, RunConfig, SearchConfig, Settings, SpaceSource, VERSION,
@@ -13,7 +13,7 @@ use cellwright_search::schedule::Halving;
 
 use super::Args;
 use super::defaults::{free_folder, named, share, spaces};
-use crate::output::{Usage, note, quoted, warn};
+use crate::output::{Usage, note, warn};
 
 /// Trials of a search where no number is said.
 const DEFAULT_TRIALS: u32 = 10;
