@@ -140,28 +140,44 @@ impl Data {
     pub(crate) fn finalists(&self) -> Vec<&Entry> {
         let reranked = self.entries.iter().any(|entry| entry.kind == Kind::Rerank);
         let left_out = if reranked { Kind::Search } else { Kind::Rerank };
-        let most = |fits: &dyn Fn(&Entry) -> bool| {
-            let budgets = self.entries.iter().filter(|entry| fits(entry));
-            budgets.map(|entry| entry.epochs).max()
+        // The most epochs of each run's entries of a kind.
+        let most = |kind: Kind| {
+            let mut most = vec![None; self.runs.len()];
+            for entry in self.entries.iter().filter(|entry| entry.kind == kind) {
+                for run in entry.runs() {
+                    most[run] = most[run].max(Some(entry.epochs));
+                }
+            }
+            most
         };
-        let baseline =
-            |run| most(&|entry| entry.kind == Kind::Baseline && entry.runs().any(|it| it == run));
-        let rerank = |run| most(&|entry| entry.kind == Kind::Rerank && entry.run == run);
+        let (baseline, rerank) = (most(Kind::Baseline), most(Kind::Rerank));
+        let highest = self.highest_rungs();
         self.entries
             .iter()
             .filter(|entry| entry.valid.is_some() && entry.kind != left_out)
             .filter(|entry| match entry.kind {
-                Kind::Baseline => entry.runs().any(|run| Some(entry.epochs) == baseline(run)),
-                Kind::Rerank => Some(entry.epochs) == rerank(entry.run),
-                Kind::Search => self.is_on_highest_rung(entry),
+                Kind::Baseline => entry.runs().any(|run| Some(entry.epochs) == baseline[run]),
+                Kind::Rerank => Some(entry.epochs) == rerank[entry.run],
+                Kind::Search => self.trial(entry).rung == highest[entry.run],
             })
             .collect()
     }
 
-    /// Whether an entry of the search is of its full training: without successive halving all are.
-    pub(crate) fn is_on_highest_rung(&self, entry: &Entry) -> bool {
-        let rungs = self.runs[entry.run].trials.iter().map(|trial| trial.rung);
-        self.trial(entry).rung == rungs.max().flatten()
+    /// The highest rung of each run's trials; none without successive halving.
+    pub(crate) fn highest_rungs(&self) -> Vec<Option<u32>> {
+        let highest = |run: &RunData| run.trials.iter().map(|trial| trial.rung).max().flatten();
+        self.runs.iter().map(highest).collect()
+    }
+
+    /// The best of the finalists that each run found; of equal ones that which stands first.
+    pub(crate) fn best_of_runs(&self) -> Vec<&Entry> {
+        let mut best: Vec<&Entry> = Vec::new();
+        for entry in self.finalists() {
+            if entry.kind != Kind::Baseline && best.iter().all(|it| it.run != entry.run) {
+                best.push(entry);
+            }
+        }
+        best
     }
 
     /// The best of the finalists that the search found, over all runs; of equal ones that which stands first.
@@ -169,15 +185,6 @@ impl Data {
         self.finalists()
             .into_iter()
             .find(|entry| entry.kind != Kind::Baseline)
-    }
-
-    /// Whether an entry is the best that its run found: where runs' best are equal, that of each.
-    pub(crate) fn is_best_of_run(&self, entry: &Entry) -> bool {
-        let finalists = self.finalists();
-        let mut found = finalists.iter().filter(|it| it.kind != Kind::Baseline);
-        found
-            .find(|it| it.run == entry.run)
-            .is_some_and(|best| std::ptr::eq(*best, entry))
     }
 
     /// The best of the baselines.

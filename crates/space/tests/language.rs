@@ -685,3 +685,24 @@ layers = [
     assert_eq!(shown.len(), 2 + 4 + 2 + 2);
     assert!(all.len() <= 6, "{all:?}");
 }
+
+#[test]
+fn covering_architectures_show_what_hides_behind_conditions() {
+    let space = parse(
+        r#"
+name = "toy"
+[network]
+let = { on = { choose = [false, true] }, more = { choose = [false, true] } }
+layers = [
+  { op = "conv", filters = { choose = [1, 2, 3, 4, 5, 6, 7] }, when = "on and not more" },
+]
+"#,
+    );
+    let all = space.covering();
+    for filters in 0..7 {
+        assert!(
+            all.contains(&Choices(vec![1, 0, filters])),
+            "{filters}: {all:?}"
+        );
+    }
+}

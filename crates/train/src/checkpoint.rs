@@ -155,6 +155,11 @@ pub(crate) fn read<D: Kernels>(
             "is of another architecture; name another file, or delete it to begin anew",
         ));
     }
+    if place.images.is_empty() {
+        return Err(wrong(
+            "does not say of which images, as those of older versions; name another file, or delete it to begin anew",
+        ));
+    }
     if place.images != images {
         return Err(wrong(
             "is of a training on other images; name another file, or delete it to begin anew",

@@ -99,11 +99,12 @@ fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubbl
         })
     };
     let reranked = finalists.iter().any(|entry| entry.kind == Kind::Rerank);
+    let highest = data.highest_rungs();
     let behind = data
         .entries
         .iter()
         .filter(|entry| reranked && entry.kind == Kind::Search)
-        .filter(|entry| data.is_on_highest_rung(entry));
+        .filter(|entry| data.trial(entry).rung == highest[entry.run]);
     behind
         .filter_map(|entry| bubble(entry, true))
         .chain(finalists.iter().filter_map(|entry| bubble(entry, false)))
@@ -197,9 +198,12 @@ fn name_networks(
     let discs = bubbles.iter().filter(|bubble| !bubble.faint).map(disc);
     let lines = fronts.iter().flat_map(|(_, steps)| labels::beads(steps));
     let taken: Vec<Disc> = discs.chain(lines).collect();
+    let best = data.best_of_runs();
+    let is_best = |entry: &Entry| best.iter().any(|best| std::ptr::eq(*best, entry));
     let named: Vec<&Bubble<'_>> = bubbles
         .iter()
-        .filter(|bubble| is_named(bubble, data))
+        .filter(|bubble| !bubble.faint)
+        .filter(|bubble| bubble.entry.kind == Kind::Baseline || is_best(bubble.entry))
         .collect();
     let wishes: Vec<Wish> = named
         .iter()
@@ -224,10 +228,6 @@ fn name_networks(
     {
         labels::write(canvas, wish, placed, LABEL, colors::of(data, bubble.entry));
     }
-}
-
-fn is_named(bubble: &Bubble<'_>, data: &Data) -> bool {
-    !bubble.faint && (bubble.entry.kind == Kind::Baseline || data.is_best_of_run(bubble.entry))
 }
 
 fn keys(

@@ -12,6 +12,8 @@ const MOST_TRIES: usize = 50;
 const MOST_WORK: usize = 10_000_000;
 /// As many architectures cover the options of a space at most.
 const MOST_COVERING: usize = 1_000;
+/// So many in a row that show nothing new mean that there is nothing more, or that it hides behind too many conditions.
+const MOST_BARREN: usize = 64;
 
 /// Which of the open options of a decision is taken: its place among them.
 type Pick<'p> = &'p mut dyn FnMut(usize, &[u32]) -> usize;
@@ -31,38 +33,43 @@ impl Space {
         found.unwrap_or_else(|| self.first())
     }
 
-    /// Architectures in which each option occurs that can be chosen, as far as 1,000 suffice: each decision takes the
-    /// option that was taken least.
+    /// Architectures in which each option occurs that can be chosen, each with some that those before it do not show:
+    /// decisions take the option that was taken least, or where that showed nothing new any, until many architectures in
+    /// a row show nothing new.
     #[must_use]
     pub fn covering(&self) -> Vec<Choices> {
         let sizes = self.decisions().iter().map(|it| it.options.len());
         let mut taken: Vec<Vec<usize>> = sizes.map(|size| vec![0; size]).collect();
-        let mut all = vec![self.first()];
-        loop {
-            let mut new = 0;
-            for (counts, choice) in taken.iter_mut().zip(&all[all.len() - 1].0) {
-                let count = &mut counts[*choice as usize];
-                new += usize::from(*count == 0);
-                *count += 1;
+        let (mut all, mut found, mut barren) = (Vec::new(), Some(self.first()), 0);
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        while let Some(choices) = found {
+            let mut shows_more = false;
+            for (decision, counts) in taken.iter_mut().enumerate() {
+                // An inactive one shows nothing.
+                if self.is_active(&choices.0[..decision]) {
+                    let count = &mut counts[choices.0[decision] as usize];
+                    shows_more |= *count == 0;
+                    *count += 1;
+                }
             }
-            if new == 0 && all.len() > 1 {
-                // It shows nothing that the others do not.
-                all.pop();
-                return all;
+            barren = if shows_more { 0 } else { barren + 1 };
+            if shows_more || all.is_empty() {
+                all.push(choices);
             }
-            if all.len() == MOST_COVERING {
-                return all;
+            if barren == MOST_BARREN || all.len() == MOST_COVERING {
+                break;
             }
             let mut pick = |decision: usize, open: &[u32]| {
+                if barren % 2 == 1 {
+                    return rng.random_range(0..open.len());
+                }
                 let taken = |place: &usize| taken[decision][open[*place] as usize];
                 (0..open.len()).min_by_key(taken).unwrap_or(0)
             };
             let mut work = MOST_WORK;
-            match self.decide(&mut pick, &mut work) {
-                Some(choices) => all.push(choices),
-                None => return all,
-            }
+            found = self.decide(&mut pick, &mut work);
         }
+        all
     }
 
     /// The first architecture: the first option where that leads to one, or else the first that is found at random.

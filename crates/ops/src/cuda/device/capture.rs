@@ -26,7 +26,60 @@ impl Nodes {
         }
         found
     }
+
+    /// These nodes and all that they wait for, as far as what was captured before: where a library's call is several
+    /// kernels, it ends with these.
+    fn back_to(&self, before: &Self) -> Vec<sys::CUgraphNode> {
+        let mut found = self.nodes.clone();
+        let mut at = 0;
+        while at < found.len() {
+            // Who waits for more is the first kernel of a piece, and waits for what was captured before.
+            let mut nodes = [std::ptr::null_mut(); 16];
+            let mut edges = [EDGE; 16];
+            let mut count = nodes.len();
+            // SAFETY: the node is of the graph that is being captured, and as many nodes and edges may be written.
+            let asked = unsafe {
+                let (nodes, edges) = (nodes.as_mut_ptr(), edges.as_mut_ptr());
+                sys::cuGraphNodeGetDependencies_v2(found[at], nodes, edges, &mut count)
+            };
+            if asked.result().is_ok() {
+                let new = nodes.into_iter().take(count).filter(|it| !it.is_null());
+                let new = new.filter(|it| !before.nodes.contains(it) && !found.contains(it));
+                found.extend(new.collect::<Vec<_>>());
+            }
+            at += 1;
+        }
+        found
+    }
+
+    /// Says which of the kernels that were captured since `before` go first where several could.
+    pub(super) fn prioritise(&self, before: &Self, priorities: Priorities, slack: usize) {
+        let value = sys::CUlaunchAttributeValue {
+            priority: priorities.of(slack),
+        };
+        for node in self.back_to(before) {
+            let mut kind = sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_EMPTY;
+            // SAFETY: the node is of the graph that is being captured, which may be changed meanwhile; what has
+            // no priority keeps none.
+            unsafe {
+                let asked = sys::cuGraphNodeGetType(node, &mut kind);
+                if asked.result().is_ok() && kind == sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_KERNEL
+                {
+                    let priority = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PRIORITY;
+                    let _ = sys::cuGraphKernelNodeSetAttribute(node, priority, &value);
+                }
+            }
+        }
+    }
 }
+
+/// An edge of the plain kind.
+const EDGE: sys::CUgraphEdgeData = sys::CUgraphEdgeData {
+    from_port: 0,
+    to_port: 0,
+    type_: 0,
+    reserved: [0; 5],
+};
 
 /// From the priority that goes first to the one that goes last, where smaller numbers go first.
 #[derive(Debug, Clone, Copy)]
@@ -48,28 +101,6 @@ impl Priorities {
     fn of(self, slack: usize) -> i32 {
         let later = usize::BITS - slack.leading_zeros();
         self.first.saturating_add(later as i32).min(self.last)
-    }
-}
-
-impl Nodes {
-    /// Says which of the kernels among them go first where several could.
-    pub(super) fn prioritise(&self, priorities: Priorities, slack: usize) {
-        let value = sys::CUlaunchAttributeValue {
-            priority: priorities.of(slack),
-        };
-        for &node in &self.nodes {
-            let mut kind = sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_EMPTY;
-            // SAFETY: the node is of the graph that is being captured, which may be changed meanwhile; what has
-            // no priority keeps none.
-            unsafe {
-                let asked = sys::cuGraphNodeGetType(node, &mut kind);
-                if asked.result().is_ok() && kind == sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_KERNEL
-                {
-                    let priority = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PRIORITY;
-                    let _ = sys::cuGraphKernelNodeSetAttribute(node, priority, &value);
-                }
-            }
-        }
     }
 }
 
@@ -119,10 +150,26 @@ impl Device {
             }
             let nodes = std::slice::from_raw_parts(nodes, count).to_vec();
             let edges = match edges.is_null() {
-                true => vec![std::mem::zeroed(); count],
+                true => vec![EDGE; count],
                 false => std::slice::from_raw_parts(edges, count).to_vec(),
             };
             Ok(Nodes { nodes, edges })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_slack_goes_first() {
+        let all = Priorities { first: -5, last: 0 };
+        let found = [0, 1, 2, 3, 4, 8, 15, 16, 1000].map(|slack| all.of(slack));
+        assert_eq!(found, [-5, -4, -3, -3, -2, -1, -1, 0, 0]);
+        let two = Priorities { first: -1, last: 0 };
+        assert_eq!([0, 1, 7].map(|slack| two.of(slack)), [-1, 0, 0]);
+        let none = Priorities { first: 0, last: 0 };
+        assert_eq!([0, 9].map(|slack| none.of(slack)), [0, 0]);
     }
 }

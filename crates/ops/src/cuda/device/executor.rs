@@ -164,12 +164,12 @@ impl DeviceExecutor {
         let mut ends: Vec<Nodes> = Vec::with_capacity(self.work.len());
         let mut last = vec![true; self.work.len()];
         for piece in &self.work {
-            let before = piece.after.iter().map(|&it| &ends[it]);
-            self.device.wait_for(&mut Nodes::of(before))?;
+            let mut before = Nodes::of(piece.after.iter().map(|&it| &ends[it]));
+            self.device.wait_for(&mut before)?;
             piece.after.iter().for_each(|&it| last[it] = false);
             self.hand_over(&piece.work)?;
             let nodes = self.device.captured()?;
-            nodes.prioritise(self.device.priorities, piece.slack);
+            nodes.prioritise(&before, self.device.priorities, piece.slack);
             ends.push(nodes);
         }
         let ends = ends.iter().zip(last).filter(|(_, last)| *last);

@@ -20,7 +20,7 @@ enum Result {
 using Task = std::function<void()>;
 
 // Work of a graph, and the earlier nodes that it waits for.
-struct Node { Task task; std::vector<size_t> before; };
+struct Node { Task task; std::vector<size_t> before; bool has_priority = false; };
 
 struct Stream {
     std::deque<Task> waiting;
@@ -40,6 +40,7 @@ static bool initialised;
 static thread_local void* context;
 static int primary;
 static Stream null_stream;
+static Stream* capturing = &null_stream;  // The last one.
 static Result failed = SUCCESS;  // Of work that has run; it stays.
 static std::map<char*, Block> blocks;
 static size_t allocated;
@@ -301,6 +302,7 @@ int cuStreamBeginCapture_v2(void* stream, int) {
     if (!stream) return driver::CAPTURE_UNSUPPORTED;
     driver::Stream& of = driver::of(stream);
     of.captures = true;
+    driver::capturing = &of;
     of.spoilt = false;
     of.captured.clear();
     of.before.clear();
@@ -335,17 +337,29 @@ int cuStreamEndCapture(void* stream, void** graph) {
     if (!of.captures) return driver::INVALID_VALUE;
     of.captures = false;
     if (of.spoilt) return driver::CAPTURE_INVALIDATED;
+    for (const driver::Node& node : of.captured)
+        if (!node.has_priority) abort();
     *graph = new driver::Graph{std::move(of.captured)};
     return 0;
 }
 int cuGraphNodeGetType(void*, int* kind) { *kind = 0; return 0; }
+int cuGraphNodeGetDependencies_v2(void* node, void** nodes, void*, size_t* count) {
+    LOCKED; READY;
+    const std::vector<size_t>& before = driver::capturing->captured[(size_t)node - 1].before;
+    for (size_t i = 0; i < *count; ++i) nodes[i] = i < before.size() ? (void*)(before[i] + 1) : nullptr;
+    *count = std::min(*count, before.size());
+    return 0;
+}
 int cuGraphKernelNodeSetAttribute(void* node, int attribute, const int* priority) {
     LOCKED; READY;
     if (!node || attribute != 8 || *priority > 0 || *priority < -5) abort();
+    driver::capturing->captured[(size_t)node - 1].has_priority = true;
     return 0;
 }
-int cuGraphInstantiateWithFlags(void** to, void* graph, unsigned long long) {
+int cuGraphInstantiateWithFlags(void** to, void* graph, unsigned long long flags) {
     LOCKED; READY;
+    // Priorities are of no use without this.
+    if (flags != 8) return driver::INVALID_VALUE;
     *to = new driver::Graph(*(driver::Graph*)graph);
     return 0;
 }

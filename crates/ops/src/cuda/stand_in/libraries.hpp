@@ -54,6 +54,8 @@ int cublasGemmEx(void* handle, int a_transposed, int b_transposed, int m, int n,
     const blas::Matrix left{(const float*)a, a_step, a_transposed != 0, compute == tf32};
     const blas::Matrix right{(const float*)b, b_step, b_transposed != 0, compute == tf32};
     float* to = (float*)c;
+    // A product is several kernels at times.
+    driver::put(driver::of(((blas::Handle*)handle)->stream), [] {});
     driver::put(driver::of(((blas::Handle*)handle)->stream), [=] {
         for (int j = 0; j < n; ++j)
             for (int i = 0; i < m; ++i) {
