@@ -187,10 +187,11 @@ impl Space {
             ([one, other], _) => Err(wrong(format!(
                 "it could be {one} or {other}; give one of these lists of option numbers as the choices"
             ))),
-            ([only], _) if reading.steps <= MOST_STEPS => Ok(only.clone()),
-            ([_], _) => Err(wrong(
-                "it can be read in too many ways; give a list of option numbers".to_owned(),
+            _ if reading.steps > MOST_STEPS => Err(wrong(
+                "it can be read in too many ways; give a list of option numbers as the choices"
+                    .to_owned(),
             )),
+            ([only], _) => Ok(only.clone()),
             (_, Ok(choices)) if choices.0.len() == self.decisions().len() => {
                 let checked = self.check(&choices);
                 checked.map_err(|error| wrong(error.to_string()))?;
