@@ -442,6 +442,7 @@ fn flags_go_before_what_a_run_toml_says() {
         RunConfig::load(&path).unwrap()
     };
     let mut command = cellwright();
+    command.env("CELLWRIGHT_DATA", "/elsewhere");
     command
         .args(["search", "--config"])
         .arg(base.join("run.toml"));
@@ -458,6 +459,8 @@ fn flags_go_before_what_a_run_toml_says() {
         least_epochs: 1,
     });
     (expected.training.seed, expected.training.epochs) = (8, 3);
+    expected.rerank.epochs = 6;
+    expected.dataset.root = "/elsewhere".into();
     (expected.training.batch, expected.training.train_limit) = (16, 100);
     (expected.machine.workers, expected.machine.threads) = (2, 3);
     expected.space.set.retain(|(name, _)| name != "filters");
@@ -471,8 +474,7 @@ fn flags_go_before_what_a_run_toml_says() {
     command.args(["search", "--resume"]).arg(&base);
     command.args(["--trials", "2", "--workers", "2", "--threads", "2"]);
     command.args(["--data", "/nowhere"]).assert().success();
-    let mut expected = config(&other);
-    expected.clone_from(&config(&base));
+    let expected = config(&base);
     assert_eq!(expected.search.trials, 2);
     assert_eq!((expected.machine.workers, expected.machine.threads), (2, 2));
     assert_eq!(expected.dataset.root, Path::new("/nowhere"));
@@ -495,8 +497,16 @@ fn a_run_that_is_stopped_says_how_to_go_on() {
     command.args(["--set", "filters=4", "--set", "blocks=2"]);
     command.args(["--workers", "1", "--out"]).arg(&out);
     command.stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
+    let begun = std::time::Instant::now();
     while !out.join("trials/00000.parquet").exists() {
+        let ended = child.try_wait().unwrap();
+        if ended.is_some() || begun.elapsed().as_secs() > 300 {
+            let _ = child.kill();
+            let output = child.wait_with_output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            panic!("no trial, {ended:?}: {errors}");
+        }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let mut kill = std::process::Command::new("kill");

@@ -196,6 +196,18 @@ fn architectures_that_the_table_lacks_are_told() {
 }
 
 #[test]
+fn where_nothing_was_met_no_charts_are_drawn() {
+    let small = Small::new(|index| index == 80);
+    let out = small.path("out");
+    let mut command = small.simulate("accuracy");
+    command.args(["--strategy", "random"]);
+    let (text, errors) = told(command.arg("--out").arg(&out));
+    assert!(text.contains("none"), "{text}");
+    assert!(errors.contains("no charts"), "{errors}");
+    assert!(!out.join("report").exists());
+}
+
+#[test]
 fn what_does_not_fit_is_said() {
     let small = Small::new(|_| true);
     refused(
@@ -255,7 +267,8 @@ fn a_table_may_be_a_folder_and_rows_may_lack_something() {
     let (text, errors) = told(&mut simulate("accuracy", &table));
     let facts: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(facts["architectures"], 2);
-    assert!(errors.contains("3 of 5 rows"), "{errors}");
+    let left_out = "3 of 5 rows are left out: 2 no architecture of small, 1 without accuracy";
+    assert!(errors.contains(left_out), "{errors}");
     assert!(errors.contains("knows 2 of the 81"), "{errors}");
     refused(
         &mut simulate("here alone", &table),
@@ -283,11 +296,35 @@ fn a_table_may_be_a_folder_and_rows_may_lack_something() {
         let (text, errors) = told(&mut simulate("valid_top1", table));
         let facts: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(facts["architectures"], 3);
-        assert!(errors.contains("1 of 4 rows"), "{errors}");
+        let left_out = "1 of 4 rows are left out: 1 without valid_top1";
+        assert!(errors.contains(left_out), "{errors}");
     }
+
+    // One that has failed has a reward, and no result; and one file is damaged.
+    ledger
+        .write_trial(&cellwright_ledger::Trial {
+            id: 4,
+            status: cellwright_ledger::Status::Failed,
+            architecture: "swish/swish/swish/relu".to_owned(),
+            choices: "2,2,2,1".to_owned(),
+            reward: Some(0.0),
+            ..Default::default()
+        })
+        .unwrap();
+    std::fs::write(ledger.trial_path(5), "PAR1 and then nothing").unwrap();
+    for table in [&run, &run.join("trials")] {
+        let mut command = simulate("reward", table);
+        let (text, errors) = told(command.args(["--report", "valid_top1"]));
+        let facts: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(facts["architectures"], 3);
+        assert!(errors.contains("1 whose trial is not done"), "{errors}");
+        let skipped = "00005.parquet: not a readable Parquet file";
+        assert!(errors.contains(skipped), "{errors}");
+    }
+    std::fs::remove_file(ledger.trial_path(5)).unwrap();
     let mut none = simulate("valid_top1", &run);
     none.args(["--report", "rung"]);
-    refused(&mut none, &["4 architectures of small", "valid_top1, rung"]);
+    refused(&mut none, &["5 architectures of small", "valid_top1, rung"]);
     refused(
         &mut simulate("accuracy", &small.path("run/report")),
         &["holds no Parquet files"],

@@ -27,17 +27,19 @@ pub(crate) fn read<R: Record>(
         skipped: Vec::new(),
     };
     for path in list(folder)? {
-        let frame = parquet::read(&path, None);
-        let damaged = matches!(frame, Err(Error::Parquet { .. }));
-        let rows = frame
-            .map_err(reason)
-            .and_then(|frame| R::from_frame(&frame));
-        match rows.and_then(|rows| refuse(&rows).map_or(Ok(rows), Err)) {
+        let frame = match parquet::read(&path, None) {
+            Ok(frame) => frame,
+            Err(error) => {
+                found.skipped.push(Skipped::new(path, error));
+                continue;
+            }
+        };
+        match R::from_frame(&frame).and_then(|rows| refuse(&rows).map_or(Ok(rows), Err)) {
             Ok(mut rows) => found.rows.append(&mut rows),
             Err(reason) => found.skipped.push(Skipped {
                 path,
                 reason,
-                damaged,
+                damaged: false,
             }),
         }
     }
@@ -65,13 +67,4 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     paths.sort();
     Ok(paths)
-}
-
-/// What is wrong with a file, without its path, which stands beside it in [`Skipped`].
-fn reason(error: Error) -> String {
-    match error {
-        Error::Parquet { reason, .. } => format!("not a readable Parquet file: {reason}"),
-        Error::Read { source, .. } => format!("cannot be read: {source}"),
-        other => other.to_string(),
-    }
 }

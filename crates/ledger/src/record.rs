@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use polars::prelude::*;
 
+use crate::Error;
 use crate::schema::VERSION;
 
 /// The name of the column that carries the schema's version in every file.
@@ -68,6 +69,24 @@ pub struct Skipped {
     pub reason: String,
     /// Whether it is no readable Parquet file, as one that was cut short.
     pub damaged: bool,
+}
+
+impl Skipped {
+    /// A file that cannot be read.
+    pub(crate) fn new(path: PathBuf, error: Error) -> Self {
+        let damaged = matches!(error, Error::Parquet { .. });
+        // Without its path, which stands beside it.
+        let reason = match error {
+            Error::Parquet { reason, .. } => format!("not a readable Parquet file: {reason}"),
+            Error::Read { source, .. } => format!("cannot be read: {source}"),
+            other => other.to_string(),
+        };
+        Self {
+            path,
+            reason,
+            damaged,
+        }
+    }
 }
 
 impl std::fmt::Display for Skipped {

@@ -188,7 +188,7 @@ impl Run {
             aside.push(".damaged");
             fs::rename(&skipped.path, &aside).map_err(write_error(&skipped.path))?;
             told.push(format!(
-                "{skipped}; it is now {}, and the trial is run again",
+                "{skipped}; it is now {}, and the trial is run again if the run needs it",
                 Path::new(&aside).display()
             ));
         }

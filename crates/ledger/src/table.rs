@@ -5,40 +5,66 @@ use std::path::{Path, PathBuf};
 use polars::prelude::*;
 
 use crate::error::nearest;
-use crate::record::Record;
-use crate::schema::Trial;
+use crate::record::{Record, Skipped, VERSION_COLUMN};
+use crate::schema::{Status, Trial};
 use crate::value::Value;
 use crate::{Error, Run, files, parquet};
+
+/// The column of a table of trials that says how each ended.
+const STATUS: &str = "status";
 
 /// A table of known results, read from any Parquet files.
 #[derive(Clone, Debug)]
 pub struct Table {
     path: PathBuf,
     frame: DataFrame,
+    skipped: Vec<Skipped>,
 }
 
 impl Table {
     /// Reads a file; of a folder all its Parquet files one after the other, with the columns that all of them
-    /// have; of a run its trials.
+    /// have; of a run its trials. A damaged file of several is no error, but in [`Table::skipped`].
     ///
     /// # Errors
     /// [`Error::Read`] where there is no such file, [`Error::Parquet`] where it is not a Parquet file,
     /// [`Error::Schema`] where a folder holds none, or a column is of different types in them.
     pub fn read(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        let frame = if !path.is_dir() {
-            parquet::read(&path, None)?
-        } else if Run::open(&path).is_ok() {
-            joined(&path.join(Trial::FOLDER))?
+        let (frame, skipped) = if !path.is_dir() {
+            (parquet::read(&path, None)?, Vec::new())
+        } else if let Ok(run) = Run::open(&path) {
+            trials(&run)?
         } else {
             joined(&path)?
         };
-        Ok(Self { path, frame })
+        Ok(Self {
+            path,
+            frame,
+            skipped,
+        })
     }
 
     /// Where the table was read from.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Files that could not be used, which are worth a warning each.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// Whether each row is a result. Of a table of trials those are that are done: the others have numbers, such as
+    /// the defined reward of a failure, that were never measured. Of any other table all are.
+    pub fn results(&self) -> Vec<bool> {
+        let is_of_trials = self.frame.column(VERSION_COLUMN).is_ok();
+        match self.known_strings(STATUS) {
+            Ok(statuses) if is_of_trials => statuses
+                .iter()
+                .map(|it| it.as_deref() == Some(Status::Done.as_str()))
+                .collect(),
+            _ => vec![true; self.rows()],
+        }
     }
 
     /// The number of rows.
@@ -125,28 +151,56 @@ impl Table {
     }
 }
 
+/// The trials of a run.
+fn trials(run: &Run) -> Result<(DataFrame, Vec<Skipped>), Error> {
+    let found = run.trials()?;
+    let path = run.folder().join(Trial::FOLDER);
+    if found.rows.is_empty() {
+        return Err(none_in(path, &found.skipped));
+    }
+    let frame = Trial::to_frame(&found.rows);
+    let frame = frame.map_err(|reason| Error::Schema { path, reason })?;
+    Ok((frame, found.skipped))
+}
+
 /// The rows of all Parquet files of a folder, with the columns that all of them have.
-fn joined(folder: &Path) -> Result<DataFrame, Error> {
+fn joined(folder: &Path) -> Result<(DataFrame, Vec<Skipped>), Error> {
     let wrong = |path: &Path, reason: String| Error::Schema {
         path: path.to_owned(),
         reason,
     };
-    let paths = files::list(folder)?;
-    let read = |path: &PathBuf| parquet::read(path, None);
-    let frames: Vec<DataFrame> = paths.iter().map(read).collect::<Result<_, _>>()?;
-    let Some((first, others)) = frames.split_first() else {
-        return Err(wrong(folder, "holds no Parquet files".to_owned()));
+    let (mut frames, mut skipped) = (Vec::new(), Vec::new());
+    for path in files::list(folder)? {
+        match parquet::read(&path, None) {
+            Ok(frame) => frames.push((path, frame)),
+            Err(error) => skipped.push(Skipped::new(path, error)),
+        }
+    }
+    let Some(((path, first), others)) = frames.split_first() else {
+        return Err(none_in(folder.to_owned(), &skipped));
     };
     let mut common = first.get_column_names_owned();
-    common.retain(|name| others.iter().all(|it| it.column(name).is_ok()));
+    common.retain(|name| others.iter().all(|(_, it)| it.column(name).is_ok()));
     let select = |path: &Path, frame: &DataFrame| {
         let selected = frame.select(common.iter().cloned());
         selected.map_err(|error| wrong(path, error.to_string()))
     };
-    let mut rows = select(folder, first)?;
-    for (path, frame) in paths[1..].iter().zip(others) {
+    let mut rows = select(path, first)?;
+    for (path, frame) in others {
         rows.vstack_mut(&select(path, frame)?)
             .map_err(|error| wrong(path, error.to_string()))?;
     }
-    Ok(rows)
+    Ok((rows, skipped))
+}
+
+/// A folder without a file that can be used.
+fn none_in(folder: PathBuf, skipped: &[Skipped]) -> Error {
+    let reason = match skipped {
+        [] => "holds no Parquet files".to_owned(),
+        [first, ..] => format!("holds no Parquet files that can be used; {first}"),
+    };
+    Error::Schema {
+        path: folder,
+        reason,
+    }
 }

@@ -70,7 +70,7 @@ pub enum Error {
     },
     /// A table whose architectures have no results.
     #[error(
-        "{path} holds {architectures} architectures of {space}, and none with a value for {columns}"
+        "{path} holds {architectures} architectures of {space}, and none with a result in {columns}"
     )]
     NoResults {
         /// The table.

@@ -251,6 +251,71 @@ fn what_is_beyond_a_limit_takes_no_epochs_and_is_not_promoted() {
     }
 }
 
+#[test]
+fn a_lost_row_of_the_verdict_is_not_the_searchs() {
+    let all = tempfile::tempdir().unwrap();
+    let mut config = config("random", 3);
+    config.search.halving = None;
+    let search = |rows: &[Trial]| -> Vec<(u32, String)> {
+        let rows = rows.iter().filter(|it| it.kind == Kind::Search);
+        rows.map(|it| (it.id, it.choices.clone())).collect()
+    };
+    // Three trials, the verdict, and a fourth trial behind it.
+    let extended = |name: &str, lost: &[u32]| {
+        let folder = all.path().join(name);
+        let mut config = config.clone();
+        let begun = run(&config, &folder, 2);
+        assert_eq!(begun[3].kind, Kind::Rerank);
+        config.search.trials = 4;
+        let whole = run(&config, &folder, 2);
+        assert_eq!(search(&whole).len(), 4);
+        for id in lost {
+            std::fs::remove_file(folder.join(format!("trials/{id:05}.parquet"))).unwrap();
+        }
+        (folder, config, search(&whole))
+    };
+    let (folder, mut config, whole) = extended("verdict", &[3]);
+    let last = whole[3].0;
+    assert!(last > 4);
+    assert_eq!(search(&run(&config, &folder, 2)), whole);
+    config.search.trials = 6;
+    let more = search(&run(&config, &folder, 2));
+    assert_eq!(more[..4], whole);
+
+    // A lost row of the search is run again beside it: at its place, or where nothing stands behind it, at the first
+    // that is free.
+    let architectures = |rows: &[(u32, String)]| -> Vec<String> {
+        rows.iter().map(|(_, choices)| choices.clone()).collect()
+    };
+    for (name, lost) in [("both", [1, 3]), ("behind", [3, last])] {
+        let (folder, mut config, whole) = extended(name, &lost);
+        let resumed = search(&run(&config, &folder, 2));
+        assert_eq!(architectures(&resumed), architectures(&whole), "{name}");
+        config.search.trials = 6;
+        let resumed = search(&run(&config, &folder, 2));
+        assert_eq!(architectures(&resumed), architectures(&more), "{name}");
+    }
+}
+
+#[test]
+fn a_run_that_would_try_something_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config("random", 3);
+    run(&config, folder.path(), 1);
+    // Also where the first row is lost.
+    std::fs::remove_file(folder.path().join("trials/00000.parquet")).unwrap();
+    config.search.seed += 1;
+    let run = Run::open(folder.path()).unwrap();
+    let input = Shape {
+        height: 8,
+        width: 8,
+        channels: 3,
+    };
+    let evaluator = Computed { slots: 1 };
+    let ending = cellwright_search::run::run(&config, input, 10, &run, &evaluator, &Silent);
+    assert!(matches!(ending, Err(Error::Diverged { .. })));
+}
+
 /// Breaks in every trial.
 struct Broken;
 

@@ -65,15 +65,19 @@ pub fn run(args: Args) -> Result<()> {
         reports.push(args.reward.clone());
     }
     let columns = Table::read(&args.table)?;
+    for skipped in columns.skipped() {
+        warn(skipped);
+    }
     let architectures = args.architectures.as_deref();
     let results = KnownResults::new(&columns, &space, architectures, &args.reward, &reports)?;
-    if results.left_out() > 0 {
+    if !results.left_out().is_empty() {
+        let reasons = results.left_out().iter();
+        let texts = reasons.map(|(count, reason)| format!("{count} {reason}"));
         warn(format!(
-            "{} of {} rows are no architectures of {}, or have no {}, and are left out",
-            results.left_out(),
+            "{} of {} rows are left out: {}",
+            results.left_out().iter().map(|it| it.0).sum::<usize>(),
             columns.rows(),
-            space.name(),
-            args.reward
+            texts.collect::<Vec<_>>().join(", ")
         ));
     }
     let known = results.len().into();
@@ -139,7 +143,13 @@ pub fn run(args: Args) -> Result<()> {
         print(lines)?;
     }
     if let Some(out) = &out {
-        note(format!("charts: {}", draw(out)?.display()));
+        if out.points()?.rows.is_empty() {
+            note(
+                "no charts: at no time had every run of a strategy met an architecture that the table holds",
+            );
+        } else {
+            note(format!("charts: {}", draw(out)?.display()));
+        }
     }
     Ok(())
 }

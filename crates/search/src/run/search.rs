@@ -1,6 +1,6 @@
 //! The search of a run: a strategy's batches are trained as far as the epochs reach, and it is told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,8 +32,8 @@ pub(super) struct Search<'a> {
     input: Shape,
     classes: usize,
     strategy: Box<dyn Strategy>,
-    /// Rows of an earlier process, by id.
-    earlier: HashMap<u32, Trial>,
+    /// Rows of an earlier process that are still to come, by id.
+    earlier: VecDeque<Trial>,
     /// Every architecture so far, in the order in which they were asked for.
     architectures: Vec<Choices>,
     /// The place of each identity among them.
@@ -65,10 +65,7 @@ impl<'a> Search<'a> {
         classes: usize,
         trials: &[Trial],
     ) -> Result<Self, Error> {
-        let earlier = trials
-            .iter()
-            .filter(|it| it.kind == Kind::Search)
-            .map(|it| (it.id, it.clone()));
+        let earlier = trials.iter().filter(|it| it.kind == Kind::Search).cloned();
         let identities = Identities::new(space, input, classes);
         Ok(Search {
             config,
@@ -165,21 +162,18 @@ impl<'a> Search<'a> {
         let mut requests = Vec::new();
         for &job in jobs {
             let refused = self.too_large(&self.architectures[job.architecture]);
-            let epochs = self.schedule.epochs(job.rung) as u64;
-            let Some(id) = self.next_id(if refused.is_some() { 0 } else { epochs }) else {
+            if !self.spend(job, refused.is_some()) {
                 break;
-            };
+            }
+            let (id, earlier) = self.next_trial(job)?;
             self.too_large = if refused.is_some() {
                 self.too_large + 1
             } else {
                 0
             };
             ids.push(id);
-            match (self.earlier.remove(&id), refused) {
-                (Some(trial), _) => {
-                    self.check(&trial, job)?;
-                    trials.insert(id, trial);
-                }
+            match (earlier, refused) {
+                (Some(trial), _) => drop(trials.insert(id, trial)),
                 (None, Some(reason)) => {
                     trials.insert(id, self.refuse(&self.request(id, job), reason, folder)?);
                 }
@@ -211,19 +205,43 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The id of the next trial, whose epochs are spent; none where too few are left, which ends the
-    /// search. A run that goes on with more trials has rows of its verdict between.
-    fn next_id(&mut self, epochs: u64) -> Option<u32> {
-        let Some(left) = self.left.checked_sub(epochs) else {
-            self.left = 0;
-            return None;
+    /// Spends the epochs of the next trial; where too few are left, none are from now on, which ends the search.
+    fn spend(&mut self, job: Job, refused: bool) -> bool {
+        let epochs = if refused {
+            0
+        } else {
+            self.schedule.epochs(job.rung) as u64
         };
-        self.left = left;
-        while self.taken.contains(&self.next_id) {
-            self.next_id += 1;
+        let left = self.left.checked_sub(epochs);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// The id of the next trial, and its row if an earlier process left one.
+    ///
+    /// A run that goes on with more trials has rows of its verdict between those of the search, and where such a row is
+    /// lost its id looks free. So the next earlier row is taken by what it is of, wherever it stands, and only what
+    /// has no row takes a free id: one before that row, or the run has diverged.
+    fn next_trial(&mut self, job: Job) -> Result<(u32, Option<Trial>), Error> {
+        let choices = self.architectures[job.architecture].to_string();
+        let epochs = self.schedule.epochs(job.rung);
+        let first = self.next_id;
+        let is_next = |it: &mut Trial| {
+            it.id >= first && it.choices == choices && it.epochs as usize == epochs
+        };
+        let earlier = self.earlier.pop_front_if(is_next);
+        let mut free = (first..).filter(|id| !self.taken.contains(id));
+        let id = match &earlier {
+            Some(trial) => trial.id,
+            None => free.next().unwrap_or(u32::MAX),
+        };
+        match self.earlier.front() {
+            Some(trial) if trial.id <= id => Err(Error::Diverged { id: trial.id }),
+            _ => {
+                self.next_id = id + 1;
+                Ok((id, earlier))
+            }
         }
-        self.next_id += 1;
-        Some(self.next_id - 1)
     }
 
     fn request(&self, id: u32, job: Job) -> Request {
@@ -235,16 +253,6 @@ impl<'a> Search<'a> {
         request.training.test &= self.schedule.is_highest(job.rung);
         request.rung = self.config.search.halving.map(|_| job.rung as u32);
         request
-    }
-
-    /// Whether a row of an earlier process is of what would be trained now.
-    fn check(&self, trial: &Trial, job: Job) -> Result<(), Error> {
-        let choices = self.architectures[job.architecture].to_string();
-        let epochs = self.schedule.epochs(job.rung);
-        if trial.choices != choices || trial.epochs as usize != epochs {
-            return Err(Error::Diverged { id: trial.id });
-        }
-        Ok(())
     }
 
     /// Why an architecture is beyond a limit of what is counted; none where it is not, or cannot be built.

@@ -13,7 +13,7 @@ pub struct KnownResults {
     rows: HashMap<Choices, usize>,
     rewards: Vec<f64>,
     reports: Vec<(String, Vec<f64>)>,
-    left_out: usize,
+    left_out: Vec<(usize, String)>,
 }
 
 impl KnownResults {
@@ -21,8 +21,8 @@ impl KnownResults {
     /// space's notation; where none is named, in the first column of texts that holds one. Of several rows with
     /// one architecture the first counts.
     ///
-    /// Rows that are no architectures of this space, or lack a reward or what is to be reported, are left out and
-    /// counted.
+    /// Rows that are no architectures of this space, that are trials which are not done, or that lack a reward or what
+    /// is to be reported, are left out and counted.
     ///
     /// # Errors
     /// [`Error::Ledger`] for a column that is not there or holds something else; [`Error::NoArchitectures`]
@@ -50,13 +50,25 @@ impl KnownResults {
         let columns = names()
             .map(|column| table.known_numbers(column))
             .collect::<Result<Vec<_>, _>>()?;
-        let has_all = |row: usize| columns.iter().all(|column| column[row].is_some());
+        let results = table.results();
+        let without = |row: usize| -> Option<String> {
+            if !results[row] {
+                return Some("whose trial is not done".to_owned());
+            }
+            let mut columns = names().zip(&columns);
+            let lacking = columns.find(|(_, values)| values[row].is_none());
+            lacking.map(|(name, _)| format!("without {name}"))
+        };
         let mut rows = HashMap::new();
-        let mut left_out = 0;
+        let mut left_out: Vec<(usize, String)> = Vec::new();
         for (row, choices) in parsed.into_iter().enumerate() {
-            match choices.filter(|_| has_all(row)) {
-                Some(choices) => drop(rows.entry(choices).or_insert(row)),
-                None => left_out += 1,
+            let choices = choices.ok_or_else(|| format!("no architecture of {}", space.name()));
+            match choices.and_then(|it| without(row).map_or(Ok(it), Err)) {
+                Ok(choices) => drop(rows.entry(choices).or_insert(row)),
+                Err(reason) => match left_out.iter_mut().find(|(_, it)| *it == reason) {
+                    Some((count, _)) => *count += 1,
+                    None => left_out.push((1, reason)),
+                },
             }
         }
         if rows.is_empty() {
@@ -119,10 +131,10 @@ impl KnownResults {
         self.rows.is_empty()
     }
 
-    /// Rows of the table that are no architectures of the space, or lack a value.
+    /// The reasons for which rows of the table are left out, in words, each with the number of rows.
     #[must_use]
-    pub fn left_out(&self) -> usize {
-        self.left_out
+    pub fn left_out(&self) -> &[(usize, String)] {
+        &self.left_out
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Args {
     pub(super) json: bool,
 }
 
-/// The names of the flags that stand on the command line.
+/// The names of the flags that stand on the command line, or have a value from the environment.
 pub(super) struct Given(Vec<String>);
 
 impl Given {
@@ -89,7 +89,8 @@ impl clap::FromArgMatches for Given {
     fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
         let command = <Args as clap::Args>::augment_args(clap::Command::new("search"));
         let given = |it: &&clap::Arg| {
-            matches.value_source(it.get_id().as_str()) == Some(ValueSource::CommandLine)
+            let source = matches.value_source(it.get_id().as_str());
+            source.is_some_and(|it| it != ValueSource::DefaultValue)
         };
         let flags = command.get_arguments().filter(given);
         let names = flags.filter_map(|it| it.get_long().map(str::to_owned));
@@ -161,7 +162,7 @@ pub(super) struct RerankFlags {
     /// Train the K best architectures and the baselines again at the end; 0: none (default: 3)
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     rerank: Option<u32>,
-    /// Epochs of these trainings (default: twice those of a trial)
+    /// Epochs of these trainings (default: twice those of a trial; with --config and without --epochs, the file's)
     #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rerank_epochs: Option<u32>,
     /// Trainings of each, with other seeds (default: 1)
@@ -178,15 +179,21 @@ impl RerankFlags {
     /// the three baselines takes about three quarters of the search's own time; with ten trials the whole
     /// stays near five minutes on two cores.
     pub(super) fn fresh(&self, epochs: usize) -> RerankConfig {
-        self.over(RerankConfig {
+        let config = RerankConfig {
             architectures: DEFAULT_RERANK,
-            epochs: 2 * epochs,
+            epochs: 1,
             seeds: 1,
-        })
+        };
+        self.over(config, Some(epochs))
     }
 
-    /// A configuration with what the flags say.
-    pub(super) fn over(&self, config: RerankConfig) -> RerankConfig {
+    /// A configuration with what the flags say. `epochs` are a trial's where they are new too: the configuration's
+    /// verdict, made for others, then becomes twice as long as they are.
+    pub(super) fn over(&self, config: RerankConfig, epochs: Option<usize>) -> RerankConfig {
+        let config = RerankConfig {
+            epochs: epochs.map_or(config.epochs, |it| 2 * it),
+            ..config
+        };
         RerankConfig {
             architectures: self.rerank.unwrap_or(config.architectures),
             epochs: self.rerank_epochs.map_or(config.epochs, |it| it as usize),

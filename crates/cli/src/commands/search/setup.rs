@@ -140,6 +140,7 @@ fn over(args: &Args, config: RunConfig) -> Result<RunConfig> {
         seed: seed.unwrap_or(config.training.seed),
         ..args.training.over(config.training)
     };
+    let epochs = args.given.has("epochs").then_some(training.epochs);
     let halving = args.halving.over(config.search.halving)?;
     rungs(halving, training.epochs)?;
     let space = match &args.space {
@@ -163,7 +164,7 @@ fn over(args: &Args, config: RunConfig) -> Result<RunConfig> {
             halving,
         },
         objective: args.objective.over(config.objective)?,
-        rerank: args.rerank.over(config.rerank),
+        rerank: args.rerank.over(config.rerank, epochs),
         training,
         dataset: DatasetConfig {
             name: args.data.named().map_or(config.dataset.name, str::to_owned),
