@@ -293,6 +293,22 @@ fn a_network_that_cannot_be_counted_is_refused_with_its_place() {
 }
 
 #[test]
+fn weights_and_checkpoint_are_two_files_made_once_all_else_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |data: &str, checkpoint: &str| {
+        let mut command = cellwright();
+        command.args(["train", "search-spaces/baselines/small/vgg.toml"]);
+        command.args(["--dataset", data, "--save"]);
+        command.arg(folder.path().join("new/a")).arg("--checkpoint");
+        command.arg(folder.path().join("new").join(checkpoint));
+        command
+    };
+    refuses(&mut train("digits", "a"), 2, &["--save and --checkpoint"]);
+    refuses(&mut train("nowhere", "b"), 1, &["nowhere"]);
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
 fn an_option_that_cannot_be_built_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let layers = |options: &str| {

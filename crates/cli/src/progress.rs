@@ -147,12 +147,12 @@ fn line(trial: &Trial) -> String {
     let size = format!("{} params, {} MACs", short(trial.params), short(trial.macs));
     match (trial.status, trial.valid_top1) {
         (Status::Done, Some(accuracy)) => format!(
-            "{name:<20} validation {:>6.2} %  {size:<30} {:>7.1} s",
+            "{name:<21} validation {:>6.2} %  {size:<28} {:>6.1} s",
             100.0 * accuracy,
             trial.total_seconds.unwrap_or(0.0)
         ),
         _ => format!(
-            "{name:<20} {}: {}",
+            "{name:<21} {}: {}",
             trial.status,
             trial.reason.as_deref().unwrap_or("no reason is known")
         ),

@@ -53,10 +53,11 @@ pub struct Args {
 /// Trains and shows what came of it.
 pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
-    let (source, choices) = architecture(&args)?;
-    for path in [&args.save, &args.checkpoint].into_iter().flatten() {
-        make_place(path)?;
+    if args.save.is_some() && args.save == args.checkpoint {
+        let reason = "--save and --checkpoint name one file, and keep different things: name two";
+        return Err(Usage(reason.to_owned()).into());
     }
+    let (source, choices) = architecture(&args)?;
     let device = args.device.resolve();
     let dataset = DatasetConfig {
         name: args.data.name(device),
@@ -64,6 +65,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     let local = Local::new();
     let images = local.dataset(&dataset)?;
+    for path in [&args.save, &args.checkpoint].into_iter().flatten() {
+        make_place(path)?;
+    }
     let request = Request {
         id: 0,
         kind: Kind::Baseline,
