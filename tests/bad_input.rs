@@ -1,14 +1,11 @@
 //! What goes wrong is said with its place and the next step, and never by a panic.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-
-fn cellwright() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cellwright"));
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-    command
-}
+use common::cellwright;
 
 /// Runs a command that must fail with this exit code and say all of these words.
 fn refuses(command: &mut Command, code: i32, words: &[&str]) {

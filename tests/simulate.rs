@@ -1,11 +1,15 @@
 //! `simulate` on a table of a small space: what it tells, keeps and draws.
 
+mod common;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use polars::prelude::*;
 use serde_json::Value;
+
+use common::cellwright;
 
 const OPERATIONS: [&str; 3] = ["identity", "relu", "swish"];
 
@@ -56,12 +60,6 @@ impl Small {
         command.args(["--reward", reward, "--budget", "20", "--runs", "12"]);
         command
     }
-}
-
-fn cellwright() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cellwright"));
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-    command
 }
 
 /// What a command that succeeds says on stdout and on stderr.

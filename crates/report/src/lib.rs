@@ -70,7 +70,8 @@ pub fn folder(runs: &[Run]) -> Result<PathBuf, Error> {
     }
 }
 
-/// Draws the report of `runs` into `folder`, which is made if it is not there, usually [`folder()`]. Files of an earlier report are replaced.
+/// Draws the report of `runs` into `folder`, which is made if it is not there, usually [`folder()`]. Files of an earlier
+/// report are replaced.
 ///
 /// # Errors
 /// [`Error::NoRun`], [`Error::Empty`] where no trial is finished, [`Error::Ledger`] where a run cannot be read,

@@ -1,6 +1,6 @@
 //! What of run.toml makes trainings and rewards compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cellwright_ledger::{Error, Run};
 use serde_json::Value;
@@ -95,8 +95,7 @@ impl Settings {
 /// Warnings where runs, given by name, were trained differently or aim at different rewards.
 pub(crate) fn differences(runs: &[(&str, &Settings)]) -> Vec<String> {
     let told: Vec<_> = runs.iter().map(|(name, it)| (*name, it.told())).collect();
-    let keys: std::collections::BTreeSet<&str> =
-        told.iter().flat_map(|(_, it)| it.keys().copied()).collect();
+    let keys: BTreeSet<&str> = told.iter().flat_map(|(_, it)| it.keys().copied()).collect();
     let differing: Vec<String> = keys
         .into_iter()
         .filter_map(|key| {

@@ -2,13 +2,11 @@
 
 mod common;
 
-use common::{build, enumerate, lines, network, parse, try_parse, vocabulary};
 use std::collections::HashSet;
 use std::path::Path;
 
 use cellwright_space::{Choices, Space};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use common::{build, enumerate, lines, network, parse, vocabulary};
 
 #[test]
 fn layers_follow_each_other_and_names_are_taken() {
@@ -144,6 +142,7 @@ fn anonymous_layers_see_the_values_around_and_count_for_themselves() {
 
 /// Outside of any repetition `index` is 0, in the network and in what it uses: what a condition leaves
 /// out for it is not counted. Every architecture that is counted is another network.
+
 #[test]
 fn what_the_index_outside_of_repetitions_leaves_out_is_not_counted() {
     let choice = r#"op = { choose = ["relu", "identity"] }"#;
@@ -258,60 +257,6 @@ layers = [
 }
 
 /// A graph of three vertices: what takes nothing takes the input, and what nothing takes is given out.
-const CONDITIONS: &str = r#"
-name = "toy"
-require = ["edges <= 2"]
-[network]
-let = { both = { choose = [0, 1] }, out = { choose = [{ value = 0, when = "both == 1" }, 1], name = "edges" } }
-layers = [
-  { name = "a", op = "relu" },
-  { name = "b", op = "relu", from = { take = "a", when = "both == 1" }, when = "both == 1" },
-  { op = "add", from = ["input", { take = "a", when = "out == 1" }] },
-]
-"#;
-
-#[test]
-fn options_and_tensors_have_conditions() {
-    let text = CONDITIONS.replace(r#"from = { take = "a", when = "both == 1" }, "#, "");
-    let space = parse(&text);
-    assert_eq!(space.count(), Some(3u32.into()));
-    let all = enumerate(&space, 100).expect("few");
-    assert_eq!(all.len(), 3);
-    assert!(space.check(&Choices(vec![0, 0])).is_err());
-    assert_eq!(space.legal(&[0]), [false, true]);
-    assert_eq!(space.legal(&[1]), [true, true]);
-    let last = |choices: &[u32]| {
-        let notes = build(&space, choices).unwrap_or_else(|errors| panic!("{errors}"));
-        notes.lines.last().expect("layers").clone()
-    };
-    assert_ne!(last(&[1, 0]), last(&[1, 1]));
-}
-
-#[test]
-fn a_layer_of_which_no_tensor_is_left_has_nothing_to_pass_on() {
-    let Err(error) = build(&parse(CONDITIONS), &[0, 1]) else {
-        panic!("it was built")
-    };
-    assert!(error.to_string().contains("nothing to pass on"), "{error}");
-}
-
-#[test]
-fn a_condition_of_an_option_follows_from_decisions() {
-    for (condition, wrong) in [
-        (
-            "height(input) > 3",
-            "must follow from parameters and decisions",
-        ),
-        ("1 + 1", "must be true or false"),
-        ("other > 1", "other"),
-    ] {
-        let options = format!(r#"{{ choose = [1, {{ value = 2, when = "{condition}" }}] }}"#);
-        let text = network(&format!(r#"{{ op = "relu", repeat = {options} }}"#));
-        let error = try_parse(&text).expect_err(condition).to_string();
-        assert!(error.contains(wrong), "{error}");
-    }
-}
-
 #[test]
 fn two_of_some_are_an_unordered_set() {
     let space = parse(&network(
@@ -331,49 +276,6 @@ fn two_of_some_are_an_unordered_set() {
     );
     let notes = build(&space, &[4]).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(notes.lines[3], "add = add() <- [1, 3]");
-}
-
-const SUBSET: &str = r#"name = "toy"
-require = ["edges >= 1", "edges // 2 < 2 and edges % 2 == 1"]
-[network]
-layers = [
-  { op = "relu", name = "a" }, { op = "relu", name = "b" },
-  { op = "add", from = { choose = "any", of = ["input", "a", "b"], name = "edges" } },
-]
-"#;
-
-#[test]
-fn any_subset_is_a_decision_each_and_require_holds() {
-    let space = parse(SUBSET);
-    assert_eq!(space.decisions().len(), 3);
-    assert_eq!(space.count(), Some(4u32.into()));
-    assert_eq!(enumerate(&space, 100).map(|it| it.len()), Some(4));
-    let notes = build(&space, &[1, 1, 1]).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(notes.lines[2], "add = add() <- [0, 1, 2]");
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for _ in 0..50 {
-        let choices = space.sample(&mut rng);
-        assert_eq!(choices.0.iter().sum::<u32>() % 2, 1, "{choices}");
-    }
-}
-
-#[test]
-fn require_and_notation_call_decisions_alike() {
-    let space = parse(
-        r#"
-name = "toy"
-notation = "{kernel}x{kernel}-{width}"
-require = ["kernel * width < 160"]
-[parameters]
-width = 1
-[network]
-let = { width = { choose = [16, 32] } }
-layers = [{ op = "conv", filters = "width", kernel = { choose = [3, 5] } }]
-"#,
-    );
-    assert_eq!(space.count(), Some(3u32.into()));
-    assert_eq!(space.parse_notation("3x3-32"), Ok(Choices(vec![1, 0])));
-    assert!(space.parse_notation("5x5-32").is_err());
 }
 
 #[test]
@@ -405,62 +307,6 @@ layers = [{ op = "fractal", n = 3 }]
 }
 
 #[test]
-fn notation_takes_the_last_part_of_a_name_where_it_is_unique() {
-    let text = |notation: &str| {
-        format!(
-            r#"name = "toy"
-notation = "{notation}"
-[blocks.b]
-layers = [{{ op = {{ choose = ["relu", "identity"] }}, name = "act" }}, {{ op = "conv", filters = {{ choose = [1, 2], name = "net" }} }}]
-[network]
-layers = [{{ op = "b" }}, {{ op = "dropout", rate = {{ choose = [0, 1], name = "rate" }}, when = "true" }}, {{ op = "linear", units = 1 }}]
-"#
-        )
-    };
-    let space = parse(&text("{net}-{rate}-{0}"));
-    assert_eq!(space.left_out_of_notation(), [] as [usize; 0]);
-    assert_eq!(space.parse_notation("2-1-relu"), Ok(Choices(vec![0, 1, 1])));
-    // A decision that is left out could be either option.
-    let partial = parse(&text("{net}-{rate}"));
-    assert_eq!(partial.left_out_of_notation(), [0]);
-    let message = partial.parse_notation("2-1").unwrap_err().reason;
-    assert!(message.contains("relu or identity"), "{message}");
-}
-
-#[test]
-fn notation_both_ways() {
-    let text = r#"name = "toy"
-notation = "{{{0}|{net}~1}}"
-[network]
-layers = [
-  { op = { choose = ["relu", "identity"] } },
-  { op = "conv", filters = { choose = [1, 10, 100], name = "net" } },
-]
-"#;
-    let text = text.replace("{net}", "{1}");
-    let space = parse(&text);
-    let choices = Choices(vec![1, 2]);
-    assert_eq!(space.notation(&choices), "{identity|100~1}");
-    for choices in enumerate(&space, 10).expect("few") {
-        assert_eq!(
-            space.parse_notation(&space.notation(&choices)),
-            Ok(choices.clone())
-        );
-        assert_eq!(space.parse_notation(&choices.to_string()), Ok(choices));
-    }
-    for wrong in [
-        "{relu|7~1}",
-        "{relu|1~1",
-        "{relu|1~1}}",
-        "",
-        "2,0",
-        "{tanh|1~1}",
-    ] {
-        assert!(space.parse_notation(wrong).is_err(), "{wrong}");
-    }
-}
-
-#[test]
 fn parameters_are_set_from_outside() {
     let text = "name = \"toy\"\n[parameters]\nwidth = 4\ndeep = false\n[network]\nlayers = [{ op = \"conv\", filters = \"width\", repeat = \"if(deep, 2, 1)\" }]\n";
     let set = |pairs: &[(&str, &str)]| {
@@ -485,28 +331,6 @@ fn parameters_are_set_from_outside() {
         .to_string();
     assert!(errors.contains("did you mean 'width'?"), "{errors}");
     assert!(set(&[("width", "wide")]).is_err());
-}
-
-#[test]
-fn what_no_condition_can_meet_is_told_at_once() {
-    let errors = try_parse(&SUBSET.replace("edges >= 1", "edges > 3"))
-        .expect_err("four of three")
-        .to_string();
-    assert!(errors.contains("no architecture"), "{errors}");
-    for wrong in [
-        "edges",
-        "edges and 1 < 2",
-        "1 + (edges < 2) == 2",
-        "not edges",
-    ] {
-        assert!(
-            try_parse(&SUBSET.replace("edges >= 1", wrong)).is_err(),
-            "{wrong}"
-        );
-    }
-    // What cannot be computed does not hold.
-    let space = parse(&SUBSET.replace("edges >= 1", "6 // (edges - 1) == 3"));
-    assert_eq!(space.count(), Some(1u32.into()));
 }
 
 #[test]
@@ -579,130 +403,4 @@ layers = [
     assert_eq!(space.decisions().len(), 1);
     let notes = build(&space, &[1]).unwrap();
     assert!(notes.lines[1].contains("identity"), "{:?}", notes.lines);
-}
-
-#[test]
-fn a_notation_comes_before_a_list_of_option_numbers() {
-    let text = |notation: &str, options: &str| {
-        format!(
-            r#"name = "toy"
-notation = "{notation}"
-[network]
-layers = [
-  {{ op = "conv", filters = {{ choose = {options}, name = "a" }} }},
-  {{ op = "conv", filters = {{ choose = {options}, name = "b" }} }},
-]
-"#
-        )
-    };
-    let space = parse(&text("{a},{b}", "[2, 1]"));
-    assert_eq!(space.parse_notation("2,1"), Ok(Choices(vec![0, 1])));
-    // What is no architecture in the notation may be such a list.
-    assert_eq!(space.parse_notation("0,1"), Ok(Choices(vec![0, 1])));
-    let error = space.parse_notation("0,7").unwrap_err().reason;
-    assert!(error.contains("there are 2 options"), "{error}");
-    let space = parse(&text("{a}{b}", "[2, 1]"));
-    assert_eq!(space.parse_notation("12"), Ok(Choices(vec![1, 0])));
-    let error = space.parse_notation("19").unwrap_err().reason;
-    assert!(error.contains("was expected at '9'"), "{error}");
-
-    // The shorter option may be the right one, and both may be.
-    let space = parse(&text("{a}{b}", "[1, 11, 2]"));
-    assert_eq!(space.parse_notation("11"), Ok(Choices(vec![0, 0])));
-    assert_eq!(space.parse_notation("112"), Ok(Choices(vec![1, 2])));
-    let error = space.parse_notation("111").unwrap_err().reason;
-    assert!(error.contains("could be 0,1 or 1,0"), "{error}");
-    assert!(space.ambiguous_notation().is_some());
-    let alike = parse(&text("{a}-{b}", "[3, 3]"));
-    assert!(alike.parse_notation("3-3").is_err());
-    assert!(alike.ambiguous_notation().is_some());
-    assert_eq!(
-        parse(&text("{a}-{b}", "[1, 11]")).ambiguous_notation(),
-        None
-    );
-}
-
-#[test]
-fn a_condition_that_names_no_decision_holds_too() {
-    let text = |condition: &str| {
-        format!(
-            r#"name = "toy"
-require = ["{condition}"]
-[parameters]
-filters = 16
-[network]
-layers = [{{ op = "conv", filters = "filters", kernel = {{ choose = [1, 3], name = "k" }} }}]
-"#
-        )
-    };
-    assert_eq!(parse(&text("filters > 8")).count(), Some(2u32.into()));
-    for never in ["filters < 8", "filters // 0 > 1", "k > 1 and false"] {
-        let text = text(never);
-        let errors = Space::parse(&text, Path::new("toy.toml"), &[], &vocabulary());
-        let errors = errors.unwrap_err().to_string();
-        assert!(errors.contains("this never holds"), "{errors}");
-    }
-}
-
-#[test]
-fn narrow_conditions_are_met() {
-    let space = parse(
-        r#"
-name = "narrow"
-require = ["s % 100 == 50", "t % 100 == 50"]
-[network]
-layers = [
-  { op = "conv", filters = { choose = [10, 20, 30], name = "s" }, kernel = { choose = [1, 3, 5, 7], name = "t" }, repeat = 20 },
-]
-"#,
-    );
-    assert_eq!(space.check(&space.first()), Ok(()));
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let found: HashSet<Choices> = (0..5).map(|_| space.sample(&mut rng)).collect();
-    assert_eq!(found.len(), 5);
-}
-
-#[test]
-fn covering_architectures_show_each_option() {
-    let space = parse(
-        r#"
-name = "toy"
-require = ["k != 5"]
-[network]
-let = { on = { choose = [false, true] } }
-layers = [
-  { op = "conv", filters = { choose = [1, 2, 3, 4] }, kernel = { choose = [1, 3, 5], name = "k" } },
-  { op = { choose = ["relu", "identity"] }, when = "on" },
-]
-"#,
-    );
-    let all = space.covering();
-    let shown: HashSet<(usize, u32)> = all
-        .iter()
-        .flat_map(|choices| choices.0.iter().copied().enumerate())
-        .collect();
-    // All but the kernel that the condition rules out.
-    assert_eq!(shown.len(), 2 + 4 + 2 + 2);
-    assert!(all.len() <= 6, "{all:?}");
-}
-
-#[test]
-fn covering_architectures_show_what_hides_behind_conditions() {
-    let space = parse(
-        r#"
-name = "toy"
-[network]
-let = { on = { choose = [false, true] }, more = { choose = [false, true] } }
-layers = [
-  { op = "conv", filters = { choose = [1, 2, 3, 4, 5, 6, 7] }, when = "on and not more" },
-]
-"#,
-    );
-    let all = space.covering();
-    for filters in 0..7 {
-        assert!(
-            all.contains(&Choices(vec![1, 0, filters])),
-            "{filters}: {all:?}"
-        );
-    }
 }

@@ -23,11 +23,7 @@ pub(crate) struct Cell {
 
 /// The distinct cells of a graph, in the order of their first use.
 pub(crate) fn cells(graph: &Graph) -> Vec<Cell> {
-    let paths: Vec<Vec<&str>> = graph
-        .nodes
-        .iter()
-        .map(|node| node.name.split('/').collect())
-        .collect();
+    let paths = paths(graph);
     let mut found: Vec<(Cell, Vec<String>)> = Vec::new();
     for group in groups(graph, &paths) {
         let sketch = Sketch::of(graph, &paths, &group);
@@ -73,13 +69,15 @@ pub(crate) fn cells(graph: &Graph) -> Vec<Cell> {
         .collect()
 }
 
+/// The path of each node.
+fn paths(graph: &Graph) -> Vec<Vec<&str>> {
+    let paths = graph.nodes.iter().map(|node| node.name.split('/'));
+    paths.map(Iterator::collect).collect()
+}
+
 /// How many layers stand in no cell, of how many; the input is none.
 pub(crate) fn outside(graph: &Graph) -> (usize, usize) {
-    let paths: Vec<Vec<&str>> = graph
-        .nodes
-        .iter()
-        .map(|node| node.name.split('/').collect())
-        .collect();
+    let paths = paths(graph);
     let groups = groups(graph, &paths);
     let layers = || {
         let nodes = graph.nodes.iter().zip(&paths);

@@ -2,7 +2,7 @@
 
 use super::forward::{shape, sizes};
 use super::order::Touches;
-use super::pairs::ProductGradient;
+use super::pairs::ConvGradient;
 use super::{Product, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
@@ -122,50 +122,45 @@ impl Writer<'_> {
 
     /// A convolution's gradients; the next call may be that of a norm whose sums can be taken with them.
     fn conv_gradient(&mut self, call: &Call, next: Option<&Call>) -> Result<(), Error> {
-        let Call::ConvGradient {
-            geometry,
-            prologue,
-            x,
-            w,
-            dy,
-            dx,
-            dw,
-        } = call
-        else {
+        let Some(of) = ConvGradient::of(call) else {
             return Ok(());
         };
-        let plain = *prologue == Prologue::default();
-        if let Some(of) = ProductGradient::of(call) {
-            let size = of.size;
+        let geometry = of.geometry;
+        let plain = of.prologue == Prologue::default();
+        if let Some(size) = geometry.product() {
             if self.tf32 && pointwise::suits_gradient(size) {
                 self.touches = Touches::default();
-                return self.pointwise_gradient(&of, None);
+                return self.pointwise_gradient(&of, size, None);
             }
             if plain {
                 let [rows, channels, filters] = size;
-                return self.matrix_gradient([rows, filters, channels], [*x, *w, *dy], *dx, *dw);
+                return self.matrix_gradient(
+                    [rows, filters, channels],
+                    [of.x, of.w, of.dy],
+                    of.dx,
+                    of.dw,
+                );
             }
             if self.tf32 && product::is_tall(size) && product::suits_weight_gradient(size) {
-                return self.gated_gradient(&of);
+                return self.gated_gradient(&of, size);
             }
         }
-        if plain && self.by_library(geometry) {
-            return self.dense_gradient(*geometry, [*x, *w, *dy], *dx, *dw);
+        if plain && self.by_library(&geometry) {
+            return self.dense_gradient(geometry, [of.x, of.w, of.dy], of.dx, of.dw);
         }
-        let conv = Convolution::of(*geometry).with_tf32(self.tf32);
+        let conv = Convolution::of(geometry).with_tf32(self.tf32);
         let summed = match next {
-            Some(next) => self.depthwise_and_sums(call, &conv, next)?,
+            Some(next) => self.depthwise_and_sums((call, &of), &conv, next)?,
             None => false,
         };
-        let (gated, norm) = (prologue.relu, prologue.norm);
-        let prologue = self.prologue(prologue);
-        let (of_x, of_w, of_dy, of_dw) = (*x, *w, *dy, *dw);
-        let [x, w, dy, dw] = [*x, *w, *dy, *dw].map(|it| self.at(it));
-        let gate = gated.then_some(Gate { x, prologue });
+        let norm = of.prologue.norm;
+        let prologue = self.prologue(&of.prologue);
+        let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
+        let gate = of.prologue.relu.then_some(Gate { x, prologue });
         let depthwise = geometry.is_depthwise();
-        if let Some(dx) = dx.filter(|_| !summed) {
+        if let Some(dx) = of.dx.filter(|_| !summed) {
             let to = self.at(dx.buffer);
-            self.touching(&[of_x, of_w, of_dy], &[dx.buffer]);
+            self.touching(&[of.x, of.w, of.dy], &[dx.buffer]);
             self.touches.reads.extend(self.ranges(norm.as_slice()));
             self.push(if depthwise {
                 depthwise::input_gradient(&conv, dy, w, gate, to, dx.add)?
@@ -174,7 +169,7 @@ impl Writer<'_> {
             });
         }
         if depthwise {
-            self.touching(&[of_x, of_dy], &[of_dw]);
+            self.touching(&[of.x, of.dy], &[of.dw]);
             self.touches.reads.extend(self.ranges(norm.as_slice()));
             let scratch = self.scratch(depthwise::weight_gradient_scratch(&conv))?;
             self.push(depthwise::weight_gradient(
@@ -182,7 +177,7 @@ impl Writer<'_> {
             )?);
             return Ok(());
         }
-        self.touching(&[of_x, of_dy], &[]);
+        self.touching(&[of.x, of.dy], &[]);
         self.touches.reads.extend(self.ranges(norm.as_slice()));
         let scratch = self.scratch(convolution::weight_gradient_scratch(&conv))?;
         let parts = convolution::weight_gradient(&conv, x, prologue, dy, scratch, dw, false)?;
@@ -190,8 +185,8 @@ impl Writer<'_> {
     }
 
     /// dx = dy · wᵀ, where the prologue's ReLU let x through, and dw = prologue(x)ᵀ · dy.
-    fn gated_gradient(&mut self, of: &ProductGradient) -> Result<(), Error> {
-        let [rows, k, n] = of.size;
+    fn gated_gradient(&mut self, of: &ConvGradient, all: [usize; 3]) -> Result<(), Error> {
+        let [rows, k, n] = all;
         let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
         let norm = self.ranges(of.prologue.norm.as_slice());
         let prologue = self.prologue(&of.prologue);
@@ -209,10 +204,10 @@ impl Writer<'_> {
         }
         self.touching(&[of.x, of.dy], &[]);
         self.touches.reads.extend(norm);
-        let scratch = self.scratch(product::weight_gradient_scratch(of.size))?;
+        let scratch = self.scratch(product::weight_gradient_scratch(all))?;
         let given = (x, prologue);
         self.push_parts(product::weight_gradient(
-            of.size, given, dy, scratch, dw, false,
+            all, given, dy, scratch, dw, false,
         )?)
     }
 

@@ -19,10 +19,9 @@ pub(super) fn suits_statistics(geometry: &Geometry) -> Option<[usize; 3]> {
     size.filter(|size| size[2] <= product::COLUMNS && product::is_tall(*size))
 }
 
-/// The gradient of a convolution that is a matrix product.
-pub(super) struct ProductGradient {
-    /// Rows, channels and filters.
-    pub size: [usize; 3],
+/// The gradient of a convolution, as a call has it.
+pub(super) struct ConvGradient {
+    pub geometry: Geometry,
     pub prologue: Prologue,
     pub x: Buffer,
     pub w: Buffer,
@@ -31,30 +30,29 @@ pub(super) struct ProductGradient {
     pub dw: Buffer,
 }
 
-impl ProductGradient {
+impl ConvGradient {
     /// What a call says of it; none for another call.
     pub fn of(call: &Call) -> Option<Self> {
-        let Call::ConvGradient {
-            geometry,
-            prologue,
-            x,
-            w,
-            dy,
-            dx,
-            dw,
-        } = call
-        else {
-            return None;
-        };
-        Some(Self {
-            size: geometry.product()?,
-            prologue: *prologue,
-            x: *x,
-            w: *w,
-            dy: *dy,
-            dx: *dx,
-            dw: *dw,
-        })
+        match *call {
+            Call::ConvGradient {
+                geometry,
+                prologue,
+                x,
+                w,
+                dy,
+                dx,
+                dw,
+            } => Some(Self {
+                geometry,
+                prologue,
+                x,
+                w,
+                dy,
+                dx,
+                dw,
+            }),
+            _ => None,
+        }
     }
 }
 
@@ -101,8 +99,11 @@ impl Writer<'_> {
                 },
                 Call::ConvGradient { dy, .. },
             ) if between.buffer == *dy && !between.add => {
-                let of = ProductGradient::of(next);
-                let Some(of) = of.filter(|it| pointwise::suits_gradient(it.size)) else {
+                let Some(of) = ConvGradient::of(next) else {
+                    return Ok(false);
+                };
+                let size = of.geometry.product();
+                let Some(size) = size.filter(|it| pointwise::suits_gradient(*it)) else {
                     return Ok(false);
                 };
                 let mut sums = self.of(call);
@@ -119,7 +120,7 @@ impl Writer<'_> {
                     reads: [sums.reads, sums.writes].concat(),
                     writes: Vec::new(),
                 };
-                self.pointwise_gradient(&of, norm)?;
+                self.pointwise_gradient(&of, size, norm)?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -130,20 +131,12 @@ impl Writer<'_> {
     /// norm's gradient, which is the next call; false if it is not so.
     pub(super) fn depthwise_and_sums(
         &mut self,
-        call: &Call,
+        (call, own): (&Call, &ConvGradient),
         conv: &Convolution,
         next: &Call,
     ) -> Result<bool, Error> {
         let (
-            Call::ConvGradient {
-                geometry,
-                prologue: Prologue { norm, relu },
-                w,
-                dy,
-                dx: Some(Target { buffer, add: false }),
-                dw,
-                ..
-            },
+            Some(Target { buffer, add: false }),
             Call::NormGradient {
                 dy: incoming,
                 share: Share::WHOLE,
@@ -152,11 +145,12 @@ impl Writer<'_> {
                 dx,
                 ..
             },
-        ) = (call, next)
+        ) = (own.dx, next)
         else {
             return Ok(false);
         };
-        if incoming != buffer || *norm != Some(*coefficients) || !geometry.is_depthwise() {
+        let reads = own.prologue.norm == Some(*coefficients);
+        if *incoming != buffer || !reads || !own.geometry.is_depthwise() {
             return Ok(false);
         }
         let (Some(size), Some((of, to))) =
@@ -166,9 +160,9 @@ impl Writer<'_> {
         };
         // Of both what this launch does not touch: the weight's gradient and the norm's input's.
         let mut first = self.of(call);
-        first.writes.retain(|it| *it != self.range(*dw));
+        first.writes.retain(|it| *it != self.range(own.dw));
         let mut sums = self.of(next);
-        sums.reads.retain(|it| *it != self.range(*buffer));
+        sums.reads.retain(|it| *it != self.range(buffer));
         if let Some(dx) = dx {
             sums.writes.retain(|it| *it != self.range(dx.buffer));
         }
@@ -178,23 +172,29 @@ impl Writer<'_> {
         }
         self.touches = first.and(sums);
         let scratch = self.scratch(size)?;
-        let given = [self.at(*dy), self.at(*w)];
+        let given = [self.at(own.dy), self.at(own.w)];
         self.push(depthwise::input_gradient_and_sums(
-            conv, given, *relu, &of, scratch, to,
+            conv,
+            given,
+            own.prologue.relu,
+            &of,
+            scratch,
+            to,
         )?);
         self.summed = Some(of.slope);
         Ok(true)
     }
 
-    /// Both gradients of a pointwise convolution, of which `touches` says what else is read; with a norm
+    /// Both gradients of a pointwise convolution of this size, of which `touches` says what else is read; with a norm
     /// between it and its `dy`.
     pub(super) fn pointwise_gradient(
         &mut self,
-        of: &ProductGradient,
+        of: &ConvGradient,
+        size: [usize; 3],
         norm: Option<batch_norm::Backward>,
     ) -> Result<(), Error> {
         let work = Pointwise {
-            size: of.size,
+            size,
             x: self.at(of.x),
             prologue: self.prologue(&of.prologue),
             w: self.at(of.w),
@@ -207,7 +207,7 @@ impl Writer<'_> {
         let reads = self.ranges(&reads);
         self.touches.reads.extend(reads);
         let dx = of.dx.map(|it| it.buffer);
-        let scratch = self.scratch(pointwise::gradient_scratch(of.size))?;
+        let scratch = self.scratch(pointwise::gradient_scratch(size))?;
         let to = self.ranges(dx.as_slice());
         self.touches.writes.extend(to);
         let add = of.dx.is_some_and(|it| it.add);
