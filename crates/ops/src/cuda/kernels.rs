@@ -36,6 +36,10 @@ const SOURCES: &[(&str, &str)] = &[
     ),
     ("depthwise.cu", include_str!("kernels/depthwise.cu")),
     (
+        "depthwise_gradient.cu",
+        include_str!("kernels/depthwise_gradient.cu"),
+    ),
+    (
         "depthwise_weights.cu",
         include_str!("kernels/depthwise_weights.cu"),
     ),

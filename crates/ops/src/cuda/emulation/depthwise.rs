@@ -8,6 +8,7 @@ use crate::cuda::kernels::columns::{Scratch, ScratchSize};
 use crate::cuda::kernels::combine::Share;
 use crate::cuda::kernels::convolution::{Convolution, Gate};
 use crate::cuda::kernels::depthwise as kernels;
+use crate::cuda::kernels::join::join;
 use crate::cuda::{Launch, Pointer};
 use crate::testing::{Random, run};
 use crate::{Conv2d, Error};
@@ -171,76 +172,106 @@ pub(super) fn one(
     );
 }
 
-/// The input's gradient with the sums of a norm's gradient is the one and then the other.
-fn with_sums(
+/// Both gradients at once are the CPU's, and the sums of a norm's gradient taken with them those of what is stored.
+fn at_once(
     device: &Emulator,
     x: (usize, usize, usize, usize),
+    kernel: usize,
     conv: Conv2d,
     random: &mut Random,
 ) {
     let (images, height, width, channels) = x;
-    let kernel = conv.padding[0] + conv.padding[1] + 1;
-    let sizes = Convolution::new(x, (kernel, kernel, 1, channels), conv).unwrap();
-    let size = kernels::sums_scratch(&sizes).unwrap();
     let (rows, len) = (images * height * width, images * height * width * channels);
-    let relu = random.flip();
-    let [mut bx, mut bdy] = [(); 2].map(|()| Buffer::of(&random.values(len)));
-    let mut weight = Buffer::of(&random.values(kernel * kernel * channels));
-    let mut vectors = [(); 4].map(|()| Buffer::of(&random.values(channels)));
-    let [mean, inverse, factor, offset] = vectors.each_mut().map(|it| it.pointer());
-    let gate = relu.then_some(Gate {
-        x: bx.pointer(),
-        prologue: Prologue {
-            factor,
-            offset,
-            relu,
+    let w = (kernel, kernel, 1, channels);
+    let sizes = Convolution::new(x, w, conv).unwrap();
+    let size = kernels::gradient_scratch(&sizes).unwrap();
+    let (normalised, relu) = (random.flip(), random.flip());
+    let case = Case::new(x, w, conv, normalised, relu, random);
+    let what = format!("{x:?} {kernel} {conv:?} at once");
+    let [mut bx, mut bw, mut bdy, mut bf, mut bo] =
+        [&case.x, &case.w, &case.dy, &case.factor, &case.offset].map(|v| Buffer::of(v));
+    let [mut mean, mut inverse] = [(); 2].map(|()| Buffer::of(&random.values(channels)));
+    let normaliser = Normaliser {
+        mean: mean.pointer(),
+        inverse: inverse.pointer(),
+        factor: bf.pointer(),
+        offset: bo.pointer(),
+    };
+    let prologue = Prologue {
+        factor: if normalised {
+            normaliser.factor
+        } else {
+            Pointer::NULL
         },
-    });
+        offset: if normalised {
+            normaliser.offset
+        } else {
+            Pointer::NULL
+        },
+        relu,
+    };
+    let summing = normalised && random.flip();
+    let old = random.values(len);
+    let old = (!summing && random.flip()).then_some(&old[..]);
+    let mut dx = target(old, len);
     let start = random.values(channels);
-    let mut found: Vec<[Vec<f32>; 5]> = Vec::new();
-    for together in [false, true] {
-        let mut dx = target(None, len);
-        let [mut slope, mut constant] = [(); 2].map(|()| Buffer::poisoned::<f32>(channels));
-        let [mut dscale, mut dshift] = [(); 2].map(|()| Buffer::of(&start));
+    let outputs = || {
+        let [slope, constant] = [(); 2].map(|()| Buffer::poisoned::<f32>(channels));
+        [slope, constant, Buffer::of(&start), Buffer::of(&start)]
+    };
+    let (mut found, mut wanted) = (outputs(), outputs());
+    let backward = |dx: &mut Buffer, to: &mut [Buffer; 4], x: &mut Buffer| {
+        let [slope, constant, dscale, dshift] = to.each_mut().map(|it| it.pointer());
         let norm = Backward {
-            x: bx.pointer(),
+            x: x.pointer(),
             dy: dx.pointer(),
             share: (Share::All(1.0), images),
-            normaliser: Normaliser {
-                mean,
-                inverse,
-                factor,
-                offset,
-            },
+            normaliser,
             relu: false,
             rows,
             channels,
-            slope: slope.pointer(),
-            constant: constant.pointer(),
+            slope,
+            constant,
         };
-        let given = [bdy.pointer(), weight.pointer()];
-        let to = [dscale.pointer(), dshift.pointer()];
-        if together {
-            let mut memory = Memory::new(size);
-            let scratch = memory.scratch();
-            let launch = kernels::input_gradient_and_sums(&sizes, given, relu, &norm, scratch, to);
-            device.run(&[launch.unwrap()]);
-            memory.check();
-        } else {
-            let mut memory = Memory::new(batch_norm::scratch(rows, channels));
-            let [dy, w] = given;
-            let launches = [
-                kernels::input_gradient(&sizes, dy, w, gate, dx.pointer(), false),
-                batch_norm::sums(norm, true, memory.scratch(), to[0], to[1]),
-            ];
-            device.run(&launches.map(Result::unwrap));
-        }
-        found.push(
-            [&mut dx, &mut slope, &mut constant, &mut dscale, &mut dshift].map(|it| it.read()),
-        );
+        (norm, [dscale, dshift])
+    };
+    let sums = summing.then(|| backward(&mut dx, &mut found, &mut bx));
+    let work = kernels::Depthwise {
+        x: bx.pointer(),
+        prologue,
+        w: bw.pointer(),
+        dy: bdy.pointer(),
+        sums,
+    };
+    let mut memory = Memory::new(size);
+    let mut dw = Buffer::poisoned::<f32>(case.w.len());
+    let (scratch, wants_dx) = (memory.scratch(), summing || random.within(0, 5) > 0);
+    let to = if wants_dx {
+        dx.pointer()
+    } else {
+        Pointer::NULL
+    };
+    let given = (to, old.is_some());
+    let (launch, job) = kernels::gradient(&sizes, &work, given, scratch, dw.pointer()).unwrap();
+    device.run(&[launch, join(&[job]).unwrap()]);
+    memory.check();
+    assert_close(&format!("{what} dw"), &dw.read(), &case.dw);
+    if !wants_dx {
+        return;
     }
-    for (place, (one, other)) in found[1].iter().zip(&found[0]).enumerate() {
-        assert_close(&format!("{x:?} with sums, {place}"), one, other);
+    let gated = case.dread.iter().zip(&case.read);
+    let gated = gated.map(|(d, read)| if relu && *read <= 0.0 { 0.0 } else { *d });
+    let gated: Vec<f32> = gated.collect();
+    assert_close(&format!("{what} dx"), &dx.read(), &on_top(old, &gated));
+    if summing {
+        let mut memory = Memory::new(batch_norm::scratch(rows, channels));
+        let (norm, [dscale, dshift]) = backward(&mut dx, &mut wanted, &mut bx);
+        let launch = batch_norm::sums(norm, true, memory.scratch(), dscale, dshift);
+        device.run(&[launch.unwrap()]);
+        for (place, (one, other)) in found.iter_mut().zip(&mut wanted).enumerate() {
+            let (one, other): (Vec<f32>, _) = (one.read(), other.read());
+            assert_close(&format!("{what}, sums {place}"), &one, &other);
+        }
     }
 }
 
@@ -292,18 +323,30 @@ fn agrees_with_the_cpu() {
                 one(device, &FAMILY, (1, 8, 7, channels), w, uneven, &mut random);
             }
         }
-        for (k, x) in [
-            (3, (2, 9, 11, 4)),
-            (5, (3, 8, 8, 20)),
-            (7, (2, 9, 6, 36)),
-            (3, (5, 40, 41, 8)),
-            (5, (1, 3, 2, 132)),
-        ] {
-            let conv = Conv2d {
-                groups: x.3,
-                ..Conv2d::default()
-            };
-            with_sums(device, x, conv.same([k; 2]), &mut random);
+        // Few and many channels, strips that end within a row, blocks that take several strips and parts.
+        for (k, d) in [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2)] {
+            for x in [
+                (2, 9, 11, 4),
+                (3, 8, 8, 20),
+                (2, 14, 6, 36),
+                (5, 40, 41, 8),
+                (1, 3, 2, 132),
+                (2, 5, 4, 6),
+            ] {
+                let conv = Conv2d {
+                    dilation: [d; 2],
+                    groups: x.3,
+                    ..Conv2d::default()
+                };
+                let conv = conv.same([k; 2]);
+                let [top, bottom, left, right] = conv.padding;
+                let uneven = Conv2d {
+                    padding: [top + 1, bottom, left - 1, right + 2],
+                    ..conv
+                };
+                at_once(device, x, k, conv, &mut random);
+                at_once(device, x, k, uneven, &mut random);
+            }
         }
         for _ in 0..12 {
             let channels = random.within(2, 12);

@@ -17,11 +17,17 @@ template <int V> __device__ __forceinline__ Pack<V> splat(float value) {
     return p;
 }
 
-// Reads V channels; V = 4 needs an address that 16 divides, as every multiple of 4 channels has.
+// Reads V channels, from an address that 4 · V divides, as every multiple of V channels has.
 template <int V> __device__ __forceinline__ Pack<V> load(const float* from);
 template <> __device__ __forceinline__ Pack<1> load<1>(const float* from) {
     Pack<1> p;
     p.v[0] = *from;
+    return p;
+}
+__device__ __forceinline__ Pack<2> pack(float2 q) {
+    Pack<2> p;
+    p.v[0] = q.x;
+    p.v[1] = q.y;
     return p;
 }
 __device__ __forceinline__ Pack<4> pack(float4 q) {
@@ -31,6 +37,9 @@ __device__ __forceinline__ Pack<4> pack(float4 q) {
     p.v[2] = q.z;
     p.v[3] = q.w;
     return p;
+}
+template <> __device__ __forceinline__ Pack<2> load<2>(const float* from) {
+    return pack(*reinterpret_cast<const float2*>(from));
 }
 template <> __device__ __forceinline__ Pack<4> load<4>(const float* from) {
     return pack(*reinterpret_cast<const float4*>(from));
@@ -43,13 +52,27 @@ template <> __device__ __forceinline__ Pack<1> load_fresh<1>(const float* from) 
     p.v[0] = __ldcg(from);
     return p;
 }
+template <> __device__ __forceinline__ Pack<2> load_fresh<2>(const float* from) {
+    return pack(__ldcg(reinterpret_cast<const float2*>(from)));
+}
 template <> __device__ __forceinline__ Pack<4> load_fresh<4>(const float* from) {
     return pack(__ldcg(reinterpret_cast<const float4*>(from)));
 }
 
 __device__ __forceinline__ void store(float* to, const Pack<1>& p) { *to = p.v[0]; }
+__device__ __forceinline__ void store(float* to, const Pack<2>& p) {
+    *reinterpret_cast<float2*>(to) = make_float2(p.v[0], p.v[1]);
+}
 __device__ __forceinline__ void store(float* to, const Pack<4>& p) {
     *reinterpret_cast<float4*>(to) = make_float4(p.v[0], p.v[1], p.v[2], p.v[3]);
+}
+
+// Reads from shared memory each time that it is asked to, as the compiler would else keep in registers what it read before.
+template <int V> __device__ __forceinline__ Pack<V> load_again(const float* from) {
+    Pack<V> p;
+#pragma unroll
+    for (int i = 0; i < V; ++i) p.v[i] = *static_cast<const volatile float*>(from + i);
+    return p;
 }
 
 // Stores a gradient, or adds it.

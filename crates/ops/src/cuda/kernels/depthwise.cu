@@ -7,11 +7,6 @@ struct __align__(8) Window {
     int kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left;
 };
 
-// What a strip kernel reads and writes: the forward pass from x to y, or the input gradient at stride 1 from dy to dx.
-struct Plane {
-    int height, width, out_height, out_width, top, left;
-};
-
 // The channels and the pixels of a thread: P outputs next to each other in a row.
 template <int V, int P> struct Strip {
     int c, j, i, n;
@@ -26,121 +21,48 @@ template <int V, int P> struct Strip {
     }
 };
 
-// P sums over K × K taps. Every number of the input is read once for all of the strip's outputs.
-template <int K, int S, int D, int P, bool FLIPPED>
-__device__ __forceinline__ void strip_sums(const float* __restrict__ from, const float* __restrict__ weights,
-                                           const Prologue<4>& prologue, const Plane& plane, const Strip<4, P>& at,
-                                           int channels, Pack<4> (&sums)[P]) {
-#pragma unroll
-    for (int p = 0; p < P; ++p) sums[p] = splat<4>(0.0f);
-    const int first = at.j * S - plane.left;
-#pragma unroll 1
-    for (int a = 0; a < K; ++a) {
-        const int row = at.i * S + a * D - plane.top;
-        if (row < 0 || row >= plane.height) continue;
-        Pack<4> w[K];
-#pragma unroll
-        for (int b = 0; b < K; ++b) {
-            const int tap = FLIPPED ? (K - 1 - a) * K + (K - 1 - b) : a * K + b;
-            w[b] = load<4>(weights + (size_t)tap * channels + at.c);
-        }
-        const float* line = from + ((size_t)at.n * plane.height + row) * plane.width * channels + at.c;
-        // All loads of the row come before their use, so that they are under way together.
-        Pack<4> x[(P - 1) * S + (K - 1) * D + 1];
-#pragma unroll
-        for (int m = 0; m <= (P - 1) * S + (K - 1) * D; ++m) {
-            if (S % 2 == 0 && D % 2 == 0 && m % 2 != 0) continue;
-            const int column = first + m;
-            const bool inside = column >= 0 && column < plane.width;
-            x[m] = inside ? load<4>(line + (size_t)column * channels) : splat<4>(0.0f);
-            if (inside) x[m] = prologue.of(x[m]);
-        }
-#pragma unroll
-        for (int p = 0; p < P; ++p) {
-#pragma unroll
-            for (int b = 0; b < K; ++b) fma<4>(sums[p], x[p * S + b * D], w[b]);
-        }
-    }
-}
-
+// P outputs a thread. Every number of the input is read once for all of them.
 template <int K, int S, int D, int P>
 __device__ __forceinline__ void depthwise_strip(const float* __restrict__ x, const float* factor, const float* offset,
                                                 int with_relu, const float* __restrict__ w, float* y, const Window& g) {
-    const Plane plane = {g.height, g.width, g.out_height, g.out_width, g.top, g.left};
     const int strips = (g.out_width + P - 1) / P;
     const unsigned int work = (unsigned int)g.images * g.out_height * strips * (g.channels / 4);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<4, P> at(index, g.channels, g.out_width, g.out_height);
+        const Prologue<4> prologue(factor, offset, at.c, with_relu);
         Pack<4> sums[P];
-        strip_sums<K, S, D, P, false>(x, w, Prologue<4>(factor, offset, at.c, with_relu), plane, at, g.channels, sums);
-        float* to = y + (((size_t)at.n * g.out_height + at.i) * g.out_width + at.j) * g.channels + at.c;
+#pragma unroll
+        for (int p = 0; p < P; ++p) sums[p] = splat<4>(0.0f);
+        const int first = at.j * S - g.left;
+#pragma unroll 1
+        for (int a = 0; a < K; ++a) {
+            const int row = at.i * S + a * D - g.top;
+            if (row < 0 || row >= g.height) continue;
+            Pack<4> weights[K];
+#pragma unroll
+            for (int b = 0; b < K; ++b) weights[b] = load<4>(w + (size_t)(a * K + b) * g.channels + at.c);
+            const float* const line = x + ((size_t)at.n * g.height + row) * g.width * g.channels + at.c;
+            // All loads of the row come before their use, so that they are under way together.
+            Pack<4> values[(P - 1) * S + (K - 1) * D + 1];
+#pragma unroll
+            for (int m = 0; m <= (P - 1) * S + (K - 1) * D; ++m) {
+                if (S % 2 == 0 && D % 2 == 0 && m % 2 != 0) continue;
+                const int column = first + m;
+                const bool inside = column >= 0 && column < g.width;
+                values[m] = inside ? load<4>(line + (size_t)column * g.channels) : splat<4>(0.0f);
+                if (inside) values[m] = prologue.of(values[m]);
+            }
+#pragma unroll
+            for (int p = 0; p < P; ++p) {
+#pragma unroll
+                for (int b = 0; b < K; ++b) fma<4>(sums[p], values[p * S + b * D], weights[b]);
+            }
+        }
+        float* const to = y + (((size_t)at.n * g.out_height + at.i) * g.out_width + at.j) * g.channels + at.c;
 #pragma unroll
         for (int p = 0; p < P; ++p)
             if (at.j + p < g.out_width) store(to + (size_t)p * g.channels, sums[p]);
     }
-}
-
-// At stride 1 the input's gradient is a convolution of dy with the turned kernel. With `x`, only what a ReLU let through.
-template <int K, int D, int P>
-__device__ __forceinline__ void depthwise_input_strip(const float* __restrict__ dy, const float* __restrict__ w,
-                                                      const float* x, const float* factor, const float* offset, float* dx,
-                                                      int add, const Window& g) {
-    const Plane plane = {g.out_height, g.out_width, g.height, g.width, D * (K - 1) - g.top, D * (K - 1) - g.left};
-    const int strips = (g.width + P - 1) / P;
-    const unsigned int work = (unsigned int)g.images * g.height * strips * (g.channels / 4);
-    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
-        const Strip<4, P> at(index, g.channels, g.width, g.height);
-        Pack<4> sums[P];
-        strip_sums<K, 1, D, P, true>(dy, w, Prologue<4>(nullptr, nullptr, 0, 0), plane, at, g.channels, sums);
-        const size_t to = (((size_t)at.n * g.height + at.i) * g.width + at.j) * g.channels + at.c;
-#pragma unroll
-        for (int p = 0; p < P; ++p) {
-            if (at.j + p >= g.width) continue;
-            const size_t place = to + (size_t)p * g.channels;
-            if (x) sums[p] = Prologue<4>(factor, offset, at.c, 0).gate(load<4>(x + place), sums[p]);
-            put<4>(dx + place, sums[p], add);
-        }
-    }
-}
-
-// The same of what reads a normalised x, and the sums of that norm's gradient: see batch_norm_gradient.cu. Threads take their
-// strips as those of columns.cu take rows.
-template <int K, int P>
-__device__ __forceinline__ void depthwise_input_sums(const float* __restrict__ dy, const float* __restrict__ w,
-                                                     const float* __restrict__ x, const float* mean, const float* offset,
-                                                     int with_relu, float* dx, int strips_per_block, float* parts,
-                                                     unsigned int* counters, const Sums& to, const Window& g, float* room,
-                                                     double* wide, unsigned int* flag) {
-    const Plane plane = {g.out_height, g.out_width, g.height, g.width, K - 1 - g.top, K - 1 - g.left};
-    const int strips = (g.width + P - 1) / P;
-    const long long all = (long long)g.images * g.height * strips;
-    const Columns<4> columns(all, g.channels, strips_per_block);
-    Pack<4> totals[2] = {splat<4>(0.0f), splat<4>(0.0f)};
-    if (columns.inside) {
-        const Prologue<4> norm(to.factor, offset, columns.channel, with_relu);
-        const Pack<4> m = load<4>(mean + columns.channel);
-        for (long long strip = columns.first; strip < columns.end; strip += blockDim.y) {
-            Strip<4, P> at((unsigned int)strip, 4, g.width, g.height);
-            at.c = columns.channel;
-            Pack<4> sums[P];
-            strip_sums<K, 1, 1, P, true>(dy, w, Prologue<4>(nullptr, nullptr, 0, 0), plane, at, g.channels, sums);
-            const size_t first = (((size_t)at.n * g.height + at.i) * g.width + at.j) * g.channels + at.c;
-#pragma unroll
-            for (int p = 0; p < P; ++p) {
-                if (at.j + p >= g.width) continue;
-                const Pack<4> value = load<4>(x + first + (size_t)p * g.channels);
-                if (with_relu) sums[p] = norm.gate(value, sums[p]);
-                store(dx + first + (size_t)p * g.channels, sums[p]);
-#pragma unroll
-                for (int v = 0; v < 4; ++v) {
-                    totals[0].v[v] += sums[p].v[v];
-                    totals[1].v[v] = fmaf(sums[p].v[v], value.v[v] - m.v[v], totals[1].v[v]);
-                }
-            }
-        }
-    }
-    const long long rows = (long long)g.images * g.height * g.width;
-    end_sums<4>(totals, columns.channel, columns.inside, rows, g.channels, parts, counters, 1, to, room, wide, flag);
 }
 
 // Any kernel, stride and dilation: one output a thread.
@@ -232,20 +154,6 @@ __device__ __forceinline__ void depthwise_input_stride2(const float* __restrict_
         __VA_ARGS__(dy, w, x, factor, offset, dx, add, g);                                                               \
     }
 
-#define DEPTHWISE_INPUT_SUMS(K)                                                                                          \
-    extern "C" __global__ void __launch_bounds__(256)                                                                    \
-        depthwise_input_sums_k##K(const float* __restrict__ dy, const float* __restrict__ w, const float* __restrict__ x, \
-                                  const float* mean, const float* inverse, const float* factor, const float* offset,     \
-                                  int with_relu, float* dx, int strips_per_block, float* parts, unsigned int* counters,  \
-                                  float* slope, float* constant, float* dscale, float* dshift, Window g) {               \
-        __shared__ float room[2 * 4 * SUM_ROOM];                                                                         \
-        __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
-        __shared__ unsigned int flag;                                                                                    \
-        const Sums to = {inverse, factor, slope, constant, dscale, dshift};                                              \
-        depthwise_input_sums<K, 4>(dy, w, x, mean, offset, with_relu, dx, strips_per_block, parts, counters, to, g,      \
-                                   room, wide, &flag);                                                                   \
-    }
-
 DEPTHWISE(depthwise_k3, depthwise_strip<3, 1, 1, 4>)
 DEPTHWISE(depthwise_k5, depthwise_strip<5, 1, 1, 4>)
 DEPTHWISE(depthwise_k7, depthwise_strip<7, 1, 1, 4>)
@@ -257,17 +165,8 @@ DEPTHWISE(depthwise_k5_dilated, depthwise_strip<5, 1, 2, 4>)
 DEPTHWISE(depthwise_any_4, depthwise<4>)
 DEPTHWISE(depthwise_any_1, depthwise<1>)
 
-DEPTHWISE_INPUT(depthwise_input_k3, depthwise_input_strip<3, 1, 4>)
-DEPTHWISE_INPUT(depthwise_input_k5, depthwise_input_strip<5, 1, 4>)
-DEPTHWISE_INPUT(depthwise_input_k7, depthwise_input_strip<7, 1, 4>)
-DEPTHWISE_INPUT(depthwise_input_k3_dilated, depthwise_input_strip<3, 2, 4>)
-DEPTHWISE_INPUT(depthwise_input_k5_dilated, depthwise_input_strip<5, 2, 4>)
 DEPTHWISE_INPUT(depthwise_input_k3_stride2, depthwise_input_stride2<3>)
 DEPTHWISE_INPUT(depthwise_input_k5_stride2, depthwise_input_stride2<5>)
 DEPTHWISE_INPUT(depthwise_input_k7_stride2, depthwise_input_stride2<7>)
 DEPTHWISE_INPUT(depthwise_input_any_4, depthwise_input<4>)
 DEPTHWISE_INPUT(depthwise_input_any_1, depthwise_input<1>)
-
-DEPTHWISE_INPUT_SUMS(3)
-DEPTHWISE_INPUT_SUMS(5)
-DEPTHWISE_INPUT_SUMS(7)

@@ -2,9 +2,10 @@
 
 use super::affine::Prologue;
 use super::batch_norm::Backward;
-use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
+use super::columns::{BLOCKS, Scratch, ScratchSize, lanes, lanes_within};
 use super::convolution::{Convolution, Gate};
 use super::flat;
+use super::join::Join;
 use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
@@ -14,74 +15,75 @@ struct Variant {
     forward: &'static str,
     input: &'static str,
     weights: &'static str,
-    forward_strip: usize,
-    input_strip: usize,
+    strip: usize,
     vector: usize,
     /// Whether a block of the weight gradient takes a row of the kernel, not a tap.
     by_rows: bool,
 }
 
 impl Variant {
-    fn of(conv: &Convolution) -> Self {
-        let g = &conv.geometry;
+    /// Kernel, stride and dilation, 0 where the axes differ.
+    fn size(conv: &Convolution) -> [usize; 3] {
         let square = |[a, b]: [usize; 2]| if a == b { a } else { 0 };
-        let size = [g.kernel, g.conv.stride, g.conv.dilation].map(square);
-        if !g.channels.is_multiple_of(4) {
+        let g = &conv.geometry;
+        [g.kernel, g.conv.stride, g.conv.dilation].map(square)
+    }
+
+    fn of(conv: &Convolution) -> Self {
+        if !conv.geometry.channels.is_multiple_of(4) {
             return Self {
+                forward: "depthwise_any_1",
+                input: "depthwise_input_any_1",
+                weights: "depthwise_weights_any_1",
+                strip: 1,
                 vector: 1,
-                ..Self::general(
-                    "depthwise_any_1",
-                    "depthwise_input_any_1",
-                    "depthwise_weights_any_1",
-                )
+                by_rows: false,
             };
         }
-        let strips = |forward, input, weights, forward_strip, input_strip| Self {
+        let any = Self {
+            forward: "depthwise_any_4",
+            input: "depthwise_input_any_4",
+            weights: "depthwise_weights_any_4",
+            strip: 1,
+            vector: 4,
+            by_rows: false,
+        };
+        // Of these both gradients are made at once.
+        let at_once = |forward| Self {
+            forward,
+            strip: 4,
+            ..any
+        };
+        let stride_2 = |forward, input, weights| Self {
             forward,
             input,
             weights,
-            forward_strip,
-            input_strip,
+            strip: 2,
             vector: 4,
             by_rows: true,
         };
-        macro_rules! made_for {
-            ($suffix:literal, $forward:literal, $input:literal) => {
-                strips(
-                    concat!("depthwise_", $suffix),
-                    concat!("depthwise_input_", $suffix),
-                    concat!("depthwise_weights_", $suffix),
-                    $forward,
-                    $input,
-                )
-            };
-        }
-        match size {
-            [3, 1, 1] => made_for!("k3", 4, 4),
-            [5, 1, 1] => made_for!("k5", 4, 4),
-            [7, 1, 1] => made_for!("k7", 4, 4),
-            [3, 1, 2] => made_for!("k3_dilated", 4, 4),
-            [5, 1, 2] => made_for!("k5_dilated", 4, 4),
-            [3, 2, 1] => made_for!("k3_stride2", 2, 1),
-            [5, 2, 1] => made_for!("k5_stride2", 2, 1),
-            [7, 2, 1] => made_for!("k7_stride2", 2, 1),
-            _ => Self::general(
-                "depthwise_any_4",
-                "depthwise_input_any_4",
-                "depthwise_weights_any_4",
+        match Self::size(conv) {
+            [3, 1, 1] => at_once("depthwise_k3"),
+            [5, 1, 1] => at_once("depthwise_k5"),
+            [7, 1, 1] => at_once("depthwise_k7"),
+            [3, 1, 2] => at_once("depthwise_k3_dilated"),
+            [5, 1, 2] => at_once("depthwise_k5_dilated"),
+            [3, 2, 1] => stride_2(
+                "depthwise_k3_stride2",
+                "depthwise_input_k3_stride2",
+                "depthwise_weights_k3_stride2",
             ),
-        }
-    }
-
-    fn general(forward: &'static str, input: &'static str, weights: &'static str) -> Self {
-        Self {
-            forward,
-            input,
-            weights,
-            forward_strip: 1,
-            input_strip: 1,
-            vector: 4,
-            by_rows: false,
+            [5, 2, 1] => stride_2(
+                "depthwise_k5_stride2",
+                "depthwise_input_k5_stride2",
+                "depthwise_weights_k5_stride2",
+            ),
+            [7, 2, 1] => stride_2(
+                "depthwise_k7_stride2",
+                "depthwise_input_k7_stride2",
+                "depthwise_weights_k7_stride2",
+            ),
+            _ => any,
         }
     }
 }
@@ -99,7 +101,7 @@ pub fn forward(
 ) -> Result<Launch, Error> {
     check(conv)?;
     let (g, v) = (&conv.geometry, Variant::of(conv));
-    let strips = g.out_width.div_ceil(v.forward_strip);
+    let strips = g.out_width.div_ceil(v.strip);
     flat(
         v.forward,
         g.images * g.out_height * strips * (g.channels / v.vector),
@@ -125,11 +127,10 @@ pub fn input_gradient(
 ) -> Result<Launch, Error> {
     check(conv)?;
     let (g, v) = (&conv.geometry, Variant::of(conv));
-    let strips = g.width.div_ceil(v.input_strip);
     let (x, prologue) = gate.map_or_else(Default::default, |gate| (gate.x, gate.prologue));
     flat(
         v.input,
-        g.images * g.height * strips * (g.channels / v.vector),
+        g.images * g.height * g.width * (g.channels / v.vector),
     )
     .pointers([dy, weight, x, prologue.factor, prologue.offset, dx])
     .flag(add)
@@ -137,75 +138,116 @@ pub fn input_gradient(
     .build()
 }
 
-/// How a strip kernel's work is cut for the sums of a norm, and the kernel; none for other convolutions.
-struct SumsCut {
+/// The kernel for both gradients at once, and how it is cut; none for other convolutions.
+struct Both {
     kernel: &'static str,
     block: [u32; 3],
     grid: [usize; 3],
-    strips: usize,
     strips_per_block: usize,
 }
 
-impl SumsCut {
+/// Channels of a block of it at most: `TAP_CHANNELS` of depthwise_gradient.cu.
+const CHANNELS: usize = 16;
+
+impl Both {
     fn new(conv: &Convolution) -> Option<Self> {
-        let (g, v) = (&conv.geometry, Variant::of(conv));
-        let kernel = match v.input {
-            "depthwise_input_k3" => "depthwise_input_sums_k3",
-            "depthwise_input_k5" => "depthwise_input_sums_k5",
-            "depthwise_input_k7" => "depthwise_input_sums_k7",
+        let g = &conv.geometry;
+        // With the channels and the pixels of a thread.
+        let (kernel, vector, strip) = match Variant::size(conv) {
+            [3, 1, 1] => ("depthwise_gradient_k3", 2, 4),
+            [5, 1, 1] => ("depthwise_gradient_k5", 2, 4),
+            [7, 1, 1] => ("depthwise_gradient_k7", 1, 8),
+            [3, 1, 2] => ("depthwise_gradient_k3_dilated", 2, 4),
+            [5, 1, 2] => ("depthwise_gradient_k5_dilated", 1, 8),
             _ => return None,
         };
-        let (block, across) = lanes(g.channels / v.vector);
-        let strips = g.images * g.height * g.width.div_ceil(v.input_strip);
-        let parts = (2 * BLOCKS / across).max(1);
+        if !g.channels.is_multiple_of(vector) {
+            return None;
+        }
+        let (block, across) = lanes_within(g.channels / vector, CHANNELS / vector);
+        let strips = g.images * g.height * g.width.div_ceil(strip);
+        let parts = (BLOCKS / across).max(1);
         let strips_per_block = strips.div_ceil(parts).max(block[1] as usize);
         Some(Self {
             kernel,
             block,
-            grid: [across, strips.div_ceil(strips_per_block), 1],
-            strips,
+            grid: [across, strips.div_ceil(strips_per_block).max(1), 1],
             strips_per_block,
         })
     }
 }
 
-/// What [`input_gradient_and_sums`] needs; none where there is no such kernel.
-pub fn sums_scratch(conv: &Convolution) -> Option<ScratchSize> {
-    let cut = SumsCut::new(conv)?;
+/// What [`gradient`] needs; none where there is no such kernel.
+pub fn gradient_scratch(conv: &Convolution) -> Option<ScratchSize> {
+    let cut = Both::new(conv)?;
+    let g = &conv.geometry;
     Some(ScratchSize {
-        parts: cut.grid[1] * 2 * conv.geometry.channels,
+        parts: cut.grid[1] * (g.weights() + 2 * g.channels),
         counters: cut.grid[0],
     })
 }
 
-/// [`input_gradient`] stored in `norm.dy` of a convolution that reads `norm.x` normalised, with a ReLU or without, and
-/// [`super::batch_norm::sums`] in training of what it stores. `norm` has the whole of it, and no ReLU of its own.
+/// A depthwise convolution whose gradients are wanted, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Depthwise {
+    /// What it reads.
+    pub x: Pointer,
+    /// How it reads that.
+    pub prologue: Prologue,
+    /// Its weight.
+    pub w: Pointer,
+    /// The gradient of what it makes.
+    pub dy: Pointer,
+    /// The norm that it reads, and where the gradients of scale and shift go, if [`super::batch_norm::sums`] in training
+    /// are to be taken of dx: it is that norm's `dy`, the whole of it, and stored.
+    pub sums: Option<(Backward, [Pointer; 2])>,
+}
+
+/// `dx`, unless it is null, ←, or +=, the gradient of what the prologue's ReLU reads, and that of the weight in parts that
+/// are then to be joined in `dw`.
 ///
 /// # Errors
-/// As [`forward`], and for a convolution without [`sums_scratch`].
-pub fn input_gradient_and_sums(
+/// As [`forward`], and for a convolution without [`gradient_scratch`].
+pub fn gradient(
     conv: &Convolution,
-    [dy, weight]: [Pointer; 2],
-    relu: bool,
-    norm: &Backward,
+    of: &Depthwise,
+    (dx, add): (Pointer, bool),
     scratch: Scratch,
-    [dscale, dshift]: [Pointer; 2],
-) -> Result<Launch, Error> {
+    dw: Pointer,
+) -> Result<(Launch, Join), Error> {
     check(conv)?;
-    let Some(cut) = SumsCut::new(conv) else {
-        return Err(Error::shape("conv2d", "no kernel takes a norm's sums here"));
+    let Some(cut) = Both::new(conv) else {
+        let detail = "no kernel makes both gradients of this";
+        return Err(Error::shape("conv2d", detail));
     };
-    let n = norm.normaliser;
-    Builder::new(cut.kernel, cut.grid, cut.block)
-        .counted(cut.strips)
-        .pointers([dy, weight, norm.x, n.mean, n.inverse, n.factor, n.offset])
-        .flag(relu)
-        .pointers([norm.dy])
+    let prologue = of.prologue;
+    let [mean, inverse, slope, constant, dscale, dshift] = match of.sums {
+        Some((norm, [dscale, dshift])) => {
+            let n = norm.normaliser;
+            [n.mean, n.inverse, norm.slope, norm.constant, dscale, dshift]
+        }
+        None => [Pointer::NULL; 6],
+    };
+    let gradients = Builder::new(cut.kernel, cut.grid, cut.block)
+        .counted(conv.geometry.out_len())
+        .pointers([of.dy, of.w, of.x, mean, inverse])
+        .pointers([prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([dx])
+        .flag(add)
         .ints([cut.strips_per_block])
-        .pointers([scratch.parts, scratch.counters, norm.slope, norm.constant])
+        .pointers([scratch.parts, scratch.counters, slope, constant])
         .pointers([dscale, dshift])
         .argument(conv.window())
-        .build()
+        .build()?;
+    let job = Join {
+        parts: scratch.parts,
+        count: cut.grid[1],
+        size: conv.geometry.weights(),
+        to: dw,
+        add: false,
+    };
+    Ok((gradients, job))
 }
 
 /// How the weight gradient is cut.
@@ -220,7 +262,7 @@ impl Cut {
         let g = &conv.geometry;
         let (block, across) = lanes(g.channels / v.vector);
         let (taps, strip) = match v.by_rows {
-            true => (g.kernel[0], v.forward_strip),
+            true => (g.kernel[0], v.strip),
             false => (g.taps(), 1),
         };
         let strips = g.images * g.out_height * g.out_width.div_ceil(strip);

@@ -22,7 +22,7 @@ __device__ __forceinline__ void join_taps(Pack<V> (&sums)[T], int first, bool in
 }
 
 // A row of a K × K kernel, P outputs at a time.
-template <int K, int S, int D, int P>
+template <int K, int S, int P>
 __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict__ x, const float* factor,
                                                         const float* offset, int with_relu, const float* __restrict__ dy,
                                                         int strips_per_block, float* parts, unsigned int* counters,
@@ -42,7 +42,7 @@ __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict_
         for (unsigned int index = start + threadIdx.y; index < end; index += blockDim.y) {
             const int j = (int)(index % strips) * P, i = (int)(index / strips % g.out_height);
             const int n = (int)(index / strips / g.out_height);
-            const int row = i * S + a * D - g.top;
+            const int row = i * S + a - g.top;
             if (row < 0 || row >= g.height) continue;
             const float* const from = dy + (((size_t)n * g.out_height + i) * g.out_width + j) * g.channels + c;
             const float* const line = x + ((size_t)n * g.height + row) * g.width * g.channels + c;
@@ -51,10 +51,9 @@ __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict_
 #pragma unroll
             for (int p = 0; p < P; ++p)
                 gradient[p] = j + p < g.out_width ? load<4>(from + (size_t)p * g.channels) : splat<4>(0.0f);
-            Pack<4> value[(P - 1) * S + (K - 1) * D + 1];
+            Pack<4> value[(P - 1) * S + K - 1 + 1];
 #pragma unroll
-            for (int m = 0; m <= (P - 1) * S + (K - 1) * D; ++m) {
-                if (S % 2 == 0 && D % 2 == 0 && m % 2 != 0) continue;
+            for (int m = 0; m <= (P - 1) * S + K - 1; ++m) {
                 const bool real = first + m >= 0 && first + m < g.width;
                 value[m] = real ? load<4>(line + (size_t)(first + m) * g.channels) : splat<4>(0.0f);
                 if (real) value[m] = prologue.of(value[m]);
@@ -62,7 +61,7 @@ __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict_
 #pragma unroll
             for (int p = 0; p < P; ++p) {
 #pragma unroll
-                for (int b = 0; b < K; ++b) fma<4>(sums[b], value[p * S + b * D], gradient[p]);
+                for (int b = 0; b < K; ++b) fma<4>(sums[b], value[p * S + b], gradient[p]);
             }
         }
     }
@@ -107,13 +106,8 @@ __device__ __forceinline__ void depthwise_weights(const float* __restrict__ x, c
         __VA_ARGS__(x, factor, offset, with_relu, dy, strips_per_block, parts, counters, dw, add, g, room, &flag); \
     }
 
-DEPTHWISE_WEIGHTS(depthwise_weights_k3, 4, 3, depthwise_weights_strip<3, 1, 1, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k5, 4, 5, depthwise_weights_strip<5, 1, 1, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k7, 4, 7, depthwise_weights_strip<7, 1, 1, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k3_stride2, 4, 3, depthwise_weights_strip<3, 2, 1, 2>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k5_stride2, 4, 5, depthwise_weights_strip<5, 2, 1, 2>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k7_stride2, 4, 7, depthwise_weights_strip<7, 2, 1, 2>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k3_dilated, 4, 3, depthwise_weights_strip<3, 1, 2, 4>)
-DEPTHWISE_WEIGHTS(depthwise_weights_k5_dilated, 4, 5, depthwise_weights_strip<5, 1, 2, 4>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k3_stride2, 4, 3, depthwise_weights_strip<3, 2, 2>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k5_stride2, 4, 5, depthwise_weights_strip<5, 2, 2>)
+DEPTHWISE_WEIGHTS(depthwise_weights_k7_stride2, 4, 7, depthwise_weights_strip<7, 2, 2>)
 DEPTHWISE_WEIGHTS(depthwise_weights_any_4, 4, 1, depthwise_weights<4>)
 DEPTHWISE_WEIGHTS(depthwise_weights_any_1, 1, 1, depthwise_weights<1>)

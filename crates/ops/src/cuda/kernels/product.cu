@@ -86,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 // each of them takes 16 rows and `per_warp` columns.
 #define COLUMNS 64
 // Terms that are in shared memory at a time, and the numbers between two of them, which keep a warp's lanes in different banks.
-#define TERMS 32
+#define DEPTH 32
 #define TERM_PITCH (COLUMNS + 2)
 
 struct __align__(8) Tiles {
@@ -103,7 +103,7 @@ template <int J> struct Made {
     __device__ __forceinline__ int column_of(int j) const { return column + j * 8; }
 };
 
-// Of 16 terms a lane has four that follow each other, in two rows; so of TERMS.
+// Of 16 terms a lane has four that follow each other, in two rows; so of DEPTH.
 struct Lines {
     Pack<4> of[2][2];
     __device__ __forceinline__ void fetch(const float* __restrict__ x, const Tiles& t, int row, int k0, int within) {
@@ -132,17 +132,17 @@ struct Lines {
     }
 };
 
-// The TERMS of w from k0 on, by four: of 256 threads each has two.
+// The DEPTH of w from k0 on, by four: of 256 threads each has two.
 struct Slab {
     Pack<4> of[2];
     // Consecutive threads read consecutive numbers. The first term and the first column of the i-th four.
     static __device__ __forceinline__ int term(int i, int transposed) {
         const int place = threadIdx.y * blockDim.x + threadIdx.x + i * 256;
-        return transposed ? place % (TERMS / 4) * 4 : place / (COLUMNS / 4);
+        return transposed ? place % (DEPTH / 4) * 4 : place / (COLUMNS / 4);
     }
     static __device__ __forceinline__ int column(int i, int transposed) {
         const int place = threadIdx.y * blockDim.x + threadIdx.x + i * 256;
-        return transposed ? place / (TERMS / 4) : place % (COLUMNS / 4) * 4;
+        return transposed ? place / (DEPTH / 4) : place % (COLUMNS / 4) * 4;
     }
     __device__ __forceinline__ void fetch(const float* __restrict__ w, const Tiles& t, int n0, int k0, int transposed) {
 #pragma unroll
@@ -182,16 +182,16 @@ __device__ __forceinline__ void tall_product(const float* __restrict__ x, const 
     Slab slab;
     lines.fetch(x, t, made.row, 0, within);
     slab.fetch(w, t, n0, 0, transposed);
-    for (int k0 = 0; k0 < t.k; k0 += TERMS) {
+    for (int k0 = 0; k0 < t.k; k0 += DEPTH) {
         __syncthreads();
         slab.put(room, t.width, transposed);
         __syncthreads();
         Lines now = lines;
         now.apply(factor, offset, with_relu, t, made.row, k0, within);
         // The next ones are on their way meanwhile.
-        if (k0 + TERMS < t.k) {
-            lines.fetch(x, t, made.row, k0 + TERMS, within);
-            slab.fetch(w, t, n0, k0 + TERMS, transposed);
+        if (k0 + DEPTH < t.k) {
+            lines.fetch(x, t, made.row, k0 + DEPTH, within);
+            slab.fetch(w, t, n0, k0 + DEPTH, transposed);
         }
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
@@ -242,7 +242,7 @@ __device__ __forceinline__ void put_pair(float* to, float2 value, int add) {
     extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
         NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                       \
              const float* __restrict__ w, int transposed, float* y, int add, Tiles t) {                                  \
-        __shared__ float room[TERMS * TERM_PITCH];                                                                       \
+        __shared__ float room[DEPTH * TERM_PITCH];                                                                       \
         Made<J> made;                                                                                                    \
         tall_product(x, factor, offset, with_relu, w, transposed, t, blockIdx.x, room, made);                            \
         each_pair(t, made, [&](int j, int r, int row, int column) {                                                      \
@@ -333,7 +333,7 @@ __device__ __forceinline__ void product_statistics(const float* __restrict__ x, 
              const float* __restrict__ w, float* y, Tiles t, float* parts, unsigned int* counters, const float* scale,   \
              const float* shift, float* running_mean, float* running_variance, double momentum, double epsilon,          \
              float* mean, float* inverse, float* norm_factor, float* norm_offset) {                                      \
-        __shared__ __align__(16) float room[TERMS * TERM_PITCH];                                                         \
+        __shared__ __align__(16) float room[DEPTH * TERM_PITCH];                                                         \
         __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
         __shared__ unsigned int flag;                                                                                    \
         const Normaliser to = {mean, inverse, norm_factor, norm_offset};                                                 \
@@ -353,7 +353,7 @@ PRODUCT_STATISTICS(product_statistics_tf32_64, 8, 2)
 extern "C" __global__ void __launch_bounds__(256, 2)
     product_input_tf32(const float* __restrict__ dy, const float* __restrict__ w, const float* x, const float* factor,
                        const float* offset, float* dx, int add, Tiles t) {
-    __shared__ float room[TERMS * TERM_PITCH];
+    __shared__ float room[DEPTH * TERM_PITCH];
     Made<8> made;
     tall_product(dy, nullptr, nullptr, 0, w, 1, t, blockIdx.x, room, made);
     each_pair(t, made, [&](int j, int r, int row, int column) {

@@ -149,16 +149,15 @@ impl Writer<'_> {
             return self.dense_gradient(geometry, [of.x, of.w, of.dy], of.dx, of.dw);
         }
         let conv = Convolution::of(geometry).with_tf32(self.tf32);
-        let summed = match next {
-            Some(next) => self.depthwise_and_sums((call, &of), &conv, next)?,
-            None => false,
-        };
+        if self.depthwise_gradient((call, &of), &conv, next)? {
+            return Ok(());
+        }
         let norm = of.prologue.norm;
         let prologue = self.prologue(&of.prologue);
         let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
         let gate = of.prologue.relu.then_some(Gate { x, prologue });
         let depthwise = geometry.is_depthwise();
-        if let Some(dx) = of.dx.filter(|_| !summed) {
+        if let Some(dx) = of.dx {
             let to = self.at(dx.buffer);
             self.touching(&[of.x, of.w, of.dy], &[dx.buffer]);
             self.touches.reads.extend(self.ranges(norm.as_slice()));

@@ -244,8 +244,8 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
         Call::ConvGradient { geometry, .. } => {
             let conv = Convolution::of(*geometry);
             if geometry.is_depthwise() {
-                let sums = depthwise::sums_scratch(&conv).unwrap_or_default();
-                return depthwise::weight_gradient_scratch(&conv).max(sums);
+                let apart = || depthwise::weight_gradient_scratch(&conv);
+                return depthwise::gradient_scratch(&conv).unwrap_or_else(apart);
             }
             let dense = convolution::weight_gradient_scratch(&conv);
             geometry.product().map_or(dense, |product| {

@@ -1,16 +1,18 @@
 //! Pairs of calls that one piece of work does: a pointwise convolution with the batch norm after it, whose
 //! statistics are taken of the product while it is at hand, and whose gradient goes into both of the
-//! convolution's without having been in memory; and a depthwise convolution with the batch norm before it,
-//! whose gradient's sums are taken of what the convolution passes on.
+//! convolution's without having been in memory; and a depthwise convolution, whose gradients are made at once, with
+//! the batch norm before it, whose gradient's sums are taken of what the convolution passes on.
 
 use super::Writer;
 use super::order::Touches;
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
+use crate::cuda::kernels::batch_norm::Backward;
 use crate::cuda::kernels::convolution::Convolution;
+use crate::cuda::kernels::depthwise::{self, Depthwise};
 use crate::cuda::kernels::pointwise::{self, Pointwise};
-use crate::cuda::kernels::{batch_norm, depthwise, product};
+use crate::cuda::kernels::product;
 use crate::program::{Buffer, Call, Prologue, Share, Target};
 
 /// The size of a convolution whose statistics are taken with it.
@@ -127,14 +129,46 @@ impl Writer<'_> {
         }
     }
 
-    /// The input's gradient of a depthwise convolution that reads a normalised tensor, and the sums of that
-    /// norm's gradient, which is the next call; false if it is not so.
-    pub(super) fn depthwise_and_sums(
+    /// Both gradients of a depthwise convolution by one launch, if there is such a kernel; false if not. If the next call is
+    /// the gradient of the norm that it reads, that one's sums are taken with them.
+    pub(super) fn depthwise_gradient(
         &mut self,
         (call, own): (&Call, &ConvGradient),
         conv: &Convolution,
-        next: &Call,
+        next: Option<&Call>,
     ) -> Result<bool, Error> {
+        let Some(size) = depthwise::gradient_scratch(conv).filter(|_| conv.is_depthwise()) else {
+            return Ok(false);
+        };
+        // The weight's gradient is written where its parts are joined.
+        self.touches = self.of(call);
+        let dw = self.range(own.dw);
+        self.touches.writes.retain(|it| *it != dw);
+        let sums = match next {
+            Some(next) => self.sums_with(own, next),
+            None => None,
+        };
+        if let Some((of, _)) = sums {
+            self.summed = Some(of.slope);
+        }
+        let scratch = self.scratch(size)?;
+        let work = Depthwise {
+            x: self.at(own.x),
+            prologue: self.prologue(&own.prologue),
+            w: self.at(own.w),
+            dy: self.at(own.dy),
+            sums,
+        };
+        let dx = self.maybe(own.dx.map(|it| it.buffer));
+        let add = own.dx.is_some_and(|it| it.add);
+        let dw = self.at(own.dw);
+        self.push_parts(depthwise::gradient(conv, &work, (dx, add), scratch, dw)?)?;
+        Ok(true)
+    }
+
+    /// The sums of the gradient of the norm that a convolution reads, if the next call is that and they can be taken of what
+    /// the convolution's gradient stores; `touches` says what that touches, and then of these too.
+    fn sums_with(&mut self, own: &ConvGradient, next: &Call) -> Option<(Backward, [Pointer; 2])> {
         let (
             Some(Target { buffer, add: false }),
             Call::NormGradient {
@@ -147,42 +181,23 @@ impl Writer<'_> {
             },
         ) = (own.dx, next)
         else {
-            return Ok(false);
+            return None;
         };
-        let reads = own.prologue.norm == Some(*coefficients);
-        if *incoming != buffer || !reads || !own.geometry.is_depthwise() {
-            return Ok(false);
+        if *incoming != buffer || own.prologue.norm != Some(*coefficients) {
+            return None;
         }
-        let (Some(size), Some((of, to))) =
-            (depthwise::sums_scratch(conv), self.norm_backward(next))
-        else {
-            return Ok(false);
-        };
-        // Of both what this launch does not touch: the weight's gradient and the norm's input's.
-        let mut first = self.of(call);
-        first.writes.retain(|it| *it != self.range(own.dw));
+        // What this launch does not touch: the norm's input's gradient.
         let mut sums = self.of(next);
         sums.reads.retain(|it| *it != self.range(buffer));
         if let Some(dx) = dx {
             sums.writes.retain(|it| *it != self.range(dx.buffer));
         }
         // They are written earlier than the calls have it.
-        if !first.is_apart(&sums.writes) {
-            return Ok(false);
+        if !self.touches.is_apart(&sums.writes) {
+            return None;
         }
-        self.touches = first.and(sums);
-        let scratch = self.scratch(size)?;
-        let given = [self.at(own.dy), self.at(own.w)];
-        self.push(depthwise::input_gradient_and_sums(
-            conv,
-            given,
-            own.prologue.relu,
-            &of,
-            scratch,
-            to,
-        )?);
-        self.summed = Some(of.slope);
-        Ok(true)
+        self.touches = std::mem::take(&mut self.touches).and(sums);
+        self.norm_backward(next)
     }
 
     /// Both gradients of a pointwise convolution of this size, of which `touches` says what else is read; with a norm
@@ -191,7 +206,7 @@ impl Writer<'_> {
         &mut self,
         of: &ConvGradient,
         size: [usize; 3],
-        norm: Option<batch_norm::Backward>,
+        norm: Option<Backward>,
     ) -> Result<(), Error> {
         let work = Pointwise {
             size,
