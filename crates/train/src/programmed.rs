@@ -157,7 +157,9 @@ pub(crate) fn runner<D: Kernels>(
     purpose: &Purpose,
     optimiser: Option<Settings>,
     kept: Option<(&Arc<D::Kept>, usize)>,
+    precision: Precision,
 ) -> Result<Option<Box<dyn Runner>>, Error> {
     let program = Arc::new(network.program(batch, purpose)?);
-    Ok(network.device().runner(&program, optimiser, kept)?)
+    let device = network.device();
+    Ok(device.runner(&program, optimiser, kept, precision)?)
 }

@@ -14,6 +14,7 @@ mod cpu;
 mod gradients;
 mod layout;
 mod operations;
+mod precision;
 mod runner;
 
 use crate::Error;
@@ -22,6 +23,7 @@ pub use batch::{Batch, Draw, Images};
 pub use builder::{Builder, Input, Normalised, Value};
 pub use call::{Call, Dims, DropPath, Norm, Prologue, Share, Subsample, Target, Term};
 pub use cpu::Executor;
+pub use precision::Precision;
 pub use runner::{ProgramKernel, Runner, Totals};
 
 /// A buffer of a program, by its number.

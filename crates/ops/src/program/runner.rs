@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dfdx::tensor::Cpu;
 
-use super::{Batch, Control, Images, Program, Weights};
+use super::{Batch, Control, Images, Precision, Program, Weights};
 use crate::optimiser::{Settings, State};
 use crate::{Base, Error};
 
@@ -78,9 +78,8 @@ pub trait Runner: Send {
 
 /// A device that trains by programs.
 ///
-/// CUDA: a step is captured as one graph and matrix products use TF32; with CELLWRIGHT_EAGER set to
-/// anything it goes launch by launch, with CELLWRIGHT_NO_TF32 in full fp32, with CELLWRIGHT_NO_CUDNN
-/// without cuDNN even where there is one.
+/// CUDA: a step is captured as one graph; with CELLWRIGHT_EAGER set to anything it goes launch by launch, with
+/// CELLWRIGHT_NO_CUDNN without cuDNN even where there is one.
 pub trait ProgramKernel: Base {
     /// A data set on the device.
     type Kept;
@@ -110,6 +109,7 @@ pub trait ProgramKernel: Base {
         program: &Arc<Program>,
         optimiser: Option<Settings>,
         kept: Option<(&Arc<Self::Kept>, usize)>,
+        precision: Precision,
     ) -> Result<Option<Box<dyn Runner>>, Error>;
 }
 
@@ -129,6 +129,7 @@ impl ProgramKernel for Cpu {
         _: &Arc<Program>,
         _: Option<Settings>,
         _: Option<(&Arc<Infallible>, usize)>,
+        _: Precision,
     ) -> Result<Option<Box<dyn Runner>>, Error> {
         Ok(None)
     }
@@ -174,18 +175,17 @@ impl ProgramKernel for dfdx::tensor::Cuda {
         program: &Arc<Program>,
         optimiser: Option<Settings>,
         kept: Option<(&Arc<Self::Kept>, usize)>,
+        precision: Precision,
     ) -> Result<Option<Box<dyn Runner>>, Error> {
         use crate::cuda::device::{DeviceExecutor, Modes, Replay};
         let replay = match std::env::var_os("CELLWRIGHT_EAGER") {
             Some(_) => Replay::Eager,
             None => Replay::Captured,
         };
-        let tf32 = std::env::var_os("CELLWRIGHT_NO_TF32").is_none();
-        let cudnn = with_cudnn();
         let modes = Modes {
             replay,
-            tf32,
-            cudnn,
+            precision,
+            cudnn: with_cudnn(),
         };
         let kept = kept.map(|(kept, cutout)| (Arc::clone(kept), cutout));
         let program = Arc::clone(program);

@@ -14,7 +14,7 @@ use super::{Device, Error, Kept};
 use crate::cuda::script::{Dense, Library, Pass, Piece, Product, Script, Work};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
-use crate::program::{Batch, Buffer, Control, Program, Runner, Totals, Weights};
+use crate::program::{Batch, Buffer, Control, Precision, Program, Runner, Totals, Weights};
 
 /// How a step's work is handed to the GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,8 @@ pub enum Replay {
 pub struct Modes {
     /// How the work is handed over.
     pub replay: Replay,
-    /// Whether products and dense convolutions may round their factors to 10 bits of mantissa, where
-    /// there are tensor cores.
-    pub tf32: bool,
+    /// What is computed in; TF32 is fp32 where there are no tensor cores.
+    pub precision: Precision,
     /// Whether cuDNN does dense convolutions, where there is one.
     pub cudnn: bool,
 }
@@ -75,7 +74,7 @@ impl DeviceExecutor {
         kept: Option<(Arc<Kept>, usize)>,
         modes: Modes,
     ) -> Result<Self, Error> {
-        let tf32 = modes.tf32 && device.tensor_cores;
+        let tf32 = modes.precision != Precision::Fp32 && device.tensor_cores;
         let resident = kept.as_ref().map(|(kept, cutout)| kept.resident(*cutout));
         let plans = match modes.cudnn {
             true => plans(device, &program, optimiser.is_some(), tf32)?,
