@@ -99,7 +99,7 @@ fn a_search_by_two_workers_on_a_gpu_is_the_cpus() {
         .assert()
         .success();
     let mut gpu = search(cuda, &on_gpu, &["--device", "cuda", "--workers", "2"]);
-    gpu.env("CELLWRIGHT_NO_TF32", "1").assert().success();
+    gpu.args(["--precision", "fp32"]).assert().success();
     let (expected, mut found) = (trials(&on_cpu), trials(&on_gpu));
     found.sort_by_key(|it| it.id);
     assert_eq!((expected.len(), found.len()), (2, 2));
@@ -121,6 +121,27 @@ fn a_search_by_two_workers_on_a_gpu_is_the_cpus() {
     }
 }
 
+#[test]
+fn workers_compute_in_the_precision_of_the_search() {
+    let Some(cuda) = libraries() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [exact, rounded] = ["fp32", "tf32"].map(|precision| {
+        let out = folder.path().join(precision);
+        let flags = ["--device", "cuda", "--workers", "1"];
+        let mut command = search(cuda, &out, &flags);
+        command.args(["--precision", precision]).assert().success();
+        trials(&out)
+    });
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        assert_eq!(exact.choices, rounded.choices);
+        let (exact, rounded) = (exact.train_loss.unwrap(), rounded.train_loss.unwrap());
+        let apart = (exact - rounded).abs();
+        assert!(apart > 0.0 && apart < 1e-2, "{exact} and {rounded}");
+    }
+}
+
 /// One step of a baseline on a few images, and what became of it.
 fn train(cuda: &Path, file: &str, device: &str, variables: &[&str]) -> Trial {
     let mut command = cellwright(cuda);
@@ -137,7 +158,7 @@ fn train(cuda: &Path, file: &str, device: &str, variables: &[&str]) -> Trial {
     ]);
     command.args(["--batch", "16", "--epochs", "1", "--learning-rate", "0.01"]);
     command.args(["--valid-fraction", "0", "--json", "--device", device]);
-    command.env("CELLWRIGHT_NO_TF32", "1");
+    command.args(["--precision", "fp32"]);
     command.envs(variables.iter().map(|name| (name, "1")));
     let assert = command.assert().success();
     serde_json::from_slice(&assert.get_output().stdout).unwrap()

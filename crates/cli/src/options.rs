@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use cellwright_graph::{Graph, Shape};
-use cellwright_search::run::{DeviceSpec, Settings, SpaceSource, build, pick_dataset, pick_device};
+use cellwright_search::run::{
+    DeviceSpec, Precision, Settings, SpaceSource, build, pick_dataset, pick_device,
+};
 use cellwright_space::{Choices, Space};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rand::SeedableRng;
 
 use crate::output::{Usage, note};
@@ -195,6 +198,39 @@ impl DeviceFlag {
     }
 }
 
+/// What a GPU computes in.
+#[derive(clap::Args, Debug, Clone)]
+pub struct PrecisionFlag {
+    /// What a GPU computes in: fp32; tf32, where factors of products are rounded; or bf16, where activations and
+    /// gradients are bfloat16 too (default: tf32; a CPU computes in fp32)
+    #[arg(long, value_name = "PRECISION", value_parser = precisions())]
+    precision: Option<Precision>,
+}
+
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    let names = Precision::ALL.map(Precision::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
+}
+
+impl PrecisionFlag {
+    /// The precision that is named, or this one.
+    pub fn over(&self, precision: Precision) -> Precision {
+        self.precision.unwrap_or(precision)
+    }
+}
+
+/// Refuses bf16 on a CPU.
+pub fn check_precision(precision: Precision, device: DeviceSpec) -> Result<(), Usage> {
+    match (precision, device) {
+        (Precision::Bf16, DeviceSpec::Cpu) => Err(Usage(
+            "--precision bf16 (in a run.toml, precision) needs a GPU, and the device is cpu, which computes in fp32: \
+             give --device cuda, or leave --precision out"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Which images.
 #[derive(clap::Args, Debug, Clone)]
 pub struct DataFlags {
@@ -250,6 +286,8 @@ pub struct TrainingFlags {
     /// Share of the training images that is held out for validation
     #[arg(long, value_name = "FRACTION")]
     valid_fraction: Option<f64>,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     /// Give a trial up after so many seconds
     #[arg(long, value_name = "SECONDS")]
     limit: Option<f64>,
@@ -272,6 +310,7 @@ impl TrainingFlags {
             learning_rate: self.learning_rate.unwrap_or(settings.learning_rate),
             train_limit: self.images.unwrap_or(settings.train_limit),
             valid_fraction: self.valid_fraction.unwrap_or(settings.valid_fraction),
+            precision: self.precision.over(settings.precision),
             seconds_limit: self.limit.unwrap_or(settings.seconds_limit),
             ..settings
         }

@@ -11,7 +11,7 @@ use cellwright_ledger::{CurvePoint, Status, Trial};
 use cellwright_ops::Kernels;
 #[cfg(feature = "cuda")]
 use cellwright_ops::cuda::device::{self, Device};
-use cellwright_train::{EpochRecord, Files, Observer, Outcome, Profile};
+use cellwright_train::{EpochRecord, Files, Observer, Outcome, Precision, Profile};
 use dfdx::tensor::Cpu;
 
 use super::row::{describe, failed, message, refused};
@@ -179,21 +179,25 @@ pub(crate) fn cuda_available() -> Result<(), Error> {
 /// Times a training step of a network on a device.
 ///
 /// # Errors
-/// [`Error::Device`] when the device is not there, [`Error::Train`].
+/// [`Error::Device`] when the device is not there, [`Error::Train`], also for a precision that it does not have.
 pub fn profile(
     graph: &Graph,
     batch: usize,
     steps: usize,
     device: DeviceSpec,
+    precision: Precision,
 ) -> Result<Profile, Error> {
-    struct Profiled<'p>(&'p Graph, usize, usize);
+    struct Profiled<'p>(&'p Graph, usize, usize, Precision);
     impl OnDevice for Profiled<'_> {
         type Output = Profile;
         fn on<D: Kernels>(self, device: &D) -> Result<Profile, Error> {
-            Ok(cellwright_train::profile(self.0, self.1, self.2, device)?)
+            let Profiled(graph, batch, steps, precision) = self;
+            Ok(cellwright_train::profile(
+                graph, batch, steps, device, precision,
+            )?)
         }
     }
-    with_device(device, Profiled(graph, batch, steps))
+    with_device(device, Profiled(graph, batch, steps, precision))
 }
 
 /// A request on the way to being trained.
@@ -220,7 +224,8 @@ impl OnDevice for Trained<'_> {
 
     fn on<D: Kernels>(self, device: &D) -> Result<Self::Output, Error> {
         let request = self.request;
-        let latency_ms = match own(cellwright_train::latency(self.graph, device))? {
+        let precision = request.training.precision;
+        let latency_ms = match own(cellwright_train::latency(self.graph, device, precision))? {
             Ok(milliseconds) => Some(milliseconds),
             Err(reason) => return Ok((None, Err(Untrained::Failed(reason)))),
         };
