@@ -147,6 +147,12 @@ impl Program {
         self.spans[buffer.0 as usize]
     }
 
+    /// How many buffers there are.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn buffers(&self) -> usize {
+        self.spans.len()
+    }
+
     /// Images of a batch.
     #[must_use]
     pub fn batch(&self) -> usize {

@@ -166,7 +166,7 @@ impl ProgramKernel for dfdx::tensor::Cuda {
                 library.workspace = CUDNN_WORKSPACE / 4;
             }
         }
-        let script = script::Script::new(Arc::clone(program), optimiser, None, library)?;
+        let script = script::Script::new(Arc::clone(program), optimiser, None, library, false)?;
         Ok(Some(4 * script.words() as u64))
     }
 

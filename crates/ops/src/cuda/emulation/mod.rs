@@ -6,6 +6,7 @@
 mod affine;
 mod batch;
 mod batch_norm;
+mod bf16;
 mod buffer;
 mod columns;
 mod combine;
@@ -41,6 +42,7 @@ const CHECKS: &[&str] = &[
     "affine",
     "batch",
     "batch_norm",
+    "bf16",
     "bias",
     "columns",
     "combine",

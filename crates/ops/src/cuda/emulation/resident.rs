@@ -75,6 +75,7 @@ fn steps(emulator: &Emulator, images: &Images<'_>, cutout: usize, plan: &Plan, f
         None,
         Some(resident),
         Default::default(),
+        false,
     )
     .unwrap();
     let mut cpu = Executor::new(Arc::clone(&program));

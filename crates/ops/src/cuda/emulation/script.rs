@@ -284,7 +284,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
         assert_eq!(library.convolutions.len(), 3);
     }
     let optimises = training.then(|| settings(rule));
-    let script = Script::new(Arc::clone(&program), optimises, None, library);
+    let script = Script::new(Arc::clone(&program), optimises, None, library, false);
     let script = script.unwrap();
     let words = script.words();
     // Memory that no call writes first is poisoned: only what must be zeros is.

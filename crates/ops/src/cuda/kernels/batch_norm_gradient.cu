@@ -74,7 +74,7 @@ __device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool i
 #endif
 
 template <int V>
-__device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy, const Share& share,
+__device__ __forceinline__ void batch_norm_sums(const number* x, const number* dy, const Share& share,
                                                 const float* mean, const float* offset, int with_relu, long long rows,
                                                 int channels, int rows_per_block, float* parts, unsigned int* counters,
                                                 int training, const Sums& to, float* room, double* wide,
@@ -99,7 +99,7 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
     end_sums<V>(sums, at.channel, at.inside, rows, channels, parts, counters, training, to, room, wide, flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_sums_4(const float* x, const float* dy, const float* shares, float share, int image_rows,
+    batch_norm_sums_4(const number* x, const number* dy, const float* shares, float share, int image_rows,
                       const float* mean, const float* inverse, const float* factor, const float* offset,
                       int with_relu, long long rows, int channels, int rows_per_block, float* parts,
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale,
@@ -112,7 +112,7 @@ extern "C" __global__ void __launch_bounds__(256)
                        counters, training, to, room, wide, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_sums_1(const float* x, const float* dy, const float* shares, float share, int image_rows,
+    batch_norm_sums_1(const number* x, const number* dy, const float* shares, float share, int image_rows,
                       const float* mean, const float* inverse, const float* factor, const float* offset,
                       int with_relu, long long rows, int channels, int rows_per_block, float* parts,
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale,
@@ -126,9 +126,9 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__device__ __forceinline__ void batch_norm_input(const float* x, const float* dy, const Share& share,
+__device__ __forceinline__ void batch_norm_input(const number* x, const number* dy, const Share& share,
                                                  const float* mean, const float* factor, const float* offset,
-                                                 const float* slope, const float* constant, int with_relu, float* dx,
+                                                 const float* slope, const float* constant, int with_relu, number* dx,
                                                  int rows, int channels, int add) {
     const int quads = channels / V;
     for (unsigned int i = thread_index(); i < (unsigned int)rows * quads; i += thread_count()) {
@@ -142,17 +142,17 @@ __device__ __forceinline__ void batch_norm_input(const float* x, const float* dy
         put<V>(dx + (size_t)i * V, g, add);
     }
 }
-extern "C" __global__ void batch_norm_input_4(const float* x, const float* dy, const float* shares, float share,
+extern "C" __global__ void batch_norm_input_4(const number* x, const number* dy, const float* shares, float share,
                                               int image_rows, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
-                                              int with_relu, float* dx, int rows, int channels, int add) {
+                                              int with_relu, number* dx, int rows, int channels, int add) {
     batch_norm_input<4>(x, dy, {shares, share, image_rows}, mean, factor, offset, slope, constant, with_relu, dx, rows,
                         channels, add);
 }
-extern "C" __global__ void batch_norm_input_1(const float* x, const float* dy, const float* shares, float share,
+extern "C" __global__ void batch_norm_input_1(const number* x, const number* dy, const float* shares, float share,
                                               int image_rows, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
-                                              int with_relu, float* dx, int rows, int channels, int add) {
+                                              int with_relu, number* dx, int rows, int channels, int add) {
     batch_norm_input<1>(x, dy, {shares, share, image_rows}, mean, factor, offset, slope, constant, with_relu, dx, rows,
                         channels, add);
 }

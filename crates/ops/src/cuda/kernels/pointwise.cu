@@ -3,7 +3,8 @@
 
 // How dz comes of dy; without a mean it is dy.
 struct __align__(8) Incoming {
-    const float *z, *shares, *mean, *factor, *offset, *slope, *constant;
+    const number* z;
+    const float *shares, *mean, *factor, *offset, *slope, *constant;
     float share;
     int image_rows, with_relu, unused;
 };
@@ -24,10 +25,10 @@ template <int C, int R> struct Room {
 // parts: [blocks][k][n], which join_parts joins. dx may be null. With `with_relu` dx is what a ReLU of the prologue let
 // through.
 template <int C, int R>
-__device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, const float* factor, const float* offset,
+__device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x, const float* factor, const float* offset,
                                                    int with_relu, const float* __restrict__ w,
-                                                   const float* __restrict__ dy, const Incoming& norm, int rows, int k, int n,
-                                                   float* dx, int add, float* parts, Room<C, R>& room) {
+                                                   const number* __restrict__ dy, const Incoming& norm, int rows, int k, int n,
+                                                   number* dx, int add, float* parts, Room<C, R>& room) {
     typedef Room<C, R> At;
     const int ROWS_AT_ONCE = 256 / At::PACKS;
     const int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
@@ -163,9 +164,9 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
 
 #define POINTWISE_GRADIENT(C, R)                                                                                         \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
-        pointwise_gradient_##C(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,     \
-                               const float* __restrict__ w, const float* __restrict__ dy, Incoming norm, int rows,       \
-                               int k, int n, float* dx, int add, float* parts) {                                         \
+        pointwise_gradient_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,    \
+                               const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows,      \
+                               int k, int n, number* dx, int add, float* parts) {                                        \
         __shared__ Room<C, R> room;                                                                                      \
         pointwise_gradient<C, R>(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);           \
     }

@@ -3,6 +3,7 @@
 use super::forward::{shape, sizes};
 use super::order::Touches;
 use super::pairs::ConvGradient;
+use super::writer::Place;
 use super::{Product, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
@@ -33,7 +34,18 @@ impl Writer<'_> {
                 dy,
                 dx,
                 dw,
-            } => self.matrix_gradient([*rows, *units, *inputs], [*x, *w, *dy], *dx, *dw)?,
+            } => {
+                // The forward pass has widened x.
+                let tensors = [self.wide(*x), self.place(*w), self.place(*dy)];
+                let to = dx.map(|dx| {
+                    let add = dx.add && !self.script.is_narrow(dx.buffer);
+                    (self.wide(dx.buffer), add)
+                });
+                self.matrix_gradient([*rows, *units, *inputs], tensors, to, *dw)?;
+                if let Some(dx) = dx {
+                    self.narrow(*dx)?;
+                }
+            }
             Call::NormGradient { .. } => self.norm_gradient(call)?,
             Call::ActivationGradient { kind, x, dy, dx } => {
                 let count = self.len(*x);
@@ -132,16 +144,14 @@ impl Writer<'_> {
                 self.touches = Touches::default();
                 return self.pointwise_gradient(&of, size, None);
             }
-            if plain {
+            if plain && !self.bf16 {
                 let [rows, channels, filters] = size;
-                return self.matrix_gradient(
-                    [rows, filters, channels],
-                    [of.x, of.w, of.dy],
-                    of.dx,
-                    of.dw,
-                );
+                let tensors = [of.x, of.w, of.dy].map(|it| self.place(it));
+                let dx = of.dx.map(|dx| (self.place(dx.buffer), dx.add));
+                return self.matrix_gradient([rows, filters, channels], tensors, dx, of.dw);
             }
-            if self.tf32 && product::is_tall(size) && product::suits_weight_gradient(size) {
+            let suits = self.bf16 || product::suits_weight_gradient(size);
+            if self.tf32 && product::is_tall(size) && suits {
                 return self.gated_gradient(&of, size);
             }
         }
@@ -197,6 +207,10 @@ impl Writer<'_> {
             if prologue.relu {
                 let launch = product::gated_product(size, [dy, w, x, to], prologue, dx.add)?;
                 self.push(launch);
+            } else if self.bf16 {
+                let plain = affine::Prologue::default();
+                let launch = product::product(size, [dy, w, to], plain, true, dx.add)?;
+                self.push(launch);
             } else {
                 self.times(size, [dy, w, to], true, dx.add)?;
             }
@@ -214,20 +228,23 @@ impl Writer<'_> {
     fn matrix_gradient(
         &mut self,
         [rows, units, inputs]: [usize; 3],
-        [x, w, dy]: [Buffer; 3],
-        dx: Option<Target>,
+        [x, w, dy]: [Place; 3],
+        dx: Option<(Place, bool)>,
         dw: Buffer,
     ) -> Result<(), Error> {
-        let of_dy = dy;
-        let dy = self.at(dy);
-        if let Some(dx) = dx {
-            self.touching(&[w, of_dy], &[dx.buffer]);
-            let tensors = [dy, self.at(w), self.at(dx.buffer)];
-            self.times([rows, units, inputs], tensors, true, dx.add)?;
+        if let Some((dx, add)) = dx {
+            self.touches = Touches {
+                reads: vec![w.words, dy.words.clone()],
+                writes: vec![dx.words],
+            };
+            self.times([rows, units, inputs], [dy.at, w.at, dx.at], true, add)?;
         }
-        self.touching(&[x, of_dy], &[dw]);
+        self.touches = Touches {
+            reads: vec![x.words, dy.words],
+            writes: vec![self.range(dw)],
+        };
         let size = [rows, inputs, units];
-        let (x, to) = (self.at(x), self.at(dw));
+        let (x, dy, to) = (x.at, dy.at, self.at(dw));
         if self.tf32 && product::suits_weight_gradient(size) {
             self.touches.writes.clear();
             let scratch = self.scratch(product::weight_gradient_scratch(size))?;

@@ -25,7 +25,14 @@ impl Writer<'_> {
                 w,
                 bias,
                 y,
-            } => self.matrix([*rows, *units, *inputs], [*x, *w, *y], *bias)?,
+            } => {
+                let x = self.widen(*x)?;
+                self.touching(&[*w], &[*y]);
+                self.touches.reads.extend(self.ranges(bias.as_slice()));
+                self.touches.reads.push(x.words);
+                let tensors = [x.at, self.at(*w), self.at(*y)];
+                self.matrix([*rows, *units, *inputs], tensors, *bias)?;
+            }
             Call::Statistics {
                 channels,
                 x,
@@ -172,11 +179,11 @@ impl Writer<'_> {
         let plain = *prologue == Prologue::default();
         if let Some([rows, channels, filters]) = geometry.product() {
             let size = [rows, channels, filters];
-            if plain {
-                return self.matrix([rows, filters, channels], [*x, *w, *y], *bias);
+            let tensors = [*x, *w, *y].map(|it| self.at(it));
+            if plain && !self.bf16 {
+                return self.matrix([rows, filters, channels], tensors, *bias);
             }
             if self.tf32 && product::is_tall(size) {
-                let tensors = [*x, *w, *y].map(|it| self.at(it));
                 let prologue = self.prologue(prologue);
                 self.push(product::product(size, tensors, prologue, false, false)?);
                 return self.bias(*bias, self.at(*y), filters, self.len(*y));
@@ -204,19 +211,12 @@ impl Writer<'_> {
     /// y = x · w + bias.
     fn matrix(
         &mut self,
-        size: [usize; 3],
-        [x, w, y]: [Buffer; 3],
+        [rows, units, inputs]: [usize; 3],
+        tensors: [Pointer; 3],
         bias: Option<Buffer>,
     ) -> Result<(), Error> {
-        let y = self.at(y);
-        let [rows, units, inputs] = size;
-        self.times(
-            [rows, inputs, units],
-            [self.at(x), self.at(w), y],
-            false,
-            false,
-        )?;
-        self.bias(bias, y, size[1], size[0] * size[1])
+        self.times([rows, inputs, units], tensors, false, false)?;
+        self.bias(bias, tensors[2], units, rows * units)
     }
 
     /// Adds a bias, if there is one, to so many numbers.

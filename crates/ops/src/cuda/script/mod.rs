@@ -9,6 +9,7 @@ mod control;
 mod dense;
 mod forward;
 mod layout;
+mod numbers;
 mod order;
 mod pairs;
 mod ring;
@@ -25,6 +26,8 @@ use crate::optimiser::{Settings, State};
 use crate::program::{Buffer, Program};
 pub use dense::{Dense, Library, Pass};
 use layout::{Layout, at};
+use numbers::Numbers;
+pub use numbers::packed;
 use writer::Writer;
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
@@ -82,13 +85,15 @@ pub struct Script {
     optimiser: Option<Settings>,
     resident: Option<Resident>,
     library: Library,
+    numbers: Numbers,
     layout: Layout,
 }
 
 impl Script {
     /// The script of a program; in training with the optimiser that moves the parameters. Where the data
     /// set lies on the device, a step begins by making the batch that [`Script::control`] names. The
-    /// library does the convolutions that it names.
+    /// library does the convolutions that it names. With `bf16` images, activations and their gradients are bfloat16
+    /// (see [`Script::is_narrow`]), at the begin of where the program has them.
     ///
     /// # Errors
     /// [`Error::Shape`] if the data set's images or classes are not the program's.
@@ -97,6 +102,7 @@ impl Script {
         optimiser: Option<Settings>,
         resident: Option<Resident>,
         library: Library,
+        bf16: bool,
     ) -> Result<Self, Error> {
         if let Some(resident) = &resident {
             let image: usize = resident.shape.iter().product();
@@ -109,12 +115,17 @@ impl Script {
                 return Err(Error::shape("program", detail));
             }
         }
-        let layout = Layout::new(&program, optimiser.as_ref(), &library);
+        let numbers = match bf16 {
+            true => Numbers::narrow(&program),
+            false => Numbers::wide(&program),
+        };
+        let layout = Layout::new(&program, optimiser.as_ref(), &library, &numbers);
         Ok(Self {
             program,
             optimiser,
             resident,
             library,
+            numbers,
             layout,
         })
     }
@@ -123,6 +134,18 @@ impl Script {
     #[must_use]
     pub fn is_resident(&self) -> bool {
         self.resident.is_some()
+    }
+
+    /// Whether a program's tensors can be bfloat16: its calls agree on which have pixels.
+    #[must_use]
+    pub fn can_be_narrow(program: &Program) -> bool {
+        Numbers::narrow(program) != Numbers::wide(program)
+    }
+
+    /// Whether a buffer's numbers are bfloat16.
+    #[must_use]
+    pub fn is_narrow(&self, buffer: Buffer) -> bool {
+        self.numbers.is_narrow(buffer)
     }
 
     /// The program.
@@ -270,6 +293,16 @@ impl Script {
     pub fn work(&self, base: Pointer, tf32: bool) -> Result<Vec<Piece>, Error> {
         check(base)?;
         Writer::new(self, base, tf32).step()
+    }
+}
+
+#[cfg(test)]
+impl Script {
+    /// For each piece of [`Script::work`] the number of the call that it is of, or of the first of those.
+    pub fn calls_of(&self, base: Pointer, tf32: bool) -> Result<Vec<usize>, Error> {
+        let mut writer = Writer::new(self, base, tf32);
+        writer.write_all()?;
+        Ok(writer.calls)
     }
 }
 
