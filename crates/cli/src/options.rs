@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use cellwright_graph::{Graph, Shape};
+use cellwright_search::evaluator;
 use cellwright_search::run::{
     DeviceSpec, Precision, Settings, SpaceSource, build, pick_dataset, pick_device,
 };
@@ -219,16 +220,13 @@ impl PrecisionFlag {
     }
 }
 
-/// Refuses bf16 on a CPU.
-pub fn check_precision(precision: Precision, device: DeviceSpec) -> Result<(), Usage> {
-    match (precision, device) {
-        (Precision::Bf16, DeviceSpec::Cpu) => Err(Usage(
-            "--precision bf16 (in a run.toml, precision) needs a GPU, and the device is cpu, which computes in fp32: \
-             give --device cuda, or leave --precision out"
-                .to_owned(),
-        )),
-        _ => Ok(()),
-    }
+/// Refuses what a device does not compute in; on a CPU it is wrong use.
+pub fn check_precision(precision: Precision, device: DeviceSpec) -> Result<()> {
+    let checked = evaluator::check_precision(device, precision);
+    checked.map_err(|error| match device {
+        DeviceSpec::Cpu => Usage(error.to_string()).into(),
+        DeviceSpec::Cuda(_) => error.into(),
+    })
 }
 
 /// Which images.

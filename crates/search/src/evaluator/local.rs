@@ -176,6 +176,28 @@ pub(crate) fn cuda_available() -> Result<(), Error> {
     opened(0).map(drop)
 }
 
+/// Whether a device computes in a precision.
+///
+/// # Errors
+/// [`Error::Device`] if it cannot be used, or has no bfloat16.
+pub fn check_precision(device: DeviceSpec, precision: Precision) -> Result<(), Error> {
+    match (device, precision) {
+        (_, Precision::Fp32 | Precision::Tf32) => Ok(()),
+        (DeviceSpec::Cpu, Precision::Bf16) => Err(Error::Device(
+            "--precision bf16 (in a run.toml, precision) needs a GPU, and the device is cpu, which computes in fp32: \
+             give --device cuda, or leave --precision out"
+                .to_owned(),
+        )),
+        #[cfg(feature = "cuda")]
+        (DeviceSpec::Cuda(ordinal), Precision::Bf16) => {
+            let checked = opened(ordinal)?.check(precision);
+            checked.map_err(unusable(ordinal))
+        }
+        #[cfg(not(feature = "cuda"))]
+        (DeviceSpec::Cuda(_), Precision::Bf16) => Err(no_cuda()),
+    }
+}
+
 /// Times a training step of a network on a device.
 ///
 /// # Errors

@@ -74,11 +74,8 @@ impl DeviceExecutor {
         kept: Option<(Arc<Kept>, usize)>,
         modes: Modes,
     ) -> Result<Self, Error> {
-        let bf16 = modes.precision == Precision::Bf16;
-        if bf16 && !device.tensor_cores {
-            return Err(device.lacks_bf16());
-        }
-        let bf16 = bf16 && Script::can_be_narrow(&program);
+        device.check(modes.precision)?;
+        let bf16 = modes.precision == Precision::Bf16 && Script::can_be_narrow(&program);
         let tf32 = modes.precision != Precision::Fp32 && device.tensor_cores;
         let rounds = match (bf16, tf32) {
             (true, _) => Rounds::Tensors,

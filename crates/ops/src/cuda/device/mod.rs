@@ -32,6 +32,7 @@ pub use kept::Kept;
 
 use super::Launch;
 use super::script::LANES;
+use crate::program::Precision;
 
 /// Why a device does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -217,14 +218,20 @@ impl Device {
         Ok(device)
     }
 
-    /// That there is no bfloat16 on it.
-    fn lacks_bf16(&self) -> Error {
+    /// Whether it computes in a precision; TF32 is fp32 where there are no tensor cores.
+    ///
+    /// # Errors
+    /// [`Error::Old`] where there is no bfloat16.
+    pub fn check(&self, precision: Precision) -> Result<(), Error> {
+        if precision != Precision::Bf16 || self.tensor_cores {
+            return Ok(());
+        }
         let [major, minor] = self.capability;
-        Error::Old {
+        Err(Error::Old {
             what: "the GPU",
             found: format!("compute capability {major}.{minor}"),
             needed: "bf16 needs 8.0 (Ampere) or newer: take --precision fp32",
-        }
+        })
     }
 
     fn module(&self, bf16: bool) -> Result<&Arc<CudaModule>, Error> {

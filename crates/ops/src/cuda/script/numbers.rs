@@ -44,7 +44,7 @@ impl Numbers {
                 }
             }
         }
-        if found.iter().any(|it| *it == [true; 2]) {
+        if found.contains(&[true; 2]) {
             return Self::wide(program);
         }
         let buffers = (0..program.buffers()).map(|it| Buffer(it as u32));
