@@ -37,13 +37,15 @@ pub struct Span {
     pub start: usize,
     /// How many numbers it has.
     pub len: usize,
+    /// How many numbers of four bytes it takes: half of `len`, rounded up, where they are of two bytes.
+    pub words: usize,
 }
 
 impl Span {
-    /// Its numbers as a range.
+    /// What it takes as a range.
     #[must_use]
     pub fn range(self) -> std::ops::Range<usize> {
-        self.start..self.start + self.len
+        self.start..self.start + self.words
     }
 
     fn overlaps(self, other: Self) -> bool {
@@ -77,6 +79,21 @@ pub struct Ports {
     pub parameters: Vec<Parameter>,
     /// The running statistics, in the network's order; see [`Norm::running`].
     pub running: Vec<Buffer>,
+}
+
+impl Ports {
+    /// The buffers that live as long as the program: parameters (those that decay first), gradients in
+    /// the same order, running statistics, the ports.
+    fn kept(&self) -> Vec<Buffer> {
+        let (decaying, others): (Vec<Parameter>, Vec<Parameter>) =
+            self.parameters.iter().copied().partition(|it| it.decays);
+        let parameters = || decaying.iter().chain(&others);
+        let mut kept: Vec<Buffer> = parameters().map(|it| it.value).collect();
+        kept.extend(parameters().filter_map(|it| it.gradient));
+        kept.extend(&self.running);
+        kept.extend([self.images, self.logits, self.losses, self.ranks]);
+        kept
+    }
 }
 
 /// A program, checked: every buffer lies in memory, and no call writes where it reads.
@@ -129,6 +146,19 @@ impl Program {
             }
         }
         Ok(program)
+    }
+
+    /// The same with two bytes a number where a buffer is `narrow`, so that it takes less memory.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn narrowed(&self, narrow: impl Fn(Buffer) -> bool) -> Result<Self, Error> {
+        let spans = self.spans.iter().enumerate();
+        let sizes = spans.map(|(buffer, span)| match narrow(Buffer(buffer as u32)) {
+            true => (span.len, span.len.div_ceil(2)),
+            false => (span.len, span.len),
+        });
+        let (calls, ports) = (self.calls.clone(), self.ports.clone());
+        let (spans, memory) = layout::assign(sizes, &ports.kept(), &calls);
+        Self::new(calls, spans, ports, self.batch, memory)
     }
 
     /// The calls, in order.

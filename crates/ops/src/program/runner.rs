@@ -96,7 +96,11 @@ pub trait ProgramKernel: Base {
     ///
     /// # Errors
     /// As [`ProgramKernel::runner`].
-    fn bytes(program: &Arc<Program>, optimiser: Option<Settings>) -> Result<Option<u64>, Error>;
+    fn bytes(
+        program: &Arc<Program>,
+        optimiser: Option<Settings>,
+        precision: Precision,
+    ) -> Result<Option<u64>, Error>;
 
     /// The program on this device, with the optimiser of a training; none where networks run on the
     /// tape. With images that are kept, its batches are [`Batch::Kept`], and a square of a side is cut
@@ -120,7 +124,7 @@ impl ProgramKernel for Cpu {
         Ok(None)
     }
 
-    fn bytes(_: &Arc<Program>, _: Option<Settings>) -> Result<Option<u64>, Error> {
+    fn bytes(_: &Arc<Program>, _: Option<Settings>, _: Precision) -> Result<Option<u64>, Error> {
         Ok(None)
     }
 
@@ -157,7 +161,11 @@ impl ProgramKernel for dfdx::tensor::Cuda {
         Ok(kept.map(Arc::new))
     }
 
-    fn bytes(program: &Arc<Program>, optimiser: Option<Settings>) -> Result<Option<u64>, Error> {
+    fn bytes(
+        program: &Arc<Program>,
+        optimiser: Option<Settings>,
+        precision: Precision,
+    ) -> Result<Option<u64>, Error> {
         use crate::cuda::{device::CUDNN_WORKSPACE, script};
         let mut library = script::Library::default();
         if with_cudnn() {
@@ -166,7 +174,9 @@ impl ProgramKernel for dfdx::tensor::Cuda {
                 library.workspace = CUDNN_WORKSPACE / 4;
             }
         }
-        let script = script::Script::new(Arc::clone(program), optimiser, None, library, false)?;
+        let bf16 = precision == Precision::Bf16;
+        let program = Arc::clone(program);
+        let script = script::Script::new(program, optimiser, None, library, bf16)?;
         Ok(Some(4 * script.words() as u64))
     }
 

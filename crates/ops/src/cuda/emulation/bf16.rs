@@ -23,7 +23,7 @@ fn rounded(numbers: &[f32]) -> Vec<f32> {
     found
 }
 
-/// A step on both, with the sizes of its numbers.
+/// A step on both, which have their numbers at different places.
 struct Both<'s> {
     script: &'s Script,
     program: &'s Program,
@@ -34,7 +34,7 @@ struct Both<'s> {
 impl Both<'_> {
     /// The device's numbers of a buffer.
     fn found(&mut self, buffer: Buffer) -> Vec<f32> {
-        let span = self.program.span(buffer);
+        let span = self.script.program().span(buffer);
         if !self.script.is_narrow(buffer) {
             return self.device.get(span.start, span.len);
         }
@@ -48,7 +48,7 @@ impl Both<'_> {
     /// Puts the same numbers into both, which are rounded where they can be.
     fn put(&mut self, buffer: Buffer, numbers: &[f32]) {
         let numbers = rounded(numbers);
-        let start = self.program.span(buffer).start;
+        let start = self.script.program().span(buffer).start;
         match self.script.is_narrow(buffer) {
             true => self.device.put(start, &packed(&numbers)),
             false => self.device.put_numbers(start, &numbers),
@@ -125,9 +125,11 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, libraries: bool
     };
     let optimiser = training.then(|| settings(rule));
     let script = Script::new(Arc::clone(&program), optimiser, None, library, true).unwrap();
+    let placed = Arc::clone(script.program());
+    assert!(4 * placed.memory() < 3 * program.memory());
     let mut device = Device::new(script.words());
     let base = device.base();
-    device.put(0, &vec![u32::MAX; program.memory()]);
+    device.put(0, &vec![u32::MAX; placed.memory()]);
     for (word, table) in script.tables(base).unwrap() {
         let halves = table.iter().flat_map(|it| [*it as u32, (*it >> 32) as u32]);
         device.put(word, &halves.collect::<Vec<_>>());

@@ -15,8 +15,8 @@ impl Writer<'_> {
     pub(super) fn forward(&mut self, call: &Call) -> Result<bool, Error> {
         match call {
             Call::Zero { y } => {
-                let (y, len) = (self.at(*y), self.len(*y));
-                self.write(Work::Clear(y, len));
+                let (y, words) = (self.at(*y), self.range(*y).len());
+                self.write(Work::Clear(y, words));
             }
             Call::Conv { .. } => self.conv(call)?,
             Call::Linear {

@@ -93,7 +93,7 @@ impl Script {
     /// The script of a program; in training with the optimiser that moves the parameters. Where the data
     /// set lies on the device, a step begins by making the batch that [`Script::control`] names. The
     /// library does the convolutions that it names. With `bf16` images, activations and their gradients are bfloat16
-    /// (see [`Script::is_narrow`]), at the begin of where the program has them.
+    /// (see [`Script::is_narrow`]), and buffers lie where [`Script::program`] has them, not where this one does.
     ///
     /// # Errors
     /// [`Error::Shape`] if the data set's images or classes are not the program's.
@@ -115,9 +115,13 @@ impl Script {
                 return Err(Error::shape("program", detail));
             }
         }
-        let numbers = match bf16 {
-            true => Numbers::narrow(&program),
-            false => Numbers::wide(&program),
+        let (numbers, program) = match bf16 {
+            true => {
+                let numbers = Numbers::narrow(&program);
+                let narrowed = program.narrowed(|it| numbers.is_narrow(it))?;
+                (numbers, Arc::new(narrowed))
+            }
+            false => (Numbers::wide(&program), program),
         };
         let layout = Layout::new(&program, optimiser.as_ref(), &library, &numbers);
         Ok(Self {
