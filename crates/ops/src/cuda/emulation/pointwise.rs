@@ -93,7 +93,8 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
 
 #[test]
 fn agrees_with_one_after_the_other() {
-    assert!(suits_gradient([4096, 64, 16]) && !suits_gradient([4096, 96, 16]));
+    assert!(suits_gradient([4096, 256, 64]) && !suits_gradient([4096, 512, 64]));
+    assert!(suits_gradient([4096, 512, 16]) && !suits_gradient([4096, 64, 96]));
     assert!(!suits_gradient([4096, 6, 16]) && !suits_gradient([16, 16, 16]));
     check("pointwise", |device| {
         let mut random = Random::new(22);
@@ -106,6 +107,8 @@ fn agrees_with_one_after_the_other() {
             ([400, 64, 64], 4),
             ([50, 36, 4], 2),
             ([33, 4, 60], 3),
+            ([300, 96, 16], 4),
+            ([70, 200, 64], 2),
         ];
         for (case, (size, images)) in sizes.into_iter().enumerate() {
             one(device, size, images, case % 3 != 2, &mut random);

@@ -1,4 +1,4 @@
-// Both gradients of a pointwise convolution with few channels, and that of the batch norm after it, by one read of what they
+// Both gradients of a pointwise convolution to few channels, and that of the batch norm after it, by one read of what they
 // need: dz = g · factor + z' · slope + constant as in batch_norm_gradient.cu, dx = dz · wᵀ and dw = prologue(x)ᵀ · dz.
 
 // How dz comes of dy; without a mean it is dy.
@@ -21,20 +21,21 @@ template <int C, int R> struct Room {
     __align__(16) float dz[R * STEP], x[R * STEP_X], w[C * STEP];
 };
 
-// For x of rows × k and dy of rows × n numbers, k and n ≤ C multiples of 4. Blocks take tiles of R rows, blockIdx.x first.
-// parts: [blocks][k][n], which join_parts joins. dx may be null. With `with_relu` dx is what a ReLU of the prologue let
-// through.
+// For x of rows × all and dy of rows × n numbers, multiples of 4, n ≤ C: k ≤ C of x's channels, which blockIdx.y picks. Blocks
+// take tiles of R rows, blockIdx.x first. parts: [blocks][all][n], which join_parts joins. dx may be null. With `with_relu` dx
+// is what a ReLU of the prologue let through.
 template <int C, int R>
 __device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x, const float* factor, const float* offset,
                                                    int with_relu, const float* __restrict__ w,
-                                                   const number* __restrict__ dy, const Incoming& norm, int rows, int k, int n,
+                                                   const number* __restrict__ dy, const Incoming& norm, int rows, int all, int n,
                                                    number* dx, int add, float* parts, Room<C, R>& room) {
     typedef Room<C, R> At;
+    const int k0 = blockIdx.y * C, k = all - k0 < C ? all - k0 : C;
     const int ROWS_AT_ONCE = 256 / At::PACKS;
     const int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int c = thread % At::PACKS * 4, own_row = thread / At::PACKS, tiles = (rows + R - 1) / R;
     const bool of_x = c < k, of_dz = c < n, normalises = norm.mean != nullptr;
-    const Prologue<4> prologue(of_x ? factor : nullptr, offset, c, with_relu);
+    const Prologue<4> prologue(of_x ? factor : nullptr, offset, k0 + c, with_relu);
     const bool has_norm = of_dz && normalises;
     const Pack<4> m = has_norm ? load<4>(norm.mean + c) : splat<4>(0.0f);
     const Pack<4> f = has_norm ? load<4>(norm.factor + c) : splat<4>(1.0f);
@@ -52,7 +53,7 @@ __device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x,
             brought.dy[i] = real && of_dz ? load<4>(dy + (size_t)row * n + c) : splat<4>(0.0f);
             brought.share[i] = real && has_norm ? share.of((unsigned int)row) : 1.0f;
             brought.z[i] = real && has_norm ? load<4>(norm.z + (size_t)row * n + c) : splat<4>(0.0f);
-            brought.x[i] = real && of_x ? load<4>(x + (size_t)row * k + c) : splat<4>(0.0f);
+            brought.x[i] = real && of_x ? load<4>(x + (size_t)row * all + k0 + c) : splat<4>(0.0f);
         }
     };
     // Of dw a warp makes 16 rows and PER times eight columns; where that is more than there are, each takes other rows of
@@ -69,7 +70,7 @@ __device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x,
     bring(blockIdx.x);
     for (int place = thread; place < C * At::PACKS; place += 256) {
         const int row = place / At::PACKS;
-        store(room.w + row * At::STEP + c, row < k && c < n ? load<4>(w + (size_t)row * n + c) : splat<4>(0.0f));
+        store(room.w + row * At::STEP + c, row < k && c < n ? load<4>(w + (size_t)(k0 + row) * n + c) : splat<4>(0.0f));
     }
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
 #pragma unroll
@@ -116,7 +117,7 @@ __device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x,
                     const float* const after = room.x + (r0 + group + r * 8) * At::STEP_X + column;
                     if (with_relu && !(after[0] > 0.0f)) value.x = 0.0f;
                     if (with_relu && !(after[1] > 0.0f)) value.y = 0.0f;
-                    put_pair(dx + (size_t)row * k + column, value, add);
+                    put_pair(dx + (size_t)row * all + k0 + column, value, add);
                 }
             }
         }
@@ -134,7 +135,7 @@ __device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x,
         __syncthreads();
     }
 
-    float* const part = parts + (size_t)blockIdx.x * k * n;
+    float* const part = parts + ((size_t)blockIdx.x * all + k0) * n;
     if (SPLIT == 1) {
 #pragma unroll
         for (int j = 0; j < PER; ++j) {
