@@ -148,16 +148,25 @@ impl Program {
         Ok(program)
     }
 
-    /// The same with two bytes a number where a buffer is `narrow`, so that it takes less memory.
+    /// The same with other places: `words` says what a buffer takes, given its numbers, and those that lie `alone` share
+    /// their memory with no other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if calls then write where they read.
     #[cfg(any(test, feature = "cuda"))]
-    pub(crate) fn narrowed(&self, narrow: impl Fn(Buffer) -> bool) -> Result<Self, Error> {
+    pub(crate) fn placed(
+        &self,
+        words: impl Fn(Buffer, usize) -> usize,
+        alone: &[Buffer],
+    ) -> Result<Self, Error> {
         let spans = self.spans.iter().enumerate();
-        let sizes = spans.map(|(buffer, span)| match narrow(Buffer(buffer as u32)) {
-            true => (span.len, span.len.div_ceil(2)),
-            false => (span.len, span.len),
-        });
+        let sizes = spans.map(|(id, span)| (span.len, words(Buffer(id as u32), span.len)));
         let (calls, ports) = (self.calls.clone(), self.ports.clone());
-        let (spans, memory) = layout::assign(sizes, &ports.kept(), &calls);
+        let mut kept = ports.kept();
+        let others = alone.iter().filter(|it| !kept.contains(it));
+        let others: Vec<Buffer> = others.copied().collect();
+        kept.extend(others);
+        let (spans, memory) = layout::assign(sizes, &kept, &calls);
         Self::new(calls, spans, ports, self.batch, memory)
     }
 

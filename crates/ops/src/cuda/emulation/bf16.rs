@@ -35,6 +35,14 @@ impl Both<'_> {
     /// The device's numbers of a buffer.
     fn found(&mut self, buffer: Buffer) -> Vec<f32> {
         let span = self.script.program().span(buffer);
+        if let Some((whole, begin, stride)) = self.script.lies_in(buffer) {
+            let whole = self.found(whole);
+            let width = span.len * stride / whole.len();
+            let pixels = whole.chunks(stride);
+            return pixels
+                .flat_map(|it| it[begin..begin + width].to_vec())
+                .collect();
+        }
         if !self.script.is_narrow(buffer) {
             return self.device.get(span.start, span.len);
         }

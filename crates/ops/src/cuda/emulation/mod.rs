@@ -203,6 +203,26 @@ fn on_top(old: Option<&[f32]>, gradient: &[f32]) -> Vec<f32> {
     }
 }
 
+/// Pixels of so many channels, with NaN between them so that each begins `stride` numbers after the one before.
+fn spaced(numbers: &[f32], channels: usize, stride: usize) -> Vec<f32> {
+    let pixels = numbers.chunks(channels);
+    let space = vec![f32::NAN; stride - channels];
+    pixels.flat_map(|it| [it, &space].concat()).collect()
+}
+
+/// The same without what is between them; fails if that was written.
+fn together(numbers: &[f32], channels: usize, stride: usize) -> Vec<f32> {
+    let mut pixels = numbers.chunks(stride);
+    assert!(pixels.all(|it| it[channels..].iter().all(|it| it.is_nan())));
+    let pixels = numbers.chunks(stride);
+    pixels.flat_map(|it| it[..channels].to_vec()).collect()
+}
+
+/// Numbers from a pixel to the next: the channels, or more.
+fn some_stride(channels: usize, random: &mut crate::testing::Random) -> usize {
+    channels + if random.flip() { 4 } else { 0 }
+}
+
 /// A buffer for a gradient: of the old numbers if it is added to, else of NaN.
 fn target(old: Option<&[f32]>, length: usize) -> Buffer {
     match old {

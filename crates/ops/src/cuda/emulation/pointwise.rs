@@ -2,7 +2,7 @@
 
 use super::columns::Memory;
 use super::product::{Before, across, times};
-use super::{Buffer, Emulator, assert_within, check, on_top, target};
+use super::{Buffer, Emulator, assert_within, check, on_top, some_stride, spaced, target};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{Backward, Normaliser, input_gradient};
 use crate::cuda::kernels::combine::Share;
@@ -16,7 +16,9 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
     let mut before = Before::new(k, random);
     let [x, dy] = [k, n].map(|channels| random.values(rows * channels));
     let w = random.values(k * n);
-    let [mut bx, mut bw, mut bdy] = [&x, &w, &dy].map(|it| Buffer::of(it));
+    let stride = if normed { some_stride(n, random) } else { n };
+    let given = spaced(&dy, n, stride);
+    let [mut bx, mut bw, mut bdy] = [&x, &w, &given].map(|it| Buffer::of(it));
     let z = random.values(rows * n);
     let mut bz = Buffer::of(&z);
     let vectors = [0; 5].map(|_| random.values(n));
@@ -32,6 +34,7 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
     let norm = Backward {
         x: bz.pointer(),
         dy: bdy.pointer(),
+        stride,
         share: (share, images),
         normaliser: Normaliser {
             mean,

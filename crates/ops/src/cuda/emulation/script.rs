@@ -142,9 +142,25 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let gate = net.0.linear(squeezed, w, Some(bias), c).unwrap();
     let gate = net.0.activation(gate, Activation::Sigmoid);
     let gated = net.0.multiply(sum, gate).unwrap();
+    // Sums that nothing else reads, of normalised tensors and others, and what is no such sum.
+    let mut pieces = Vec::new();
+    for _ in 0..2 {
+        let branch = net.conv(Input::Plain(gated), true, [1, 1, c, c], Conv2d::default());
+        let terms = [(net.normalised(branch), all), (Input::Plain(near), all)];
+        pieces.push(net.0.combine(&terms, false).unwrap());
+    }
+    pieces.insert(1, mean);
+    let pieces = net.0.concat(&pieces).unwrap();
+    let pieces = net.conv(
+        Input::Plain(pieces),
+        true,
+        [1, 1, 3 * c, c],
+        Conv2d::default(),
+    );
     // From more channels than the kernels for few take.
     let mut many = [gated; 9];
     many[3] = wide;
+    many[5] = pieces;
     let many = net.0.concat(&many).unwrap();
     let weight = (net.0.parameter(9 * c * c, true), [1, 1, 9 * c, c]);
     let bias = net.0.parameter(c, false);
@@ -286,20 +302,21 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
     let optimises = training.then(|| settings(rule));
     let script = Script::new(Arc::clone(&program), optimises, None, library, false);
     let script = script.unwrap();
+    let placed = Arc::clone(script.program());
     let words = script.words();
     // Memory that no call writes first is poisoned: only what must be zeros is.
     let mut device = Device::new(words);
     let base = device.base();
     let regions = [script.control_word(), script.labels(), script.totals()];
-    let starts = program.learned().map(|it| program.span(it).start);
+    let starts = program.learned().map(|it| placed.span(it).start);
     assert!(starts.chain(regions).all(|word| word.is_multiple_of(64)));
     let between = Pointer(base.0 + 4);
     assert!(script.work(between, false).is_err() && script.tables(between).is_err());
-    let used = program.memory();
+    let used = placed.memory();
     device.put(0, &vec![u32::MAX; used]);
     for parameter in &ports.parameters {
         if let Some(gradient) = parameter.gradient {
-            device.put(program.span(gradient).start, &vec![0; lens(gradient)]);
+            device.put(placed.span(gradient).start, &vec![0; lens(gradient)]);
         }
     }
     for (word, table) in script.tables(base).unwrap() {
@@ -310,7 +327,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
         .learned()
         .zip(weights.parameters.iter().chain(&weights.running))
     {
-        device.put_numbers(program.span(buffer).start, values);
+        device.put_numbers(placed.span(buffer).start, values);
     }
     device.put(script.labels(), &LABELS);
     let work = script.work(base, by.tensor_cores).unwrap();
@@ -324,7 +341,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
         cpu.write(ports.images).copy_from_slice(&pixels);
         cpu.run(&control, training.then_some(&mut optimiser))
             .unwrap();
-        device.put_numbers(program.span(ports.images).start, &pixels);
+        device.put_numbers(placed.span(ports.images).start, &pixels);
         device.put(
             script.control_word(),
             &script.control(&control, step + 1, &[]).unwrap(),
@@ -332,7 +349,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
         run(emulator, &work, &mut device);
         let what = format!("{channels} channels, training {training}, {by:?}, step {step}");
         let mut same = |name: &str, buffer: Buffer| {
-            let span = program.span(buffer);
+            let span = placed.span(buffer);
             let found = device.get(span.start, span.len);
             close(&format!("{what}, {name}"), &found, cpu.read(buffer), 1e-4);
         };

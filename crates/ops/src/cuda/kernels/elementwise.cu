@@ -2,7 +2,8 @@
 
 #define TERMS 8
 
-// y[n] = Σ share[n] · (x[n], or x[n] · factor + offset), then ReLU if `rectify`. An input whose share is 0 is not read.
+// y[n] = Σ share[n] · (x[n], or x[n] · factor + offset), then ReLU if `rectify`. An input whose share is 0 is not read. From a
+// pixel of y to the next are `stride` numbers.
 struct __align__(8) Terms {
     const number* x[TERMS];
     const float* factor[TERMS];  // of each channel, or null
@@ -12,10 +13,11 @@ struct __align__(8) Terms {
     int count, add, rectify, unused;
 };
 template <int V>
-__device__ __forceinline__ void combine(const Terms& terms, number* y, int images, int pixels, int channels) {
+__device__ __forceinline__ void combine(const Terms& terms, number* y, int images, int pixels, int channels, int stride) {
     const unsigned int row = channels / V, packs = pixels * row;
     for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        Pack<V> sum = terms.add ? load<V>(y + (size_t)i * V) : splat<V>(0.0f);
+        number* const to = y + (size_t)(i / row) * stride + i % row * V;
+        Pack<V> sum = terms.add ? load<V>(to) : splat<V>(0.0f);
         for (int t = 0; t < terms.count; ++t) {
             const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
             if (share == 0.0f) continue;
@@ -26,18 +28,18 @@ __device__ __forceinline__ void combine(const Terms& terms, number* y, int image
 #pragma unroll
             for (int k = 0; k < V; ++k) sum.v[k] = relu(sum.v[k]);
         }
-        store(y + (size_t)i * V, sum);
+        store(to, sum);
     }
 }
-extern "C" __global__ void combine_4(Terms terms, number* y, int images, int pixels, int channels) {
-    combine<4>(terms, y, images, pixels, channels);
+extern "C" __global__ void combine_4(Terms terms, number* y, int images, int pixels, int channels, int stride) {
+    combine<4>(terms, y, images, pixels, channels, stride);
 }
-extern "C" __global__ void combine_1(Terms terms, number* y, int images, int pixels, int channels) {
-    combine<1>(terms, y, images, pixels, channels);
+extern "C" __global__ void combine_1(Terms terms, number* y, int images, int pixels, int channels, int stride) {
+    combine<1>(terms, y, images, pixels, channels, stride);
 }
 
 // The gradients of such a sum: dx[n] = share[n] · dy[n] for every input, nothing where a ReLU's output y is not positive
-// (null without a ReLU); no two are the same.
+// (null without a ReLU); no two are the same. From a pixel of dy to the next are `stride` numbers.
 struct __align__(8) TermGradients {
     number* dx[TERMS];
     const float* shares[TERMS];
@@ -47,10 +49,10 @@ struct __align__(8) TermGradients {
 };
 template <int V>
 __device__ __forceinline__ void combine_gradient(const TermGradients& terms, const number* __restrict__ dy, const number* y,
-                                                 int images, int image_size) {
-    const unsigned int packs = image_size / V;
+                                                 int images, int image_size, int channels, int stride) {
+    const unsigned int packs = image_size / V, row = channels / V;
     for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        Pack<V> g = load<V>(dy + (size_t)i * V);
+        Pack<V> g = load<V>(dy + (size_t)(i / row) * stride + i % row * V);
         if (y) {
             const Pack<V> after = load<V>(y + (size_t)i * V);
 #pragma unroll
@@ -67,12 +69,12 @@ __device__ __forceinline__ void combine_gradient(const TermGradients& terms, con
     }
 }
 extern "C" __global__ void combine_gradient_4(TermGradients terms, const number* dy, const number* y, int images,
-                                              int image_size) {
-    combine_gradient<4>(terms, dy, y, images, image_size);
+                                              int image_size, int channels, int stride) {
+    combine_gradient<4>(terms, dy, y, images, image_size, channels, stride);
 }
 extern "C" __global__ void combine_gradient_1(TermGradients terms, const number* dy, const number* y, int images,
-                                              int image_size) {
-    combine_gradient<1>(terms, dy, y, images, image_size);
+                                              int image_size, int channels, int stride) {
+    combine_gradient<1>(terms, dy, y, images, image_size, channels, stride);
 }
 
 // Channels of a concatenation that lie next to each other: piece p is `width` channels from channel `begin` on.

@@ -6,7 +6,7 @@ struct __align__(8) Incoming {
     const number* z;
     const float *shares, *mean, *factor, *offset, *slope, *constant;
     float share;
-    int image_rows, with_relu, unused;
+    int image_rows, with_relu, stride;  // From a row of dy to the next.
 };
 
 // The numbers of a tile that a thread brings: four channels of two rows.
@@ -42,6 +42,7 @@ __device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x,
     const Pack<4> o = has_norm ? load<4>(norm.offset + c) : splat<4>(0.0f);
     const Pack<4> s = has_norm ? load<4>(norm.slope + c) : splat<4>(0.0f);
     const Pack<4> q = has_norm ? load<4>(norm.constant + c) : splat<4>(0.0f);
+    const int step = normalises ? norm.stride : n;
     const Share share = {norm.shares, norm.share, norm.image_rows};
 
     Brought brought;
@@ -50,7 +51,7 @@ __device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x,
         for (int i = 0; i < 2; ++i) {
             const int row = tile * R + own_row + i * ROWS_AT_ONCE;
             const bool real = row < rows;
-            brought.dy[i] = real && of_dz ? load<4>(dy + (size_t)row * n + c) : splat<4>(0.0f);
+            brought.dy[i] = real && of_dz ? load<4>(dy + (size_t)row * step + c) : splat<4>(0.0f);
             brought.share[i] = real && has_norm ? share.of((unsigned int)row) : 1.0f;
             brought.z[i] = real && has_norm ? load<4>(norm.z + (size_t)row * n + c) : splat<4>(0.0f);
             brought.x[i] = real && of_x ? load<4>(x + (size_t)row * all + k0 + c) : splat<4>(0.0f);

@@ -2,12 +2,12 @@
 //! both need is read once (what the norm needs once for so many of the input's channels as a block takes), and the
 //! gradient between them is never in memory.
 
+use super::BLOCK;
 use super::affine::Prologue;
 use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize};
 use super::join::Join;
 use super::product::is_tall;
-use super::{BLOCK, sizes_of};
 use crate::Error;
 use crate::cuda::launch::{Builder, pack};
 use crate::cuda::{Launch, Pointer};
@@ -122,7 +122,13 @@ fn incoming(norm: Option<&Backward>) -> Vec<u64> {
         of.constant,
     ];
     let mut words: Vec<u64> = pointers.iter().map(|it| it.0).collect();
-    let rows = sizes_of([of.pixels()].into_iter());
-    words.extend(pack([share.to_bits(), rows[0] as u32, of.relu.into(), 0]));
+    let rows = [of.pixels(), of.stride].map(|it| i32::try_from(it).unwrap_or(-1));
+    let last = [
+        share.to_bits(),
+        rows[0] as u32,
+        of.relu.into(),
+        rows[1] as u32,
+    ];
+    words.extend(pack(last));
     words
 }

@@ -80,13 +80,23 @@ impl Writer<'_> {
                 let targets: Vec<_> = targets
                     .map(|(target, share)| (self.target(*target), self.share(share)))
                     .collect();
-                let from = [self.at(*dy), self.maybe(*y)];
+                let stride = self.script.stride(*dy, dims.channels);
+                let from = ((self.at(*dy), stride), self.maybe(*y));
                 self.extend(combine::combine_gradient(&targets, from, shape(dims))?);
             }
             Call::ConcatGradient { rows, dy, targets } => {
                 let targets = targets.iter();
                 let targets: Vec<_> = targets
-                    .map(|(target, width)| (self.target(*target), *width))
+                    .map(|(target, width)| {
+                        let dx = self.apart(target.buffer);
+                        (
+                            combine::Target {
+                                dx,
+                                ..self.target(*target)
+                            },
+                            *width,
+                        )
+                    })
                     .collect();
                 let dy = self.at(*dy);
                 self.extend(combine::concat_gradient(&targets, dy, *rows)?);
@@ -308,6 +318,7 @@ impl Writer<'_> {
         let of = Backward {
             x: self.at(*x),
             dy: self.at(*dy),
+            stride: self.script.stride(*dy, channels),
             share: (self.share(share), self.script.program.batch()),
             normaliser: self.normaliser(*coefficients),
             relu: *relu,

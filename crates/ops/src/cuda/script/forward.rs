@@ -114,11 +114,13 @@ impl Writer<'_> {
                     share: self.share(&it.share),
                 });
                 let terms: Vec<_> = terms.collect();
-                let y = self.at(*y);
+                let stride = self.script.stride(*y, dims.channels);
+                let y = (self.at(*y), stride);
                 self.extend(combine::combine(&terms, *relu, y, shape(dims))?);
             }
             Call::Concat { rows, inputs, y } => {
-                let inputs: Vec<_> = inputs.iter().map(|(x, c)| (self.at(*x), *c)).collect();
+                let piece = |&(x, channels): &(Buffer, usize)| (self.apart(x), channels);
+                let inputs: Vec<_> = inputs.iter().map(piece).collect();
                 let y = self.at(*y);
                 self.extend(combine::concat(&inputs, y, *rows)?);
             }

@@ -13,8 +13,11 @@ mod numbers;
 mod order;
 mod pairs;
 mod ring;
+mod views;
 mod writer;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::kernels::batch::Resident;
@@ -28,6 +31,7 @@ pub use dense::{Dense, Library, Pass};
 use layout::{Layout, at};
 use numbers::Numbers;
 pub use numbers::packed;
+use views::{View, views};
 use writer::Writer;
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
@@ -86,6 +90,7 @@ pub struct Script {
     resident: Option<Resident>,
     library: Library,
     numbers: Numbers,
+    views: BTreeMap<Buffer, View>,
     layout: Layout,
 }
 
@@ -115,14 +120,20 @@ impl Script {
                 return Err(Error::shape("program", detail));
             }
         }
-        let (numbers, program) = match bf16 {
-            true => {
-                let numbers = Numbers::narrow(&program);
-                let narrowed = program.narrowed(|it| numbers.is_narrow(it))?;
-                (numbers, Arc::new(narrowed))
-            }
-            false => (Numbers::wide(&program), program),
+        let numbers = match bf16 {
+            true => Numbers::narrow(&program),
+            false => Numbers::wide(&program),
         };
+        let views = views(&program);
+        let words =
+            |buffer, len: usize| match (views.contains_key(&buffer), numbers.is_narrow(buffer)) {
+                (true, _) => 0,
+                (false, true) => len.div_ceil(2),
+                (false, false) => len,
+            };
+        let mut whole: Vec<Buffer> = views.values().map(|it| it.of).collect();
+        whole.dedup();
+        let program = Arc::new(program.placed(words, &whole)?);
         let layout = Layout::new(&program, optimiser.as_ref(), &library, &numbers);
         Ok(Self {
             program,
@@ -130,6 +141,7 @@ impl Script {
             resident,
             library,
             numbers,
+            views,
             layout,
         })
     }
@@ -284,8 +296,36 @@ impl Script {
         tables(&parameters)
     }
 
+    /// The address of a tensor's first number.
     fn at(&self, base: Pointer, buffer: Buffer) -> Pointer {
-        at(base, self.program.span(buffer).start)
+        match self.views.get(&buffer) {
+            None => at(base, self.program.span(buffer).start),
+            Some(view) => {
+                let size = if self.is_narrow(buffer) { 2 } else { 4 };
+                Pointer(self.at(base, view.of).0 + (size * view.begin) as u64)
+            }
+        }
+    }
+
+    /// Numbers from a pixel to the next one of a tensor that may lie within another, of so many channels by itself.
+    fn stride(&self, buffer: Buffer, channels: usize) -> usize {
+        self.views.get(&buffer).map_or(channels, |it| it.stride)
+    }
+
+    /// What a tensor takes. One that lies within another stands for as many of its words as it has, in the order of their
+    /// channels: so those of one other do not meet, and all meet what touches that whole.
+    fn range(&self, buffer: Buffer) -> Range<usize> {
+        let Some(view) = self.views.get(&buffer) else {
+            return self.program.span(buffer).range();
+        };
+        let (whole, of) = (
+            self.program.span(view.of).range(),
+            self.program.span(view.of).len,
+        );
+        let len = self.program.span(buffer).len;
+        let before = of / view.stride * view.begin;
+        let words = |numbers: usize| whole.start + numbers * whole.len() / of.max(1);
+        words(before)..words(before + len)
     }
 
     /// The work of one step, in an order in which it can be done piece by piece, in a memory that begins
@@ -302,6 +342,12 @@ impl Script {
 
 #[cfg(test)]
 impl Script {
+    /// What a tensor lies in, if it does: that one, the first of its channels, and all of them.
+    pub fn lies_in(&self, buffer: Buffer) -> Option<(Buffer, usize, usize)> {
+        let view = self.views.get(&buffer)?;
+        Some((view.of, view.begin, view.stride))
+    }
+
     /// For each piece of [`Script::work`] the number of the call that it is of, or of the first of those.
     pub fn calls_of(&self, base: Pointer, tf32: bool) -> Result<Vec<usize>, Error> {
         let mut writer = Writer::new(self, base, tf32);

@@ -144,7 +144,7 @@ impl<'s> Writer<'s> {
     }
 
     pub fn range(&self, buffer: Buffer) -> Range<usize> {
-        self.script.program.span(buffer).range()
+        self.script.range(buffer)
     }
 
     pub fn ranges(&self, buffers: &[Buffer]) -> Vec<Range<usize>> {
@@ -179,6 +179,14 @@ impl<'s> Writer<'s> {
 
     pub fn at(&self, buffer: Buffer) -> Pointer {
         self.script.at(self.base, buffer)
+    }
+
+    /// A piece of a concatenation, or null where it lies in it.
+    pub fn apart(&self, piece: Buffer) -> Pointer {
+        match self.script.views.contains_key(&piece) {
+            true => Pointer::NULL,
+            false => self.at(piece),
+        }
     }
 
     pub fn maybe(&self, buffer: Option<Buffer>) -> Pointer {
