@@ -17,6 +17,9 @@ mod operations;
 mod precision;
 mod runner;
 
+#[cfg(any(test, feature = "cuda"))]
+use std::collections::BTreeSet;
+
 use crate::Error;
 pub use access::Accesses;
 pub use batch::{Batch, Draw, Images};
@@ -157,7 +160,7 @@ impl Program {
     pub(crate) fn placed(
         &self,
         words: impl Fn(Buffer, usize) -> usize,
-        alone: &[Buffer],
+        alone: &BTreeSet<Buffer>,
     ) -> Result<Self, Error> {
         let spans = self.spans.iter().enumerate();
         let sizes = spans.map(|(id, span)| (span.len, words(Buffer(id as u32), span.len)));

@@ -85,17 +85,15 @@ impl Writer<'_> {
                 self.extend(combine::combine_gradient(&targets, from, shape(dims))?);
             }
             Call::ConcatGradient { rows, dy, targets } => {
-                let targets = targets.iter();
+                let pieces = targets
+                    .iter()
+                    .map(|(target, width)| (target.buffer, *width));
+                let pieces = self.apart(*dy, &pieces.collect::<Vec<_>>(), true);
+                let targets = targets.iter().zip(pieces);
                 let targets: Vec<_> = targets
-                    .map(|(target, width)| {
-                        let dx = self.apart(target.buffer);
-                        (
-                            combine::Target {
-                                dx,
-                                ..self.target(*target)
-                            },
-                            *width,
-                        )
+                    .map(|((target, _), (dx, width))| {
+                        let add = target.add;
+                        (combine::Target { dx, add }, width)
                     })
                     .collect();
                 let dy = self.at(*dy);

@@ -119,8 +119,7 @@ impl Writer<'_> {
                 self.extend(combine::combine(&terms, *relu, y, shape(dims))?);
             }
             Call::Concat { rows, inputs, y } => {
-                let piece = |&(x, channels): &(Buffer, usize)| (self.apart(x), channels);
-                let inputs: Vec<_> = inputs.iter().map(piece).collect();
+                let inputs = self.apart(*y, inputs, false);
                 let y = self.at(*y);
                 self.extend(combine::concat(&inputs, y, *rows)?);
             }

@@ -16,7 +16,7 @@ mod ring;
 mod views;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -131,8 +131,7 @@ impl Script {
                 (false, true) => len.div_ceil(2),
                 (false, false) => len,
             };
-        let mut whole: Vec<Buffer> = views.values().map(|it| it.of).collect();
-        whole.dedup();
+        let whole: BTreeSet<Buffer> = views.values().map(|it| it.of).collect();
         let program = Arc::new(program.placed(words, &whole)?);
         let layout = Layout::new(&program, optimiser.as_ref(), &library, &numbers);
         Ok(Self {
@@ -312,20 +311,24 @@ impl Script {
         self.views.get(&buffer).map_or(channels, |it| it.stride)
     }
 
-    /// What a tensor takes. One that lies within another stands for as many of its words as it has, in the order of their
-    /// channels: so those of one other do not meet, and all meet what touches that whole.
+    /// What a tensor takes.
     fn range(&self, buffer: Buffer) -> Range<usize> {
-        let Some(view) = self.views.get(&buffer) else {
-            return self.program.span(buffer).range();
-        };
-        let (whole, of) = (
-            self.program.span(view.of).range(),
-            self.program.span(view.of).len,
-        );
-        let len = self.program.span(buffer).len;
-        let before = of / view.stride * view.begin;
-        let words = |numbers: usize| whole.start + numbers * whole.len() / of.max(1);
-        words(before)..words(before + len)
+        match self.views.get(&buffer) {
+            None => self.program.span(buffer).range(),
+            Some(view) => {
+                let whole = self.program.span(view.of).len.max(1);
+                let channels = self.program.span(buffer).len * view.stride / whole;
+                self.part(*view, channels)
+            }
+        }
+    }
+
+    /// What so many channels of a tensor take of it. They stand for as many of its words as they have, in the order of the
+    /// channels: so those of one tensor do not meet, and all meet what touches it as a whole.
+    fn part(&self, View { of, begin, stride }: View, channels: usize) -> Range<usize> {
+        let whole = self.program.span(of).range();
+        let words = |channel: usize| whole.start + whole.len() * channel / stride.max(1);
+        words(begin)..words(begin + channels)
     }
 
     /// The work of one step, in an order in which it can be done piece by piece, in a memory that begins

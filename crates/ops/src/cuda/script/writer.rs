@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::layout::at;
 use super::order::{Touches, order, slack};
 use super::ring::Ring;
+use super::views::View;
 use super::{LANES, Piece, Product, Script, Work};
 use crate::Error;
 use crate::cuda::kernels::batch::batch;
@@ -181,12 +182,34 @@ impl<'s> Writer<'s> {
         self.script.at(self.base, buffer)
     }
 
-    /// A piece of a concatenation, or null where it lies in it.
-    pub fn apart(&self, piece: Buffer) -> Pointer {
-        match self.script.views.contains_key(&piece) {
-            true => Pointer::NULL,
-            false => self.at(piece),
+    /// The pieces of a concatenation with their channels, without an address where they lie in it. What the others touch,
+    /// and what of the whole, is what the next piece of work does: it splits the whole, or puts it together.
+    pub fn apart(
+        &mut self,
+        whole: Buffer,
+        pieces: &[(Buffer, usize)],
+        splits: bool,
+    ) -> Vec<(Pointer, usize)> {
+        let stride = pieces.iter().map(|(_, channels)| channels).sum();
+        let (mut begin, mut found) = (0, Vec::with_capacity(pieces.len()));
+        self.touches = Touches::default();
+        for &(piece, channels) in pieces {
+            let of = whole;
+            let part = self.script.part(View { of, begin, stride }, channels);
+            begin += channels;
+            if self.script.views.contains_key(&piece) {
+                found.push((Pointer::NULL, channels));
+                continue;
+            }
+            let (read, written) = match splits {
+                true => (part, self.range(piece)),
+                false => (self.range(piece), part),
+            };
+            self.touches.reads.push(read);
+            self.touches.writes.push(written);
+            found.push((self.at(piece), channels));
         }
+        found
     }
 
     pub fn maybe(&self, buffer: Option<Buffer>) -> Pointer {
