@@ -75,7 +75,7 @@ impl DeviceExecutor {
         modes: Modes,
     ) -> Result<Self, Error> {
         device.check(modes.precision)?;
-        let bf16 = modes.precision == Precision::Bf16 && Script::can_be_narrow(&program);
+        let bf16 = modes.precision == Precision::Bf16;
         let tf32 = modes.precision != Precision::Fp32 && device.tensor_cores;
         let rounds = match (bf16, tf32) {
             (true, _) => Rounds::Tensors,

@@ -221,10 +221,13 @@ impl Device {
     /// Whether it computes in a precision; TF32 is fp32 where there are no tensor cores.
     ///
     /// # Errors
-    /// [`Error::Old`] where there is no bfloat16.
+    /// [`Error::Old`] where there is no bfloat16, [`Error::Compiler`] and [`Error::Driver`] where its kernels do not compile.
     pub fn check(&self, precision: Precision) -> Result<(), Error> {
-        if precision != Precision::Bf16 || self.tensor_cores {
+        if precision != Precision::Bf16 {
             return Ok(());
+        }
+        if self.tensor_cores {
+            return self.module(true).map(drop);
         }
         let [major, minor] = self.capability;
         Err(Error::Old {

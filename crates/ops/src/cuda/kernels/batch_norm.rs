@@ -150,7 +150,7 @@ pub fn sums(
         .build()
 }
 
-/// `dx` ←, or +=, the gradient of the input, after [`sums`]. `dx` may be `of.dy`, where it is stored.
+/// `dx` ←, or +=, the gradient of the input, after [`sums`]. `dx` may be `of.dy`, where it is stored and has no gaps.
 ///
 /// # Errors
 /// As [`statistics`].

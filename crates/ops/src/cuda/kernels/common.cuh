@@ -38,7 +38,7 @@ template <int V> __device__ __forceinline__ Pack<V> splat(float value) {
     return p;
 }
 
-// Reads V channels, from an address that 4 · V divides, as every multiple of V channels has.
+// Reads V channels, from an address that V times a number's bytes divide, as every multiple of V channels has.
 template <int V> __device__ __forceinline__ Pack<V> load(const float* from);
 template <> __device__ __forceinline__ Pack<1> load<1>(const float* from) {
     Pack<1> p;

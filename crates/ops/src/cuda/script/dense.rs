@@ -81,7 +81,7 @@ fn is_candidate(g: &Geometry) -> bool {
     let symmetric = outputs(g.height, top, 0) == Some(g.out_height)
         && outputs(g.width, left, 1) == Some(g.out_width);
     let fours = g.channels.is_multiple_of(4) && g.filters.is_multiple_of(4);
-    g.conv.groups == 1 && !g.is_pointwise() && fours && symmetric
+    g.conv.groups == 1 && !g.is_pointwise() && !g.is_single() && fours && symmetric
 }
 
 impl Writer<'_> {

@@ -8,7 +8,7 @@ use crate::cuda::kernels::columns::ScratchSize;
 use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution};
 use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool, product};
-use crate::program::{self, Buffer, Call, Prologue, Share};
+use crate::program::{self, Buffer, Call, Prologue, Share, Target};
 
 impl Writer<'_> {
     /// Writes a forward call's work; false where it is none.
@@ -248,13 +248,21 @@ impl Writer<'_> {
         else {
             return Ok(());
         };
+        let touches = std::mem::take(&mut self.touches);
+        let read = self.widen(*logits)?;
+        self.touches = touches;
+        let to = gradient.map(|it| self.wide(it.buffer));
+        self.touches.reads.push(read.words);
+        self.touches
+            .writes
+            .extend(to.as_ref().map(|it| it.words.clone()));
         let layout = &self.script.layout;
         let batch = self.script.program.batch();
         let unread = |place: usize| self.word(layout.unread + place * batch);
         let own = losses.is_some();
         let of_own = |word: usize| if own { self.word(word) } else { Pointer::NULL };
         let of = loss::Loss {
-            logits: self.at(*logits),
+            logits: read.at,
             labels: self.word(layout.labels),
             images: batch,
             classes: *classes,
@@ -266,15 +274,19 @@ impl Writer<'_> {
             top: [1, 5],
         };
         let weight = *weight as f32 / batch as f32;
-        let dlogits = self.maybe(gradient.map(|it| it.buffer));
-        let add = gradient.is_some_and(|it| it.add);
+        let dlogits = to.map_or(Pointer::NULL, |it| it.at);
+        let narrow = |it: &Target| self.script.is_narrow(it.buffer);
+        let add = gradient.as_ref().is_some_and(|it| it.add && !narrow(it));
         let scratch = self.scratch(ScratchSize {
             parts: 0,
             counters: 1,
         })?;
         let launch = loss::softmax_cross_entropy(of, weight, dlogits, add, scratch)?;
         self.push(launch);
-        Ok(())
+        match gradient {
+            Some(gradient) => self.narrow(*gradient),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn prologue(&self, prologue: &Prologue) -> affine::Prologue {

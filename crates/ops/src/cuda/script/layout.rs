@@ -67,7 +67,7 @@ pub(super) struct Layout {
     pub runs: usize,
     /// For each weight of a library's convolution its filters, and in training their gradient.
     pub filters: BTreeMap<Buffer, [usize; 2]>,
-    /// For each tensor that a linear layer reads, where it is bfloat16, its numbers in fp32.
+    /// For each tensor that a linear layer or the loss reads, where it is bfloat16, its numbers in fp32; for the gradient too.
     pub widened: BTreeMap<Buffer, usize>,
     /// What a library computes in: as many of its convolutions can be done at once.
     pub workspaces: Vec<usize>,
@@ -125,7 +125,7 @@ impl Layout {
             filters: weights(program, library)
                 .map(|(w, len)| (w, [region(len), region(if training { len } else { 0 })]))
                 .collect(),
-            widened: read_by_linear(program)
+            widened: widened(program)
                 .filter(|it| numbers.is_narrow(*it))
                 .map(|it| (it, region(program.span(it).len)))
                 .collect(),
@@ -168,12 +168,17 @@ fn weights<'p>(
     })
 }
 
-/// What linear layers read, and the gradients of that.
-fn read_by_linear(program: &Program) -> impl Iterator<Item = Buffer> + '_ {
-    program.calls().iter().filter_map(|call| match call {
-        Call::Linear { x, .. } => Some(*x),
-        Call::LinearGradient { dx, .. } => dx.map(|it| it.buffer),
-        _ => None,
+/// What linear layers and the loss read, and the gradients of that.
+fn widened(program: &Program) -> impl Iterator<Item = Buffer> + '_ {
+    program.calls().iter().flat_map(|call| match call {
+        Call::Linear { x, .. } => vec![*x],
+        Call::LinearGradient { dx, .. } => dx.iter().map(|it| it.buffer).collect(),
+        Call::Loss {
+            logits, gradient, ..
+        } => std::iter::once(*logits)
+            .chain(gradient.map(|it| it.buffer))
+            .collect(),
+        _ => Vec::new(),
     })
 }
 
@@ -207,7 +212,7 @@ fn masks(program: &Program) -> Vec<Mask> {
 }
 
 fn weight_product(size: [usize; 3]) -> ScratchSize {
-    match product::suits_weight_gradient(size) {
+    match product::suits_weight_gradient(size) || product::is_tall(size) {
         true => product::weight_gradient_scratch(size),
         false => ScratchSize::default(),
     }

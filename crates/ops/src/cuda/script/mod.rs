@@ -98,10 +98,11 @@ impl Script {
     /// The script of a program; in training with the optimiser that moves the parameters. Where the data
     /// set lies on the device, a step begins by making the batch that [`Script::control`] names. The
     /// library does the convolutions that it names. With `bf16` images, activations and their gradients are bfloat16
-    /// (see [`Script::is_narrow`]), and buffers lie where [`Script::program`] has them, not where this one does.
+    /// (see [`Script::is_narrow`]). Buffers lie where [`Script::program`] has them, not where this one does.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the data set's images or classes are not the program's.
+    /// [`Error::Shape`] if the data set's images or classes are not the program's, or not all that has pixels can be
+    /// bfloat16.
     pub fn new(
         program: Arc<Program>,
         optimiser: Option<Settings>,
@@ -121,10 +122,14 @@ impl Script {
             }
         }
         let numbers = match bf16 {
-            true => Numbers::narrow(&program),
+            true => Numbers::narrow(&program)?,
             false => Numbers::wide(&program),
         };
-        let views = views(&program);
+        // In evaluation all concatenations would lie in memory at once.
+        let views = match optimiser {
+            Some(_) => views(&program),
+            None => BTreeMap::new(),
+        };
         let words =
             |buffer, len: usize| match (views.contains_key(&buffer), numbers.is_narrow(buffer)) {
                 (true, _) => 0,
@@ -149,12 +154,6 @@ impl Script {
     #[must_use]
     pub fn is_resident(&self) -> bool {
         self.resident.is_some()
-    }
-
-    /// Whether a program's tensors can be bfloat16: its calls agree on which have pixels.
-    #[must_use]
-    pub fn can_be_narrow(program: &Program) -> bool {
-        Numbers::narrow(program) != Numbers::wide(program)
     }
 
     /// Whether a buffer's numbers are bfloat16.
@@ -323,7 +322,7 @@ impl Script {
         }
     }
 
-    /// What so many channels of a tensor take of it. They stand for as many of its words as they have, in the order of the
+    /// What so many channels of a tensor take of it, for the order of pieces alone: they lie in strides all over it. They stand for as many of its words as they have, in the order of the
     /// channels: so those of one tensor do not meet, and all meet what touches it as a whole.
     fn part(&self, View { of, begin, stride }: View, channels: usize) -> Range<usize> {
         let whole = self.program.span(of).range();

@@ -1,6 +1,7 @@
 //! Which tensors of a program are bfloat16 where that is asked for: those with pixels, from the images on, and their
 //! gradients. Vectors of images (pooled features, gates, logits), weights and statistics are fp32 always.
 
+use crate::Error;
 use crate::program::{Buffer, Call, Program, Target};
 
 /// For each buffer, whether its numbers are bfloat16.
@@ -27,8 +28,11 @@ impl Numbers {
         Self { narrow }
     }
 
-    /// bfloat16 wherever it can be: in all of a program, or in nothing of one whose calls disagree.
-    pub fn narrow(program: &Program) -> Self {
+    /// bfloat16 wherever it can be.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a program whose calls disagree.
+    pub fn narrow(program: &Program) -> Result<Self, Error> {
         let says: Vec<Says> = program.calls().iter().map(Says::of).collect();
         let mut kinds = Kinds::new(program.buffers());
         for call in &says {
@@ -45,11 +49,13 @@ impl Numbers {
             }
         }
         if found.contains(&[true; 2]) {
-            return Self::wide(program);
+            let detail = "pixels meet vectors of images, which are not bfloat16, as in a concatenation of flattened \
+                          images with pooled ones: take --precision tf32";
+            return Err(Error::shape("bf16", detail));
         }
         let buffers = (0..program.buffers()).map(|it| Buffer(it as u32));
         let narrow = buffers.map(|it| found[kinds.of(it)][0]).collect();
-        Self { narrow }
+        Ok(Self { narrow })
     }
 
     pub fn is_narrow(&self, buffer: Buffer) -> bool {
@@ -67,6 +73,27 @@ impl Says {
             wide,
         } = &mut says;
         match call {
+            // Of a single pixel it may be either.
+            Call::Conv { geometry, x, y, .. } if geometry.is_single() => alike.extend([*x, *y]),
+            Call::ConvGradient {
+                geometry,
+                x,
+                dy,
+                dx,
+                ..
+            } if geometry.is_single() => {
+                alike.extend([*x, *dy]);
+                alike.extend(target(dx));
+            }
+            Call::Multiply { dims, x, gate, y } if dims.pixels == 1 => {
+                wide.extend([*x, *gate, *y]);
+            }
+            Call::MultiplyGradient { dims, gate, dy, dx } if dims.pixels == 1 => {
+                wide.extend([*gate, *dy, dx.buffer]);
+            }
+            Call::GateGradient { dims, x, dy, dgate } if dims.pixels == 1 => {
+                wide.extend([*x, *dy, dgate.buffer]);
+            }
             Call::Conv { x, y, .. } | Call::Pool { x, y, .. } | Call::Subsample { x, y, .. } => {
                 narrow.extend([*x, *y]);
             }
@@ -97,15 +124,9 @@ impl Says {
                 narrow.extend([*x, *dy]);
                 wide.push(dgate.buffer);
             }
-            // What a linear layer reads may have pixels: it is widened for it.
+            // What they read may have pixels: it is widened for them.
             Call::Linear { y, .. } => wide.push(*y),
             Call::LinearGradient { dy, .. } => wide.push(*dy),
-            Call::Loss {
-                logits, gradient, ..
-            } => {
-                wide.push(*logits);
-                wide.extend(target(gradient));
-            }
             Call::Normalise { x, y, .. }
             | Call::Activation { x, y, .. }
             | Call::Truncate { x, y, .. } => alike.extend([*x, *y]),
@@ -134,6 +155,7 @@ impl Says {
             }
             Call::Dropout { x, y, .. } => alike.extend([*x, y.buffer]),
             Call::Zero { .. }
+            | Call::Loss { .. }
             | Call::BiasGradient { .. }
             | Call::Statistics { .. }
             | Call::RunningStatistics { .. }

@@ -8,7 +8,8 @@ use crate::program::{Buffer, Call, Program, Target};
 /// Where a tensor lies within another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
-    /// The other one, which has its memory alone.
+    /// The other one. It shares its memory with no third: what its pieces are said to touch is not where they lie (see
+    /// [`super::Script::part`]), so it would not meet all that touches a third.
     pub of: Buffer,
     /// The first of its channels that are this one's.
     pub begin: usize,
@@ -18,6 +19,7 @@ pub(super) struct View {
 
 /// What a program's calls do with each of its buffers.
 struct Uses<'p> {
+    program: &'p Program,
     reads: BTreeMap<Buffer, Vec<&'p Call>>,
     writes: BTreeMap<Buffer, Vec<&'p Call>>,
 }
@@ -25,6 +27,7 @@ struct Uses<'p> {
 impl<'p> Uses<'p> {
     fn new(program: &'p Program) -> Self {
         let mut uses = Self {
+            program,
             reads: BTreeMap::new(),
             writes: BTreeMap::new(),
         };
@@ -40,27 +43,35 @@ impl<'p> Uses<'p> {
         uses
     }
 
-    /// Whether a sum is read by a single concatenation, once.
-    fn is_piece(&self, x: Buffer) -> bool {
-        let sum = |call: &&Call| matches!(call, Call::Combine { .. });
-        self.reads.get(&x).is_some_and(|it| it.len() == 1)
-            && self
-                .writes
-                .get(&x)
-                .is_some_and(|it| it.len() == 1 && it.iter().all(sum))
+    /// Whether a sum of so many channels is read by a single concatenation, once. A flattened one has fewer than what the
+    /// concatenation takes.
+    fn is_piece(&self, x: Buffer, width: usize) -> bool {
+        let sum =
+            |call: &&Call| matches!(call, Call::Combine { dims, .. } if dims.channels == width);
+        let (reads, writes) = (self.reads.get(&x), self.writes.get(&x));
+        reads.is_some_and(|it| it.len() == 1)
+            && writes.is_some_and(|it| it.len() == 1 && it.iter().all(sum))
     }
 
-    /// Whether a gradient is written once, and read by kernels that skip from pixel to pixel.
-    fn is_part(&self, dx: Buffer) -> bool {
+    /// Whether a gradient of so many channels is written once, and read by kernels that skip from pixel to pixel.
+    fn is_part(&self, dx: Buffer, width: usize) -> bool {
         let skips = |call: &&Call| match call {
-            Call::NormGradient { dy, dx: to, .. } => {
-                *dy == dx && to.is_none_or(|it| it.buffer != dx)
+            Call::NormGradient {
+                dy,
+                dx: to,
+                coefficients,
+                ..
+            } => {
+                let channels = self.program.span(*coefficients).len / 4;
+                *dy == dx && to.is_none_or(|it| it.buffer != dx) && channels == width
             }
-            Call::CombineGradient { dy, y: None, .. } => *dy == dx,
+            Call::CombineGradient {
+                dims, dy, y: None, ..
+            } => *dy == dx && dims.channels == width,
             _ => false,
         };
-        self.writes.get(&dx).is_some_and(|it| it.len() == 1)
-            && self.reads.get(&dx).is_some_and(|it| it.iter().all(skips))
+        let (reads, writes) = (self.reads.get(&dx), self.writes.get(&dx));
+        writes.is_some_and(|it| it.len() == 1) && reads.is_some_and(|it| it.iter().all(skips))
     }
 }
 
@@ -84,14 +95,14 @@ pub(super) fn views(program: &Program) -> BTreeMap<Buffer, View> {
         };
         let stride = pieces.iter().map(|(_, width)| width).sum();
         // Kernels take four channels at a time.
-        if pieces.iter().any(|(_, width)| !width.is_multiple_of(4)) || views.contains_key(&of) {
+        if pieces.iter().any(|(_, width)| !width.is_multiple_of(4)) {
             continue;
         }
         let mut begin = 0;
         for (buffer, width) in pieces {
             let fits = |it: &Buffer| match call {
-                Call::Concat { .. } => uses.is_piece(*it),
-                _ => uses.is_part(*it),
+                Call::Concat { .. } => uses.is_piece(*it, width),
+                _ => uses.is_part(*it, width),
             };
             if let Some(buffer) = buffer.filter(fits) {
                 let view = View { of, begin, stride };

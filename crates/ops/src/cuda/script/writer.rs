@@ -115,12 +115,15 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
-    /// Whether a call works on tensors of bfloat16; a linear layer widens them.
+    /// Whether a call works on tensors of bfloat16; a linear layer and the loss widen them.
     fn has_narrow(&self, call: &Call) -> bool {
         let accesses = call.accesses();
         let mut touched = accesses.reads.iter().chain(&accesses.writes);
-        let linear = matches!(call, Call::Linear { .. } | Call::LinearGradient { .. });
-        !linear && touched.any(|it| self.script.is_narrow(*it))
+        let widens = matches!(
+            call,
+            Call::Linear { .. } | Call::LinearGradient { .. } | Call::Loss { .. }
+        );
+        !widens && touched.any(|it| self.script.is_narrow(*it))
     }
 
     /// What a call's work touches of the program's memory and of what lies beside it.
@@ -182,8 +185,8 @@ impl<'s> Writer<'s> {
         self.script.at(self.base, buffer)
     }
 
-    /// The pieces of a concatenation with their channels, without an address where they lie in it. What the others touch,
-    /// and what of the whole, is what the next piece of work does: it splits the whole, or puts it together.
+    /// The pieces of a concatenation with their channels, without an address where they lie in it. Sets `touches` to what
+    /// the others take, and what of the whole is theirs, for work that splits the whole or puts it together.
     pub fn apart(
         &mut self,
         whole: Buffer,
@@ -236,7 +239,7 @@ impl<'s> Writer<'s> {
         self.write(Work::Launch(Launch { bf16, ..launch }));
     }
 
-    /// A tensor of a linear layer in fp32: where it is, or where it is to be widened to.
+    /// A tensor of a linear layer or the loss in fp32: where it is, or where it is to be widened to.
     pub fn wide(&self, buffer: Buffer) -> Place {
         let widened = self.script.layout.widened.get(&buffer);
         let start = *widened.unwrap_or(&self.range(buffer).start);
@@ -246,7 +249,7 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// Widens what a linear layer reads, if it is bfloat16.
+    /// Widens what a linear layer or the loss reads, if it is bfloat16.
     pub fn widen(&mut self, x: Buffer) -> Result<Place, Error> {
         let wide = self.wide(x);
         if self.script.is_narrow(x) {
