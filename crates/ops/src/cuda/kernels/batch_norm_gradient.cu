@@ -66,8 +66,8 @@ __device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool i
     if (to.dshift) to.dshift[c] = old_shift + (float)sum;
 }
 
-// Rows that a thread has under way; of four the registers of compute capability 7.5 do not hold the sums.
-#if __CUDA_ARCH__ == 750
+// Rows that a thread has under way; of four the registers of some compute capabilities do not hold the sums.
+#if __CUDA_ARCH__ == 750 || (defined(BF16) && __CUDA_ARCH__ >= 1200)
 #define ROWS_UNDER_WAY 2
 #else
 #define ROWS_UNDER_WAY 4
