@@ -3,7 +3,7 @@
 
 In this order: the kernels against their CPU twins; training steps of the networks of `peer.py`, in
 turn with this program (launch by launch, and captured as one CUDA graph, without cuDNN too) and with
-PyTorch (channels-last with TF32); candidates an hour of the default search by workers and batch; and,
+PyTorch (channels-last; both in --precision); candidates an hour of the default search by workers and batch; and,
 since it takes longest, the networks in PyTorch with torch.compile (max-autotune). What fails or does
 not fit in --limit is recorded with its reason. The record is written anew after every measurement:
 what was measured is kept.
@@ -53,6 +53,11 @@ def run(call, seconds, variables):
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise Missing(f"status {done.returncode}: {lines[-1] if lines else 'no message'}")
     return done.stdout, done.stderr
+
+
+def precision(args):
+    """The flag of all that is measured; none for the default of each."""
+    return ["--precision", args.precision] if args.precision else []
 
 
 def stopped_after(program, seconds):
@@ -128,6 +133,7 @@ class Report:
         variables.update({switch: "1" for switch in switches})
         call = peer.call(self.args.program, "profile", network) + [
             "--batch", str(batch), "--steps", str(self.args.steps), "--device", self.args.device, "--json"]
+        call += precision(self.args)
         found = json.loads(run(call, self.seconds(300), variables)[0])
         return {"n": len(found["step_ms_all"]), "median_ms": found["step_ms"], "ms": found["step_ms_all"],
                 "evaluate_ms": found["evaluate_ms"], "peak_bytes": found["peak_bytes"]}
@@ -153,7 +159,8 @@ class Report:
             file.flush()
             call = [sys.executable, str(Path(__file__).with_name("gpu_peer.py")), file.name, "--batches",
                     *batches, "--steps", str(self.args.steps), "--device", self.args.device]
-            output = run(call + (["--compiled"] if compiled else []), self.seconds(900), None)[0]
+            call += precision(self.args) + (["--compiled"] if compiled else [])
+            output = run(call, self.seconds(900), None)[0]
         return [json.loads(line) for line in output.splitlines()[-len(batches):]]
 
     def search(self, workers, batch):
@@ -165,6 +172,7 @@ class Report:
                     "--set", "repeats=1", "--dataset", args.dataset, "--data", args.data, "--epochs", "5",
                     "--trials", str(max(12, 3 * workers)), "--rerank", "0", "--device", args.device,
                     "--workers", str(workers), "--batch", str(batch), "--json", "--out", os.path.join(folder, "run")]
+            call += precision(args)
             begin = time.time()
             try:
                 program = subprocess.Popen(call, env=self.variables, text=True, stdout=subprocess.PIPE,
@@ -201,6 +209,7 @@ def machine(args):
             "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
             "system": platform.platform(), "program": ask(args.program, "--version"),
             "commit": ask("git", "describe", "--always", "--dirty"),
+            "precision": args.precision or "tf32",
             "torch": ask(sys.executable, "-c", "import torch; print(torch.__version__)"),
             "date": datetime.date.today().isoformat()}
 
@@ -240,6 +249,8 @@ def main():
     parser.add_argument("--search-seconds", type=positive, default=240, help="of each search at most")
     parser.add_argument("--limit", type=positive, default=4 * 3600, help="seconds in all")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"],
+                        help="of this program and of PyTorch (default: tf32)")
     parser.add_argument("--out", type=Path, help="the record's folder (default: see above)")
     args = parser.parse_args()
     if not Path("search-spaces").is_dir():

@@ -2,7 +2,7 @@
 
 The batch lies on the device before the clock starts; a step ends with its loss on the host. `row_ms` is
 a step where many follow each other and only the last is waited for. `cellwright profile` also makes each
-batch, on the device, of images that lie there.
+batch, on the device, of images that lie there. bf16 is autocast around the forward pass and the loss.
 """
 
 import argparse
@@ -20,10 +20,12 @@ WARM_UP = 10
 
 def times(args, graph, batch):
     """Milliseconds of steps and of evaluations, and the most memory on the GPU."""
-    torch.backends.cudnn.allow_tf32 = True
+    tf32 = args.precision != "fp32"
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
-    cuda = args.device.startswith("cuda")
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    kind = args.device.partition(":")[0]
+    cuda = kind == "cuda"
     wait = torch.cuda.synchronize if cuda else lambda: None
     torch.manual_seed(0)
     if cuda:
@@ -39,16 +41,20 @@ def times(args, graph, batch):
                                 weight_decay=5e-4, fused=True)
     cross_entropy = torch.nn.functional.cross_entropy
 
+    def loss_of_batch():
+        with torch.autocast(kind, torch.bfloat16, enabled=args.precision == "bf16"):
+            return cross_entropy(forward(images), labels)
+
     def step():
         optimiser.zero_grad(set_to_none=True)
-        loss = cross_entropy(forward(images), labels)
+        loss = loss_of_batch()
         loss.backward()
         optimiser.step()
         return loss
 
     def evaluate():
         with torch.no_grad():
-            cross_entropy(forward(images), labels).item()
+            loss_of_batch().item()
 
     model.train()
     for _ in range(WARM_UP):
@@ -75,6 +81,7 @@ def main():
     parser.add_argument("--batches", type=int, nargs="+", default=[64])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="tf32")
     parser.add_argument("--compiled", action="store_true", help="torch.compile with max-autotune")
     args = parser.parse_args()
     graph = json.load(args.graph)

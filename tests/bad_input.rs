@@ -143,6 +143,7 @@ fn numbers_out_of_range_are_wrong_use() {
         ["search", "--reduction", "3"],
         ["search", "--strategy", "nonsense"],
         ["search", "--device", "tpu"],
+        ["search", "--precision", "fp16"],
         ["inspect", "search-spaces/nasnet.toml", "--input=3x0x32"],
     ] {
         refuses(cellwright().args(flags), 2, &[]);
@@ -224,6 +225,53 @@ fn a_search_without_images_to_choose_by_is_wrong_use() {
     let mut resumed = cellwright();
     resumed.args(["search", "--resume"]);
     refuses(resumed.arg(folder.path().join("good")), 2, &words);
+}
+
+#[test]
+fn bf16_on_a_cpu_is_wrong_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["--precision bf16", "needs a GPU", "--device cuda"];
+    let on_cpu = [&["--device", "cpu"][..], &[]];
+    // Without CUDA there is but the CPU to be picked.
+    let on_cpu = &on_cpu[..if cfg!(feature = "cuda") { 1 } else { 2 }];
+    let space = "search-spaces/baselines/small/resnet.toml";
+    let out = folder.path().join("run");
+    let search = |flags: &[&str]| {
+        let mut command = small_search(folder.path());
+        command.args(flags).arg("--out").arg(&out);
+        command
+    };
+    for device in on_cpu {
+        let bf16 = ["--precision", "bf16"];
+        refuses(search(device).args(bf16), 2, &words);
+        assert!(!out.exists(), "nothing was begun");
+        for verb in ["train", "profile"] {
+            let mut command = cellwright();
+            refuses(
+                command.args([verb, space]).args(bf16).args(*device),
+                2,
+                &words,
+            );
+        }
+    }
+    // A CPU's own precision can be named, and what a run.toml says is held to the same.
+    let mut named = search(&["--device", "cpu", "--precision", "fp32"]);
+    named.assert().success();
+    let path = out.join("run.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let bf16 = text.replace("precision = \"fp32\"\n", "precision = \"bf16\"\n");
+    assert_ne!(text, bf16);
+    std::fs::write(&path, bf16).unwrap();
+    let mut resumed = cellwright();
+    refuses(resumed.args(["search", "--resume"]).arg(&out), 2, &words);
+    let mut again = cellwright();
+    again.args(["search", "--config"]).arg(&path);
+    refuses(
+        again.arg("--out").arg(folder.path().join("again")),
+        2,
+        &words,
+    );
+    again.args(["--precision", "tf32"]).assert().success();
 }
 
 #[cfg(unix)]
@@ -424,6 +472,7 @@ fn a_run_that_goes_on_is_the_search_that_was_begun() {
         &["--batch", "16"],
         &["--images", "100"],
         &["--limit", "60"],
+        &["--precision", "tf32"],
         &["--halving"],
         &["--reduction", "4"],
         &["--space", "search-spaces/nasnet.toml"],

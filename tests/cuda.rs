@@ -99,7 +99,7 @@ fn a_search_by_two_workers_on_a_gpu_is_the_cpus() {
         .assert()
         .success();
     let mut gpu = search(cuda, &on_gpu, &["--device", "cuda", "--workers", "2"]);
-    gpu.env("CELLWRIGHT_NO_TF32", "1").assert().success();
+    gpu.args(["--precision", "fp32"]).assert().success();
     let (expected, mut found) = (trials(&on_cpu), trials(&on_gpu));
     found.sort_by_key(|it| it.id);
     assert_eq!((expected.len(), found.len()), (2, 2));
@@ -121,8 +121,31 @@ fn a_search_by_two_workers_on_a_gpu_is_the_cpus() {
     }
 }
 
+#[test]
+fn workers_compute_in_the_precision_of_the_search() {
+    let Some(cuda) = libraries() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [exact, rounded, narrow] = ["fp32", "tf32", "bf16"].map(|precision| {
+        let out = folder.path().join(precision);
+        let flags = ["--device", "cuda", "--workers", "1"];
+        let mut command = search(cuda, &out, &flags);
+        command.args(["--precision", precision]).assert().success();
+        trials(&out)
+    });
+    for (others, most) in [(rounded, 1e-2), (narrow, 5e-2)] {
+        for (exact, other) in exact.iter().zip(&others) {
+            assert_eq!(exact.choices, other.choices);
+            let (exact, other) = (exact.train_loss.unwrap(), other.train_loss.unwrap());
+            let apart = (exact - other).abs();
+            assert!(apart > 0.0 && apart < most, "{exact} and {other}");
+        }
+    }
+}
+
 /// One step of a baseline on a few images, and what became of it.
-fn train(cuda: &Path, file: &str, device: &str, variables: &[&str]) -> Trial {
+fn train(cuda: &Path, file: &str, device: [&str; 2], variables: &[&str]) -> Trial {
     let mut command = cellwright(cuda);
     command
         .arg("train")
@@ -136,8 +159,8 @@ fn train(cuda: &Path, file: &str, device: &str, variables: &[&str]) -> Trial {
         "32",
     ]);
     command.args(["--batch", "16", "--epochs", "1", "--learning-rate", "0.01"]);
-    command.args(["--valid-fraction", "0", "--json", "--device", device]);
-    command.env("CELLWRIGHT_NO_TF32", "1");
+    command.args(["--valid-fraction", "0", "--json", "--device", device[0]]);
+    command.args(["--precision", device[1]]);
     command.envs(variables.iter().map(|name| (name, "1")));
     let assert = command.assert().success();
     serde_json::from_slice(&assert.get_output().stdout).unwrap()
@@ -156,17 +179,18 @@ fn baselines_train_on_a_gpu_as_on_the_cpu() {
         ("googlenet.toml", &[&[]]),
         ("mobilenet-v2.toml", &[&[]]),
     ] {
-        let expected = train(cuda, file, "cpu", &[]);
-        for variables in ways {
-            let found = train(cuda, file, "cuda", variables);
+        let expected = train(cuda, file, ["cpu", "fp32"], &[]);
+        let fp32 = ways.iter().map(|it| ("fp32", *it, 2e-5));
+        for (precision, variables, tolerance) in fp32.chain([("bf16", &[][..], 2e-2)]) {
+            let found = train(cuda, file, ["cuda", precision], variables);
             for (found, expected) in [
                 (found.train_loss, expected.train_loss),
                 (found.test_loss, expected.test_loss),
             ] {
                 let (found, expected) = (found.unwrap(), expected.unwrap());
                 assert!(
-                    (found - expected).abs() < 2e-5 * expected,
-                    "{file}, {variables:?}: {found}, expected {expected}"
+                    (found - expected).abs() < tolerance * expected,
+                    "{file}, {precision}, {variables:?}: {found}, expected {expected}"
                 );
             }
         }
@@ -229,6 +253,17 @@ fn a_gpu_that_is_missing_or_too_old_is_named() {
     refuses(
         profile("cuda").env(volta.0, volta.1),
         &["compute capability 7.0", "7.5 (Turing) or newer"],
+    );
+    let turing = ("CELLWRIGHT_STAND_IN_CAPABILITY", "75");
+    let mut bf16 = profile("cuda");
+    bf16.args(["--precision", "bf16"]).env(turing.0, turing.1);
+    refuses(
+        &mut bf16,
+        &[
+            "compute capability 7.5",
+            "bf16 needs 8.0",
+            "--precision fp32",
+        ],
     );
     for (name, value) in [none, old, volta] {
         let assert = profile("auto").env(name, value).assert().success();

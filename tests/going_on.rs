@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use cellwright_ledger::{Kind, Trial};
-use cellwright_search::run::RunConfig;
+use cellwright_search::run::{Precision, RunConfig};
 use cellwright_search::schedule::Halving;
 use common::{cellwright, judged_search, outcome, root, search, trials};
 
@@ -185,6 +185,7 @@ fn flags_go_before_what_a_run_toml_says() {
     command.args(["--seed", "8", "--strategy", "random", "--epochs", "3"]);
     command.args(["--batch", "16", "--images", "100", "--workers", "2"]);
     command.args(["--threads", "3", "--halving", "--set", "filters=3"]);
+    command.args(["--precision", "fp32"]);
     command.args(["--target", "macs=1M", "--out"]).arg(&other);
     command.assert().success();
     let mut expected = config(&base);
@@ -198,6 +199,8 @@ fn flags_go_before_what_a_run_toml_says() {
     expected.rerank.epochs = 6;
     expected.dataset.root = "/elsewhere".into();
     (expected.training.batch, expected.training.train_limit) = (16, 100);
+    assert_eq!(expected.training.precision, Precision::Tf32);
+    expected.training.precision = Precision::Fp32;
     (expected.machine.workers, expected.machine.threads) = (2, 3);
     expected.space.set.retain(|(name, _)| name != "filters");
     let set = ("filters".to_owned(), "3".to_owned());

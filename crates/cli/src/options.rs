@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use cellwright_graph::{Graph, Shape};
-use cellwright_search::run::{DeviceSpec, Settings, SpaceSource, build, pick_dataset, pick_device};
+use cellwright_search::evaluator;
+use cellwright_search::run::{
+    DeviceSpec, Precision, Settings, SpaceSource, build, pick_dataset, pick_device,
+};
 use cellwright_space::{Choices, Space};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rand::SeedableRng;
 
 use crate::output::{Usage, note};
@@ -195,6 +199,36 @@ impl DeviceFlag {
     }
 }
 
+/// What a GPU computes in.
+#[derive(clap::Args, Debug, Clone)]
+pub struct PrecisionFlag {
+    /// What a GPU computes in: fp32; tf32, where factors of products are rounded; or bf16, where activations and
+    /// gradients are bfloat16 too (default: tf32; a CPU computes in fp32)
+    #[arg(long, value_name = "PRECISION", value_parser = precisions())]
+    precision: Option<Precision>,
+}
+
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    let names = Precision::ALL.map(Precision::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
+}
+
+impl PrecisionFlag {
+    /// The precision that is named, or this one.
+    pub fn over(&self, precision: Precision) -> Precision {
+        self.precision.unwrap_or(precision)
+    }
+}
+
+/// Refuses what a device does not compute in; on a CPU it is wrong use.
+pub fn check_precision(precision: Precision, device: DeviceSpec) -> Result<()> {
+    let checked = evaluator::check_precision(device, precision);
+    checked.map_err(|error| match device {
+        DeviceSpec::Cpu => Usage(error.to_string()).into(),
+        DeviceSpec::Cuda(_) => error.into(),
+    })
+}
+
 /// Which images.
 #[derive(clap::Args, Debug, Clone)]
 pub struct DataFlags {
@@ -250,6 +284,8 @@ pub struct TrainingFlags {
     /// Share of the training images that is held out for validation
     #[arg(long, value_name = "FRACTION")]
     valid_fraction: Option<f64>,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     /// Give a trial up after so many seconds
     #[arg(long, value_name = "SECONDS")]
     limit: Option<f64>,
@@ -272,6 +308,7 @@ impl TrainingFlags {
             learning_rate: self.learning_rate.unwrap_or(settings.learning_rate),
             train_limit: self.images.unwrap_or(settings.train_limit),
             valid_fraction: self.valid_fraction.unwrap_or(settings.valid_fraction),
+            precision: self.precision.over(settings.precision),
             seconds_limit: self.limit.unwrap_or(settings.seconds_limit),
             ..settings
         }

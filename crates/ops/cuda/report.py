@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Compile the CUDA kernels of this crate with NVRTC 13.0, as a GPU machine does, and write down what ptxas makes of each:
-registers, shared memory, spills. Needs no GPU, only the toolkit of `toolkit.py --nvrtc`.
+"""Compile the CUDA kernels of this crate with NVRTC 13.0, as a GPU machine does, for tensors in fp32 and in bfloat16, and
+write down what ptxas makes of each: registers, shared memory, spills. Needs no GPU, only the toolkit of
+`toolkit.py --nvrtc`.
 
     report.py [--toolkit FOLDER] [OUTPUT]    (default: the table goes to the terminal)
 
@@ -22,10 +23,11 @@ SOURCES = Path(__file__).parent.parent / "src" / "cuda"
 ARCHITECTURES = [90, 75, 80, 86, 89, 100, 103, 110, 120]
 
 
-def source():
+def source(bf16=False):
     """The kernels' sources in the order of kernels.rs, as one translation unit."""
     names = re.findall(r'include_str!\("kernels/([\w.]+)"\)', (SOURCES / "kernels.rs").read_text())
-    return "".join(f'#line 1 "{name}"\n' + (SOURCES / "kernels" / name).read_text() for name in names)
+    text = "".join(f'#line 1 "{name}"\n' + (SOURCES / "kernels" / name).read_text() for name in names)
+    return ("#define BF16\n" if bf16 else "") + text
 
 
 class Nvrtc:
@@ -90,34 +92,36 @@ def main():
     options = parser.parse_args()
     if not (options.toolkit / "lib64" / "libnvrtc.so.13").exists():
         sys.exit(f"report: there is no NVRTC in {options.toolkit}; `just cuda-toolkit --nvrtc` brings it")
-    nvrtc, text = Nvrtc(options.toolkit), source()
+    nvrtc = Nvrtc(options.toolkit)
     tables, seconds = {}, {}
     for architecture in ARCHITECTURES:
-        start = time.process_time()
-        ptx = nvrtc.compile(text, architecture)
-        seconds[architecture] = time.process_time() - start
-        tables[architecture] = assemble(options.toolkit, ptx, architecture)
+        # bfloat16 needs compute capability 8.0.
+        for bf16 in [False, True] if architecture >= 80 else [False]:
+            start = time.process_time()
+            ptx = nvrtc.compile(source(bf16), architecture)
+            seconds[architecture, bf16] = time.process_time() - start
+            tables[architecture, bf16] = assemble(options.toolkit, ptx, architecture)
     version = subprocess.run([options.toolkit / "bin" / "ptxas", "--version"], capture_output=True, text=True, check=True)
     release = re.search(r"V([\d.]+)", version.stdout)[1]
 
-    rows = tables[ARCHITECTURES[0]]
-    spilling = {a: [row[0] for row in rows if row[3] + row[4] + row[5] > 0] for a, rows in tables.items()}
+    rows = list(zip(tables[90, False], tables[90, True], strict=True))
+    spilling = {of: [row[0] for row in rows if row[3] + row[4] + row[5] > 0] for of, rows in tables.items()}
     lines = [
         "# The CUDA kernels, as compiled",
         "",
-        f"{len(rows)} kernels, compiled by NVRTC {nvrtc.version()} to PTX in {seconds[90]:.1f} s of a processor's "
-        f"time (n = 1, {platform.machine()}) and assembled by ptxas {release} for sm_90. No GPU was there: this says what the "
-        "compiler makes of them, not how fast they run.",
+        f"{len(rows)} kernels, compiled by NVRTC {nvrtc.version()} to PTX in {seconds[90, False]:.1f} s of a processor's "
+        f"time for tensors in fp32, in {seconds[90, True]:.1f} s for bfloat16 (n = 1, {platform.machine()}), and assembled by "
+        f"ptxas {release} for sm_90. No GPU was there: this says what the compiler makes of them, not how fast they run.",
         "",
         "Written by `just cuda-report`.",
         "",
-        "| kernel | registers | shared memory, bytes | stack, bytes | spilled, bytes (stores, loads) |",
-        "|:--|--:|--:|--:|--:|",
-        *(f"| {n} | {r} | {sm} | {st} | {s}, {l} |" for n, r, sm, st, s, l in rows),
+        "| kernel | registers | registers, bfloat16 | shared memory, bytes | stack, bytes | spilled, bytes (stores, loads) |",
+        "|:--|--:|--:|--:|--:|--:|",
+        *(f"| {n} | {r} | {narrow[1]} | {sm} | {st} | {s}, {l} |" for (n, r, sm, st, s, l), narrow in rows),
         "",
         "Kernels that use the stack or spill registers, by architecture:",
         "",
-        *(f"- sm_{a}: {', '.join(names) or 'none'}" for a, names in spilling.items()),
+        *(f"- sm_{a}{', bfloat16' if bf16 else ''}: {', '.join(names) or 'none'}" for (a, bf16), names in spilling.items()),
     ]
     report = "\n".join(lines) + "\n"
     if options.output:

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// How a run trained, and what it aimed at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    /// `[training]`, each value as text, without what changes no training.
+    /// `[training]`, each value as text, without what changes no training and without the usual precision.
     training: BTreeMap<String, String>,
     /// The epochs of a verdict; none where there is none.
     verdict: Option<String>,
@@ -19,6 +19,10 @@ pub(crate) struct Settings {
 /// Keys of `[training]` that may differ between trainings which compare: seeds are what a mean is over, the test part
 /// changes no weight, and a finished training met no time limit.
 const FREE: [&str; 3] = ["seed", "test", "seconds_limit"];
+/// The key of what a GPU computes in.
+const PRECISION: &str = "precision";
+/// What it is where nothing is said, and in runs of before it could be chosen.
+const DEFAULT_PRECISION: &str = "tf32";
 /// The key that each trial's own row says better, since a verdict trains longer.
 const EPOCHS: &str = "epochs";
 
@@ -33,6 +37,11 @@ impl Settings {
 
     fn of(settings: &Value) -> Self {
         let training = settings["training"].as_object();
+        // A CPU computes in fp32 whatever is said.
+        let on_cpu = settings["machine"]["device"] == "cpu";
+        let usual = |(key, value): &(&String, &Value)| {
+            *key == PRECISION && (on_cpu || *value == DEFAULT_PRECISION)
+        };
         let rerank = &settings["rerank"];
         let verdict = Some(&rerank["epochs"])
             .filter(|epochs| !epochs.is_null() && rerank["architectures"] != 0)
@@ -43,6 +52,7 @@ impl Settings {
                 .into_iter()
                 .flatten()
                 .filter(|(key, _)| !FREE.contains(&key.as_str()))
+                .filter(|it| !usual(it))
                 .map(|(key, value)| (key.clone(), plain(value)))
                 .collect(),
             verdict,
@@ -174,6 +184,26 @@ mod tests {
         assert!(a.trains_like(&b) && !a.aims_like(&b));
         assert!(!a.trains_like(&settings(1200, 0, 1, Value::Null)));
         assert!(Settings::of(&json!({})).trains_like(&Settings::default()));
+    }
+
+    #[test]
+    fn a_precision_that_is_not_the_usual_one_is_another_training() {
+        let of = |device: &str, precision: Value| {
+            Settings::of(&json!({
+                "training": {"precision": precision},
+                "machine": {"device": device},
+            }))
+        };
+        let (usual, on_cpu) = (of("cuda:0", "tf32".into()), of("cpu", "fp32".into()));
+        let before = Settings::of(&json!({"machine": {"device": "cuda:0"}}));
+        assert!(usual.trains_like(&before) && usual.trains_like(&on_cpu));
+        let bf16 = of("cuda:0", "bf16".into());
+        assert!(!bf16.trains_like(&usual) && !of("cuda:0", "fp32".into()).trains_like(&usual));
+        let told = differences(&[("a", &usual), ("b", &bf16)]);
+        assert!(
+            told[0].ends_with("precision is not set in a, bf16 in b"),
+            "{told:?}"
+        );
     }
 
     #[test]

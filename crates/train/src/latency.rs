@@ -11,7 +11,7 @@ use dfdx::tensor::NoneTape;
 use crate::profile::{median, noise};
 use crate::programmed::{STILL, runner};
 use crate::step::together;
-use crate::{Error, trainer};
+use crate::{Error, Precision, trainer};
 
 /// Passes before the clock starts.
 const WARM_UP: usize = 3;
@@ -29,11 +29,11 @@ const BUDGET: Duration = Duration::from_millis(150);
 /// workers on one machine slow each other.
 ///
 /// # Errors
-/// What the network says.
-pub fn latency<D: Kernels>(graph: &Graph, device: &D) -> Result<f64, Error> {
+/// What the network says; [`Error::Setting`] for a precision that the device does not have.
+pub fn latency<D: Kernels>(graph: &Graph, device: &D, precision: Precision) -> Result<f64, Error> {
     let network = Network::build(graph, device, 0)?;
     let pixels = noise(graph.input.len() as usize);
-    if let Some(mut runner) = runner(&network, 1, &Purpose::Evaluate, None, None)? {
+    if let Some(mut runner) = runner(&network, 1, &Purpose::Evaluate, None, None, precision)? {
         runner.load(&network.weights())?;
         return time(|| {
             let start = Instant::now();

@@ -18,6 +18,7 @@ mod settings;
 mod step;
 mod trainer;
 
+pub use cellwright_ops::program::Precision;
 pub use error::Error;
 pub use evaluate::{Accuracy, evaluate};
 pub use latency::latency;

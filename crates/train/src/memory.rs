@@ -24,7 +24,7 @@ pub fn device_bytes<D: Kernels>(graph: &Graph, settings: &Settings) -> Result<Op
     };
     let bytes = |batch, purpose: &Purpose, optimiser| {
         let program = Arc::new(network.program(batch, purpose)?);
-        Ok::<_, Error>(D::bytes(&program, optimiser)?)
+        Ok::<_, Error>(D::bytes(&program, optimiser, settings.precision)?)
     };
     let train = bytes(settings.batch, &train, Some(settings.optimiser()))?;
     let evaluate = bytes(evaluate::BATCH, &Purpose::Evaluate, None)?;

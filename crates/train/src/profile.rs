@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::programmed::runner;
 use crate::step::{Stepper, decays, together};
-use crate::{Error, Settings, memory};
+use crate::{Error, Precision, Settings, memory};
 
 /// Times of one network and batch size. Milliseconds are medians over the steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,12 +47,14 @@ const WARM_UP: usize = 3;
 /// Times `steps` training steps of a batch of random images, after some to warm up.
 ///
 /// # Errors
-/// [`Error::Setting`] where batch or steps are 0; what the network says.
+/// [`Error::Setting`] where batch or steps are 0, or for a precision that the device does not have; what the network
+/// says.
 pub fn profile<D: Kernels>(
     graph: &Graph,
     batch: usize,
     steps: usize,
     device: &D,
+    precision: Precision,
 ) -> Result<Profile, Error> {
     for (name, value) in [("batch", batch), ("steps", steps)] {
         if value == 0 {
@@ -65,7 +67,10 @@ pub fn profile<D: Kernels>(
     let before = memory::resident_bytes();
     memory::reset();
     let mut network = Network::build(graph, device, 0)?;
-    let settings = Settings::default();
+    let settings = Settings {
+        precision,
+        ..Settings::default()
+    };
     if let Some(profile) = programmed(&network, &settings, batch, steps)? {
         return Ok(profile);
     }
@@ -147,7 +152,7 @@ fn programmed<D: Kernels>(
         decays: decays(network, false),
         label_smoothing: 0.0,
     };
-    let optimiser = Some(settings.optimiser());
+    let (optimiser, precision) = (Some(settings.optimiser()), settings.precision);
     let graph = network.graph();
     let pixels = noise(batch * graph.input.len() as usize);
     let labels = labels(graph, batch);
@@ -169,10 +174,11 @@ fn programmed<D: Kernels>(
         Some(_) => Batch::Kept(&draws),
         None => Batch::Pixels(&pixels, &labels),
     };
-    let Some(mut train) = runner(network, batch, &train, optimiser, kept)? else {
+    let Some(mut train) = runner(network, batch, &train, optimiser, kept, precision)? else {
         return Ok(None);
     };
-    let Some(mut evaluate) = runner(network, batch, &Purpose::Evaluate, None, kept)? else {
+    let Some(mut evaluate) = runner(network, batch, &Purpose::Evaluate, None, kept, precision)?
+    else {
         return Ok(None);
     };
     let times = |runner: &mut dyn Runner| -> Result<Vec<f64>, Error> {

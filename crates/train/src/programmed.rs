@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cellwright_data::{Augmentation, Dataset, Part, Plan};
 use cellwright_net::{Network, Purpose};
 use cellwright_ops::optimiser::{Settings, State};
-use cellwright_ops::program::{Batch, Control, Runner, Totals, Weights};
+use cellwright_ops::program::{Batch, Control, Precision, Runner, Totals, Weights};
 use cellwright_ops::{Kernels, Optimiser};
 
 use crate::evaluate::{self, Accuracy};
@@ -52,11 +52,12 @@ impl Programmed {
         let kept = |cutout| kept.as_ref().map(|kept| (kept, cutout));
         let cutout = augmentation(settings, dataset).cutout;
         let rule = Some(*optimiser.settings());
-        let Some(train) = runner(network, batch, &purpose, rule, kept(cutout))? else {
+        let precision = settings.precision;
+        let Some(train) = runner(network, batch, &purpose, rule, kept(cutout), precision)? else {
             return Ok(None);
         };
         let (size, purpose) = (evaluate::BATCH, Purpose::Evaluate);
-        let Some(evaluate) = runner(network, size, &purpose, None, kept(0))? else {
+        let Some(evaluate) = runner(network, size, &purpose, None, kept(0), precision)? else {
             return Ok(None);
         };
         let (weights, kept) = (network.weights(), kept(0).is_some());
@@ -151,13 +152,26 @@ pub(crate) fn augmentation(settings: &Training, dataset: &Dataset) -> Augmentati
 
 /// The program of a purpose on the network's device, if that runs programs; see
 /// [`ProgramKernel::runner`](cellwright_ops::program::ProgramKernel::runner).
+///
+/// # Errors
+/// [`Error::Setting`] for bf16 where networks run on the tape, which is in fp32; what network and device say.
 pub(crate) fn runner<D: Kernels>(
     network: &Network<D>,
     batch: usize,
     purpose: &Purpose,
     optimiser: Option<Settings>,
     kept: Option<(&Arc<D::Kept>, usize)>,
+    precision: Precision,
 ) -> Result<Option<Box<dyn Runner>>, Error> {
     let program = Arc::new(network.program(batch, purpose)?);
-    Ok(network.device().runner(&program, optimiser, kept)?)
+    let device = network.device();
+    let runner = device.runner(&program, optimiser, kept, precision)?;
+    if runner.is_none() && precision == Precision::Bf16 {
+        return Err(Error::Setting {
+            name: "precision",
+            reason: "is bf16, in which a GPU alone computes; fp32 and tf32 are fp32 on this device"
+                .to_owned(),
+        });
+    }
+    Ok(runner)
 }

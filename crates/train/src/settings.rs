@@ -2,6 +2,7 @@
 
 use cellwright_data::Augmentation;
 use cellwright_ops::optimiser::{self, Rule, WeightDecay};
+use cellwright_ops::program::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -43,6 +44,8 @@ pub struct Settings {
     /// Random changes to the images; none: what is usual for the data set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
+    /// What a GPU computes in; on a CPU, fp32 and TF32 are both fp32, and bf16 is refused.
+    pub precision: Precision,
     /// The seed of weights, split, order, masks and augmentation.
     pub seed: u64,
     /// Whether the network is evaluated on the test part, once, at the end.
@@ -79,6 +82,7 @@ impl Default for Settings {
             valid_fraction: 0.1,
             train_limit: 0,
             augmentation: None,
+            precision: Precision::default(),
             seed: 0,
             test: true,
             seconds_limit: 0.0,
@@ -189,5 +193,28 @@ impl Settings {
             },
             clip_norm: Some(self.clip_norm).filter(|norm| *norm > 0.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_precision_is_kept_and_older_files_have_the_default() {
+        for precision in Precision::ALL {
+            let settings = Settings {
+                precision,
+                ..Settings::default()
+            };
+            let text = serde_json::to_string(&settings).unwrap();
+            assert!(
+                text.contains(&format!("\"precision\":\"{precision}\"")),
+                "{text}"
+            );
+            assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+        }
+        let older: Settings = serde_json::from_str("{\"epochs\": 10}").unwrap();
+        assert_eq!(older.precision, Precision::Tf32);
     }
 }

@@ -8,7 +8,8 @@ use cellwright_graph::{Graph, Shape, vocabulary};
 use cellwright_ops::threads::set_threads;
 use cellwright_space::{Choices, Space};
 use cellwright_train::{
-    EpochRecord, Error, Files, Observer, Outcome, Settings, Silent, Status, profile, train,
+    EpochRecord, Error, Files, Observer, Outcome, Precision, Settings, Silent, Status, latency,
+    profile, train,
 };
 use dfdx::tensor::Cpu;
 
@@ -283,13 +284,32 @@ fn settings_out_of_range_and_images_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn bf16_is_refused_where_nothing_computes_in_it() {
+    let _turn = THREADS.lock();
+    let (graph, device) = (graph(SPACE), Cpu::default());
+    let settings = Settings {
+        precision: Precision::Bf16,
+        ..settings()
+    };
+    let files = Files::default();
+    let errors = [
+        train(&graph, &digits(), &settings, &device, &mut Silent, &files).unwrap_err(),
+        profile(&graph, 8, 3, &device, Precision::Bf16).unwrap_err(),
+        latency(&graph, &device, Precision::Bf16).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("precision: is bf16"), "{error}");
+    }
+}
+
+#[test]
 fn a_profile_has_times() {
     let _turn = THREADS.lock();
-    let profile = profile(&graph(SPACE), 8, 3, &Cpu::default()).unwrap();
+    let profile = profile(&graph(SPACE), 8, 3, &Cpu::default(), Precision::Tf32).unwrap();
     assert_eq!(profile.step_ms_all.len(), 3);
     assert!(profile.step_ms > 0.0 && profile.images_per_second > 0.0 && profile.evaluate_ms > 0.0);
     assert!(matches!(
-        cellwright_train::profile(&graph(SPACE), 0, 3, &Cpu::default()),
+        cellwright_train::profile(&graph(SPACE), 0, 3, &Cpu::default(), Precision::Tf32),
         Err(Error::Setting { name: "batch", .. })
     ));
 }

@@ -1,10 +1,10 @@
 //! `cellwright profile`: how long a training step takes.
 
 use anyhow::Result;
-use cellwright_search::run::DeviceSpec;
+use cellwright_search::run::{DeviceSpec, Precision};
 use serde::Serialize;
 
-use crate::options::{DeviceFlag, ImageFlags, SpaceFlags, Which};
+use crate::options::{DeviceFlag, ImageFlags, PrecisionFlag, SpaceFlags, Which, check_precision};
 use crate::output::{print, print_json, short, thousands};
 
 /// Flags of `profile`.
@@ -24,6 +24,8 @@ pub struct Args {
     steps: u32,
     #[command(flatten)]
     device: DeviceFlag,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     /// Threads (default: the machine's cores)
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
@@ -36,6 +38,8 @@ pub struct Args {
 struct Report {
     name: String,
     device: DeviceSpec,
+    /// What is computed in.
+    precision: Precision,
     threads: usize,
     params: u64,
     macs: u64,
@@ -49,15 +53,21 @@ pub fn run(args: Args) -> Result<()> {
     let choices = args.which.choices(&space)?;
     let graph = args.images.graph(&space, &choices)?;
     let device = args.device.resolve();
+    let precision = args.precision.over(Precision::default());
+    check_precision(precision, device)?;
     cellwright_ops::threads::set_threads(args.threads.unwrap_or(0) as usize)?;
     let (batch, steps) = (args.batch as usize, args.steps as usize);
     let report = Report {
         name: space.name().to_owned(),
         device,
+        precision: match device {
+            DeviceSpec::Cpu => Precision::Fp32,
+            DeviceSpec::Cuda(_) => precision,
+        },
         threads: cellwright_ops::threads::threads(),
         params: graph.params(),
         macs: graph.macs(),
-        profile: cellwright_search::evaluator::profile(&graph, batch, steps, device)?,
+        profile: cellwright_search::evaluator::profile(&graph, batch, steps, device, precision)?,
     };
     if args.json {
         print_json(&report)
@@ -76,10 +86,11 @@ fn show(report: &Report) -> Result<()> {
         format!(" (forward {forward:.1}, backward {backward:.1}, update {update:.1})")
     });
     print(format!(
-        "{} on {} with {} threads, batch {}, medians of {} steps\n  parameters  {}\n  MACs        {} an image\n  step        \
+        "{} on {} in {} with {} threads, batch {}, medians of {} steps\n  parameters  {}\n  MACs        {} an image\n  step        \
          {:.1} ms{parts}, {:.0} images/s\n  inference   {:.1} ms, {:.0} images/s",
         report.name,
         report.device,
+        report.precision,
         report.threads,
         profile.batch,
         profile.steps,

@@ -10,7 +10,7 @@ use cellwright_search::run::{DatasetConfig, RunConfig, SpaceSource};
 use cellwright_space::Choices;
 use indicatif::ProgressBar;
 
-use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags, Which};
+use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags, Which, check_precision};
 use crate::output::{Usage, print, print_json, short, thousands};
 use crate::progress::{self, stop_on_interrupt};
 
@@ -59,6 +59,8 @@ pub fn run(args: Args) -> Result<()> {
     }
     let (source, choices) = architecture(&args)?;
     let device = args.device.resolve();
+    let training = args.training.settings(args.training_seed);
+    check_precision(training.precision, device)?;
     let dataset = DatasetConfig {
         name: args.data.name(device),
         root: args.data.root.clone(),
@@ -83,7 +85,7 @@ pub fn run(args: Args) -> Result<()> {
         },
         classes: images.classes.len(),
         limits: Vec::new(),
-        training: args.training.settings(args.training_seed),
+        training,
         dataset,
         device,
         threads: args.threads.unwrap_or(0) as usize,

@@ -160,6 +160,12 @@ impl Geometry {
         self.channels > 1 && self.conv.groups == self.channels && self.filters == self.channels
     }
 
+    /// One that reads images of a single pixel and makes such.
+    #[cfg(any(test, feature = "cuda"))]
+    pub fn is_single(&self) -> bool {
+        self.height * self.width == 1 && self.out_height * self.out_width == 1
+    }
+
     /// A 1×1 convolution that reads each pixel where it writes one.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.conv.stride == [1, 1] && self.conv.padding == [0; 4]

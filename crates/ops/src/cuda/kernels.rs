@@ -1,6 +1,7 @@
 //! The CUDA kernels: their source, and for each operation the launches that it takes.
 //!
-//! All sources are one module, compiled by NVRTC. Tensors are NHWC in fp32, pixels are images × height × width, and a
+//! All sources are one module, compiled by NVRTC for tensors in fp32 and, where they are wanted, once more for bfloat16;
+//! see [`Launch::bf16`](super::Launch). Tensors are NHWC, pixels are images × height × width, and a
 //! channel's vector is read four numbers at a time where 4 divides the channels; buffers must then begin at addresses
 //! that 16 divides. Functions here name what they launch, in the order in which it is to run; sizes have been checked
 //! by the operation. Where a gradient may be stored or added, `add` says which.
@@ -10,6 +11,7 @@ pub mod batch;
 pub mod batch_norm;
 pub mod columns;
 pub mod combine;
+pub mod convert;
 pub mod convolution;
 pub mod depthwise;
 pub mod elementwise;
@@ -51,6 +53,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("product.cu", include_str!("kernels/product.cu")),
     ("pointwise.cu", include_str!("kernels/pointwise.cu")),
     ("transpose.cu", include_str!("kernels/transpose.cu")),
+    ("convert.cu", include_str!("kernels/convert.cu")),
     ("pool.cu", include_str!("kernels/pool.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("subsample.cu", include_str!("kernels/subsample.cu")),
@@ -60,12 +63,12 @@ const SOURCES: &[(&str, &str)] = &[
     ("batch.cu", include_str!("kernels/batch.cu")),
 ];
 
-/// The CUDA C++ of all kernels, one translation unit without includes.
-pub fn source() -> String {
+/// The CUDA C++ of all kernels, one translation unit without includes; for tensors in fp32 or in bfloat16.
+pub fn source(bf16: bool) -> String {
+    let numbers = if bf16 { "#define BF16\n" } else { "" };
     let parts = SOURCES.iter();
-    parts
-        .map(|(name, text)| format!("#line 1 \"{name}\"\n{text}"))
-        .collect()
+    let parts = parts.map(|(name, text)| format!("#line 1 \"{name}\"\n{text}"));
+    std::iter::once(numbers.to_owned()).chain(parts).collect()
 }
 
 /// Threads of a block, where a kernel does not ask for another number.

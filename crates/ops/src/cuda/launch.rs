@@ -55,6 +55,8 @@ impl Argument {
 pub struct Launch {
     /// The kernel's name in the module.
     pub kernel: &'static str,
+    /// Whether the numbers of tensors are bfloat16: the kernel is that of the other module.
+    pub bf16: bool,
     /// Blocks of the grid.
     pub grid: [u32; 3],
     /// Threads of a block.
@@ -78,6 +80,7 @@ impl Builder {
         Self {
             launch: Launch {
                 kernel,
+                bf16: false,
                 grid: grid.map(|g| u32::try_from(g.max(1)).unwrap_or(u32::MAX)),
                 block,
                 arguments: Vec::new(),

@@ -15,24 +15,35 @@ fn aligned(len: usize) -> usize {
     len.div_ceil(ALIGN) * ALIGN
 }
 
-/// Gives each buffer its span, and the size of all memory. Buffers that are `kept` live as long as
+/// Gives each buffer, of which `sizes` has its numbers and the words that they take, its span, and the size of all
+/// memory. Buffers that are `kept` live as long as
 /// the program and lie first, in that order; the others from the first call that touches them to the
 /// last.
-pub(super) fn assign(lens: &[usize], kept: &[Buffer], calls: &[Call]) -> (Vec<Span>, usize) {
-    let lives = lives(lens.len(), calls);
-    let mut spans: Vec<Span> = lens.iter().map(|&len| Span { start: 0, len }).collect();
+pub(super) fn assign(
+    sizes: impl Iterator<Item = (usize, usize)>,
+    kept: &[Buffer],
+    calls: &[Call],
+) -> (Vec<Span>, usize) {
+    let spans = sizes.map(|(len, words)| Span {
+        start: 0,
+        len,
+        words,
+    });
+    let mut spans: Vec<Span> = spans.collect();
+    let sizes: Vec<usize> = spans.iter().map(|it| it.words).collect();
+    let lives = lives(sizes.len(), calls);
     let mut end = 0;
-    let mut places = vec![true; lens.len()];
+    let mut places = vec![true; sizes.len()];
     for &Buffer(id) in kept {
         places[id as usize] = false;
         spans[id as usize].start = end;
-        end += aligned(lens[id as usize]);
+        end += aligned(sizes[id as usize]);
     }
     // The largest first, each in the lowest gap that fits (Pisarchyk and Lee 2020, arXiv 2001.03288).
-    let mut order: Vec<usize> = (0..lens.len())
+    let mut order: Vec<usize> = (0..sizes.len())
         .filter(|&it| places[it] && lives[it].is_some())
         .collect();
-    order.sort_by_key(|&it| (std::cmp::Reverse(lens[it]), it));
+    order.sort_by_key(|&it| (std::cmp::Reverse(sizes[it]), it));
     let (floor, mut memory) = (end, end);
     // Placed buffers by their start.
     let mut placed: Vec<usize> = Vec::new();
@@ -48,13 +59,13 @@ pub(super) fn assign(lens: &[usize], kept: &[Buffer], calls: &[Call]) -> (Vec<Sp
                 continue;
             }
             let span = spans[other];
-            if start + aligned(lens[buffer]) <= span.start {
+            if start + aligned(sizes[buffer]) <= span.start {
                 break;
             }
-            start = start.max(span.start + aligned(span.len));
+            start = start.max(span.start + aligned(span.words));
         }
         spans[buffer].start = start;
-        memory = memory.max(start + aligned(lens[buffer]));
+        memory = memory.max(start + aligned(sizes[buffer]));
         let place = placed.partition_point(|&it| spans[it].start <= start);
         placed.insert(place, buffer);
     }

@@ -14,7 +14,11 @@ mod cpu;
 mod gradients;
 mod layout;
 mod operations;
+mod precision;
 mod runner;
+
+#[cfg(any(test, feature = "cuda"))]
+use std::collections::BTreeSet;
 
 use crate::Error;
 pub use access::Accesses;
@@ -22,6 +26,7 @@ pub use batch::{Batch, Draw, Images};
 pub use builder::{Builder, Input, Normalised, Value};
 pub use call::{Call, Dims, DropPath, Norm, Prologue, Share, Subsample, Target, Term};
 pub use cpu::Executor;
+pub use precision::Precision;
 pub use runner::{ProgramKernel, Runner, Totals};
 
 /// A buffer of a program, by its number.
@@ -35,13 +40,15 @@ pub struct Span {
     pub start: usize,
     /// How many numbers it has.
     pub len: usize,
+    /// How many numbers of four bytes it takes: half of `len`, rounded up, where they are of two bytes.
+    pub words: usize,
 }
 
 impl Span {
-    /// Its numbers as a range.
+    /// What it takes as a range.
     #[must_use]
     pub fn range(self) -> std::ops::Range<usize> {
-        self.start..self.start + self.len
+        self.start..self.start + self.words
     }
 
     fn overlaps(self, other: Self) -> bool {
@@ -75,6 +82,21 @@ pub struct Ports {
     pub parameters: Vec<Parameter>,
     /// The running statistics, in the network's order; see [`Norm::running`].
     pub running: Vec<Buffer>,
+}
+
+impl Ports {
+    /// The buffers that live as long as the program: parameters (those that decay first), gradients in
+    /// the same order, running statistics, the ports.
+    fn kept(&self) -> Vec<Buffer> {
+        let (decaying, others): (Vec<Parameter>, Vec<Parameter>) =
+            self.parameters.iter().copied().partition(|it| it.decays);
+        let parameters = || decaying.iter().chain(&others);
+        let mut kept: Vec<Buffer> = parameters().map(|it| it.value).collect();
+        kept.extend(parameters().filter_map(|it| it.gradient));
+        kept.extend(&self.running);
+        kept.extend([self.images, self.logits, self.losses, self.ranks]);
+        kept
+    }
 }
 
 /// A program, checked: every buffer lies in memory, and no call writes where it reads.
@@ -129,6 +151,28 @@ impl Program {
         Ok(program)
     }
 
+    /// The same with other places: `words` says what a buffer takes, given its numbers, and those that lie `alone` share
+    /// their memory with no other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if calls then write where they read.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn placed(
+        &self,
+        words: impl Fn(Buffer, usize) -> usize,
+        alone: &BTreeSet<Buffer>,
+    ) -> Result<Self, Error> {
+        let spans = self.spans.iter().enumerate();
+        let sizes = spans.map(|(id, span)| (span.len, words(Buffer(id as u32), span.len)));
+        let (calls, ports) = (self.calls.clone(), self.ports.clone());
+        let mut kept = ports.kept();
+        let others = alone.iter().filter(|it| !kept.contains(it));
+        let others: Vec<Buffer> = others.copied().collect();
+        kept.extend(others);
+        let (spans, memory) = layout::assign(sizes, &kept, &calls);
+        Self::new(calls, spans, ports, self.batch, memory)
+    }
+
     /// The calls, in order.
     pub fn calls(&self) -> &[Call] {
         &self.calls
@@ -143,6 +187,12 @@ impl Program {
     #[must_use]
     pub fn span(&self, buffer: Buffer) -> Span {
         self.spans[buffer.0 as usize]
+    }
+
+    /// How many buffers there are.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn buffers(&self) -> usize {
+        self.spans.len()
     }
 
     /// Images of a batch.

@@ -1,9 +1,7 @@
 //! The builder's remaining operations, and its end.
 
 use super::builder::{Builder, Value, wrong};
-use super::{
-    Buffer, Call, DropPath, Input, Parameter, Ports, Program, Share, Subsample, Term, layout,
-};
+use super::{Call, DropPath, Input, Ports, Program, Share, Subsample, Term, layout};
 use crate::{Activation, Error, Pool2d, PoolKind};
 
 impl Builder {
@@ -251,23 +249,10 @@ impl Builder {
             parameters: self.parameters,
             running: self.running,
         };
-        let kept = kept(&ports);
-        let (spans, memory) = layout::assign(&self.lens, &kept, &self.calls);
+        let sizes = self.lens.iter().map(|&len| (len, len));
+        let (spans, memory) = layout::assign(sizes, &ports.kept(), &self.calls);
         Program::new(self.calls, spans, ports, self.batch, memory)
     }
-}
-
-/// The buffers that live as long as the program: parameters (those that decay first), gradients in
-/// the same order, running statistics, the ports.
-fn kept(ports: &Ports) -> Vec<Buffer> {
-    let (decaying, others): (Vec<Parameter>, Vec<Parameter>) =
-        ports.parameters.iter().copied().partition(|it| it.decays);
-    let parameters = || decaying.iter().chain(&others);
-    let mut kept: Vec<Buffer> = parameters().map(|it| it.value).collect();
-    kept.extend(parameters().filter_map(|it| it.gradient));
-    kept.extend(&ports.running);
-    kept.extend([ports.images, ports.logits, ports.losses, ports.ranks]);
-    kept
 }
 
 fn first(mut inputs: impl Iterator<Item = Value>) -> Result<Value, Error> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dfdx::tensor::Cpu;
 
-use super::{Batch, Control, Images, Program, Weights};
+use super::{Batch, Control, Images, Precision, Program, Weights};
 use crate::optimiser::{Settings, State};
 use crate::{Base, Error};
 
@@ -78,9 +78,8 @@ pub trait Runner: Send {
 
 /// A device that trains by programs.
 ///
-/// CUDA: a step is captured as one graph and matrix products use TF32; with CELLWRIGHT_EAGER set to
-/// anything it goes launch by launch, with CELLWRIGHT_NO_TF32 in full fp32, with CELLWRIGHT_NO_CUDNN
-/// without cuDNN even where there is one.
+/// CUDA: a step is captured as one graph; with CELLWRIGHT_EAGER set to anything it goes launch by launch, with
+/// CELLWRIGHT_NO_CUDNN without cuDNN even where there is one.
 pub trait ProgramKernel: Base {
     /// A data set on the device.
     type Kept;
@@ -97,7 +96,11 @@ pub trait ProgramKernel: Base {
     ///
     /// # Errors
     /// As [`ProgramKernel::runner`].
-    fn bytes(program: &Arc<Program>, optimiser: Option<Settings>) -> Result<Option<u64>, Error>;
+    fn bytes(
+        program: &Arc<Program>,
+        optimiser: Option<Settings>,
+        precision: Precision,
+    ) -> Result<Option<u64>, Error>;
 
     /// The program on this device, with the optimiser of a training; none where networks run on the
     /// tape. With images that are kept, its batches are [`Batch::Kept`], and a square of a side is cut
@@ -110,6 +113,7 @@ pub trait ProgramKernel: Base {
         program: &Arc<Program>,
         optimiser: Option<Settings>,
         kept: Option<(&Arc<Self::Kept>, usize)>,
+        precision: Precision,
     ) -> Result<Option<Box<dyn Runner>>, Error>;
 }
 
@@ -120,7 +124,7 @@ impl ProgramKernel for Cpu {
         Ok(None)
     }
 
-    fn bytes(_: &Arc<Program>, _: Option<Settings>) -> Result<Option<u64>, Error> {
+    fn bytes(_: &Arc<Program>, _: Option<Settings>, _: Precision) -> Result<Option<u64>, Error> {
         Ok(None)
     }
 
@@ -129,6 +133,7 @@ impl ProgramKernel for Cpu {
         _: &Arc<Program>,
         _: Option<Settings>,
         _: Option<(&Arc<Infallible>, usize)>,
+        _: Precision,
     ) -> Result<Option<Box<dyn Runner>>, Error> {
         Ok(None)
     }
@@ -156,7 +161,11 @@ impl ProgramKernel for dfdx::tensor::Cuda {
         Ok(kept.map(Arc::new))
     }
 
-    fn bytes(program: &Arc<Program>, optimiser: Option<Settings>) -> Result<Option<u64>, Error> {
+    fn bytes(
+        program: &Arc<Program>,
+        optimiser: Option<Settings>,
+        precision: Precision,
+    ) -> Result<Option<u64>, Error> {
         use crate::cuda::{device::CUDNN_WORKSPACE, script};
         let mut library = script::Library::default();
         if with_cudnn() {
@@ -165,7 +174,9 @@ impl ProgramKernel for dfdx::tensor::Cuda {
                 library.workspace = CUDNN_WORKSPACE / 4;
             }
         }
-        let script = script::Script::new(Arc::clone(program), optimiser, None, library)?;
+        let bf16 = precision == Precision::Bf16;
+        let program = Arc::clone(program);
+        let script = script::Script::new(program, optimiser, None, library, bf16)?;
         Ok(Some(4 * script.words() as u64))
     }
 
@@ -174,18 +185,17 @@ impl ProgramKernel for dfdx::tensor::Cuda {
         program: &Arc<Program>,
         optimiser: Option<Settings>,
         kept: Option<(&Arc<Self::Kept>, usize)>,
+        precision: Precision,
     ) -> Result<Option<Box<dyn Runner>>, Error> {
         use crate::cuda::device::{DeviceExecutor, Modes, Replay};
         let replay = match std::env::var_os("CELLWRIGHT_EAGER") {
             Some(_) => Replay::Eager,
             None => Replay::Captured,
         };
-        let tf32 = std::env::var_os("CELLWRIGHT_NO_TF32").is_none();
-        let cudnn = with_cudnn();
         let modes = Modes {
             replay,
-            tf32,
-            cudnn,
+            precision,
+            cudnn: with_cudnn(),
         };
         let kept = kept.map(|(kept, cutout)| (Arc::clone(kept), cutout));
         let program = Arc::clone(program);

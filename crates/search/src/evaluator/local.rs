@@ -11,7 +11,7 @@ use cellwright_ledger::{CurvePoint, Status, Trial};
 use cellwright_ops::Kernels;
 #[cfg(feature = "cuda")]
 use cellwright_ops::cuda::device::{self, Device};
-use cellwright_train::{EpochRecord, Files, Observer, Outcome, Profile};
+use cellwright_train::{EpochRecord, Files, Observer, Outcome, Precision, Profile};
 use dfdx::tensor::Cpu;
 
 use super::row::{describe, failed, message, refused};
@@ -176,24 +176,50 @@ pub(crate) fn cuda_available() -> Result<(), Error> {
     opened(0).map(drop)
 }
 
+/// Whether a device computes in a precision.
+///
+/// # Errors
+/// [`Error::Device`] if it cannot be used, or has no bfloat16.
+pub fn check_precision(device: DeviceSpec, precision: Precision) -> Result<(), Error> {
+    match (device, precision) {
+        (_, Precision::Fp32 | Precision::Tf32) => Ok(()),
+        (DeviceSpec::Cpu, Precision::Bf16) => Err(Error::Device(
+            "--precision bf16 (in a run.toml, precision) needs a GPU, and the device is cpu, which computes in fp32: \
+             give --device cuda, or leave --precision out"
+                .to_owned(),
+        )),
+        #[cfg(feature = "cuda")]
+        (DeviceSpec::Cuda(ordinal), Precision::Bf16) => {
+            let checked = opened(ordinal)?.check(precision);
+            checked.map_err(unusable(ordinal))
+        }
+        #[cfg(not(feature = "cuda"))]
+        (DeviceSpec::Cuda(_), Precision::Bf16) => Err(no_cuda()),
+    }
+}
+
 /// Times a training step of a network on a device.
 ///
 /// # Errors
-/// [`Error::Device`] when the device is not there, [`Error::Train`].
+/// [`Error::Device`] when the device is not there, [`Error::Train`], also for a precision that it does not have.
 pub fn profile(
     graph: &Graph,
     batch: usize,
     steps: usize,
     device: DeviceSpec,
+    precision: Precision,
 ) -> Result<Profile, Error> {
-    struct Profiled<'p>(&'p Graph, usize, usize);
+    struct Profiled<'p>(&'p Graph, usize, usize, Precision);
     impl OnDevice for Profiled<'_> {
         type Output = Profile;
         fn on<D: Kernels>(self, device: &D) -> Result<Profile, Error> {
-            Ok(cellwright_train::profile(self.0, self.1, self.2, device)?)
+            let Profiled(graph, batch, steps, precision) = self;
+            Ok(cellwright_train::profile(
+                graph, batch, steps, device, precision,
+            )?)
         }
     }
-    with_device(device, Profiled(graph, batch, steps))
+    with_device(device, Profiled(graph, batch, steps, precision))
 }
 
 /// A request on the way to being trained.
@@ -220,7 +246,8 @@ impl OnDevice for Trained<'_> {
 
     fn on<D: Kernels>(self, device: &D) -> Result<Self::Output, Error> {
         let request = self.request;
-        let latency_ms = match own(cellwright_train::latency(self.graph, device))? {
+        let precision = request.training.precision;
+        let latency_ms = match own(cellwright_train::latency(self.graph, device, precision))? {
             Ok(milliseconds) => Some(milliseconds),
             Err(reason) => return Ok((None, Err(Untrained::Failed(reason)))),
         };

@@ -23,7 +23,7 @@ mod worker;
 
 #[cfg(feature = "cuda")]
 pub(crate) use local::cuda_available;
-pub use local::{Local, profile};
+pub use local::{Local, check_precision, profile};
 pub use process::Processes;
 pub(crate) use row::{describe, message, refused};
 pub use worker::serve;

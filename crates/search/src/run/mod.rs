@@ -16,7 +16,7 @@ mod search;
 mod slot;
 mod verdict;
 
-pub use cellwright_train::Settings;
+pub use cellwright_train::{Precision, Settings};
 pub use config::{
     DatasetConfig, DeviceSpec, MachineConfig, RerankConfig, RunConfig, SearchConfig, SpaceSource,
     VERSION, build,

@@ -13,6 +13,7 @@ use cellwright_search::schedule::Halving;
 
 use super::Args;
 use super::defaults::{free_folder, named, share, spaces};
+use crate::options::check_precision;
 use crate::output::{Usage, note, warn};
 
 /// Trials of a search where no number is said.
@@ -65,6 +66,7 @@ pub(super) fn plan(args: &Args) -> Result<Planned> {
     };
     let training = &planned.config.training;
     training.check().map_err(cellwright_search::Error::from)?;
+    check_precision(training.precision, planned.config.machine.device)?;
     check_fraction(&planned.config)?;
     Ok(planned)
 }

@@ -40,8 +40,7 @@ impl Device {
         let _turn = self.turn();
         let bound = self.context.bind_to_thread();
         bound.map_err(Error::driver("choosing the GPU"))?;
-        let function = self.module.load_function(launch.kernel);
-        let function = function.map_err(Error::driver("finding a kernel"))?;
+        let function = self.function(launch)?;
         let arguments = launch.arguments.iter();
         let mut arguments: Vec<*mut c_void> = arguments.map(|a| a.address().cast_mut()).collect();
         let ([x, y, z], [bx, by, bz]) = (launch.grid, launch.block);

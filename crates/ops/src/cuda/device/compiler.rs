@@ -9,12 +9,13 @@ use sha2::{Digest, Sha256};
 use super::Error;
 use crate::cuda::kernels;
 
-/// The machine code (cubin) of all kernels for a compute capability, from the cache or compiled.
+/// The machine code (cubin) of all kernels for a compute capability, for tensors in fp32 or bfloat16, from the cache or
+/// compiled.
 ///
 /// # Errors
 /// [`Error::Compiler`] if NVRTC refuses the source. A cache that cannot be read or written is no error.
-pub fn cubin([major, minor]: [i32; 2]) -> Result<Vec<u8>, Error> {
-    let source = kernels::source();
+pub fn cubin([major, minor]: [i32; 2], bf16: bool) -> Result<Vec<u8>, Error> {
+    let source = kernels::source(bf16);
     let options = [
         format!("--gpu-architecture=sm_{major}{minor}"),
         "--std=c++17".to_owned(),

@@ -56,6 +56,17 @@ struct Choice {
     workspace: usize,
 }
 
+/// What a convolution rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounds {
+    /// Nothing to less than fp32.
+    Nothing,
+    /// Factors to TF32.
+    Factors,
+    /// All tensors to bfloat16.
+    Tensors,
+}
+
 #[derive(Clone, Copy)]
 enum Algorithm {
     Forward(sys::cudnnConvolutionFwdAlgo_t),
@@ -105,8 +116,9 @@ impl Cudnn {
     }
 
     /// A plan; none where cuDNN does not do one of the passes.
-    pub(super) fn plan(&self, geometry: Geometry, passes: &[Pass], tf32: bool) -> Option<Plan> {
-        let tensors = tensors(&geometry).ok()?;
+    pub(super) fn plan(&self, geometry: Geometry, passes: &[Pass], rounds: Rounds) -> Option<Plan> {
+        let tensors = tensors(&geometry, rounds).ok()?;
+        let tf32 = rounds != Rounds::Nothing;
         let choice = |&pass: &Pass| {
             let choice = self.choice(&geometry, &tensors, pass, tf32).ok()??;
             Some((pass, choice))
@@ -314,19 +326,23 @@ fn ints<const N: usize>(sizes: [usize; N]) -> [c_int; N] {
     sizes.map(|size| c_int::try_from(size).unwrap_or(-1))
 }
 
-fn tensors(g: &Geometry) -> Result<Tensors, CudnnError> {
+fn tensors(g: &Geometry, rounds: Rounds) -> Result<Tensors, CudnnError> {
+    let kind = match rounds {
+        Rounds::Tensors => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
+        _ => FLOAT,
+    };
     let tensor = |sizes| {
         let made = result::create_tensor_descriptor();
         let made = Owned::new(made, result::destroy_tensor_descriptor)?;
         // SAFETY: the descriptor was just made.
-        unsafe { result::set_tensor4d_descriptor(made.it, NHWC, FLOAT, ints(sizes))? };
+        unsafe { result::set_tensor4d_descriptor(made.it, NHWC, kind, ints(sizes))? };
         Ok(made)
     };
     let made = result::create_filter_descriptor();
     let filters = Owned::new(made, result::destroy_filter_descriptor)?;
     let sizes = ints([g.filters, g.channels, g.kernel[0], g.kernel[1]]);
     // SAFETY: the descriptor was just made.
-    unsafe { result::set_filter4d_descriptor(filters.it, FLOAT, NHWC, sizes)? };
+    unsafe { result::set_filter4d_descriptor(filters.it, kind, NHWC, sizes)? };
     Ok(Tensors {
         x: tensor([g.images, g.channels, g.height, g.width])?,
         y: tensor([g.images, g.filters, g.out_height, g.out_width])?,

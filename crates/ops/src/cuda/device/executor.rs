@@ -8,13 +8,13 @@ use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{CudaFunction, CudaGraph, result, sys};
 
 use super::capture::Nodes;
-use super::cudnn::Plan;
+use super::cudnn::{Plan, Rounds};
 use super::memory::Memory;
 use super::{Device, Error, Kept};
-use crate::cuda::script::{Dense, Library, Pass, Piece, Product, Script, Work};
+use crate::cuda::script::{Dense, Library, Pass, Piece, Product, Script, Work, packed};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
-use crate::program::{Batch, Buffer, Control, Program, Runner, Totals, Weights};
+use crate::program::{Batch, Buffer, Control, Precision, Program, Runner, Totals, Weights};
 
 /// How a step's work is handed to the GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,8 @@ pub enum Replay {
 pub struct Modes {
     /// How the work is handed over.
     pub replay: Replay,
-    /// Whether products and dense convolutions may round their factors to 10 bits of mantissa, where
-    /// there are tensor cores.
-    pub tf32: bool,
+    /// What is computed in; TF32 is fp32 where there are no tensor cores.
+    pub precision: Precision,
     /// Whether cuDNN does dense convolutions, where there is one.
     pub cudnn: bool,
 }
@@ -43,7 +42,7 @@ pub struct DeviceExecutor {
     script: Script,
     memory: Memory,
     work: Vec<Piece>,
-    functions: HashMap<&'static str, CudaFunction>,
+    functions: HashMap<(&'static str, bool), CudaFunction>,
     /// What cuDNN does.
     plans: Vec<Plan>,
     replay: Replay,
@@ -75,10 +74,17 @@ impl DeviceExecutor {
         kept: Option<(Arc<Kept>, usize)>,
         modes: Modes,
     ) -> Result<Self, Error> {
-        let tf32 = modes.tf32 && device.tensor_cores;
+        device.check(modes.precision)?;
+        let bf16 = modes.precision == Precision::Bf16;
+        let tf32 = modes.precision != Precision::Fp32 && device.tensor_cores;
+        let rounds = match (bf16, tf32) {
+            (true, _) => Rounds::Tensors,
+            (false, true) => Rounds::Factors,
+            (false, false) => Rounds::Nothing,
+        };
         let resident = kept.as_ref().map(|(kept, cutout)| kept.resident(*cutout));
         let plans = match modes.cudnn {
-            true => plans(device, &program, optimiser.is_some(), tf32)?,
+            true => plans(device, &program, optimiser.is_some(), rounds)?,
             false => Vec::new(),
         };
         let workspace = plans.iter().map(Plan::workspace).max().unwrap_or(0);
@@ -86,7 +92,7 @@ impl DeviceExecutor {
             convolutions: plans.iter().map(|plan| plan.geometry).collect(),
             workspace: workspace.div_ceil(4),
         };
-        let script = Script::new(program, optimiser, resident, library)?;
+        let script = Script::new(program, optimiser, resident, library, bf16)?;
         let mut memory = Memory::new(device, script.words())?;
         let base = memory.base();
         for (word, table) in script.tables(base)? {
@@ -100,11 +106,10 @@ impl DeviceExecutor {
         let mut functions = HashMap::new();
         for piece in &work {
             if let Work::Launch(launch) = &piece.work
-                && !functions.contains_key(launch.kernel)
+                && !functions.contains_key(&(launch.kernel, launch.bf16))
             {
-                let function = device.module.load_function(launch.kernel);
-                let function = function.map_err(Error::driver("finding a kernel"))?;
-                functions.insert(launch.kernel, function);
+                let function = device.function(launch)?;
+                functions.insert((launch.kernel, launch.bf16), function);
             }
         }
         Ok(Self {
@@ -129,7 +134,10 @@ impl DeviceExecutor {
             let detail = format!("{} numbers for a buffer of {}", numbers.len(), span.len);
             return Err(crate::Error::shape("program", detail).into());
         }
-        self.memory.put_numbers(span.start, numbers)
+        match self.script.is_narrow(buffer) {
+            true => self.memory.put(span.start, &packed(numbers)),
+            false => self.memory.put_numbers(span.start, numbers),
+        }
     }
 
     /// Captures the step and runs it.
@@ -187,7 +195,7 @@ impl DeviceExecutor {
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), Error> {
-        let Some(function) = self.functions.get(launch.kernel) else {
+        let Some(function) = self.functions.get(&(launch.kernel, launch.bf16)) else {
             return Err(Error::driver("finding a kernel")(launch.kernel));
         };
         let arguments = launch.arguments.iter();
@@ -273,7 +281,7 @@ fn plans(
     device: &Device,
     program: &Program,
     training: bool,
-    tf32: bool,
+    rounds: Rounds,
 ) -> Result<Vec<Plan>, Error> {
     let candidates = Library::candidates(program);
     if candidates.is_empty() {
@@ -289,7 +297,7 @@ fn plans(
     let passes = &passes[..if training { 3 } else { 1 }];
     let plans = candidates.into_iter();
     Ok(plans
-        .filter_map(|it| cudnn.plan(it, passes, tf32))
+        .filter_map(|it| cudnn.plan(it, passes, rounds))
         .collect())
 }
 

@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use cudarc::cublas::{CudaBlas, sys as blas_sys};
-use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr, sys};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, sys,
+};
 use cudarc::nvrtc::Ptx;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
@@ -28,7 +30,9 @@ pub use cudnn::WORKSPACE as CUDNN_WORKSPACE;
 pub use executor::{DeviceExecutor, Modes, Replay};
 pub use kept::Kept;
 
+use super::Launch;
 use super::script::LANES;
+use crate::program::Precision;
 
 /// Why a device does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +48,13 @@ pub enum Error {
         searched: Vec<PathBuf>,
     },
     /// The driver or the GPU is older than the CUDA that the kernels are compiled with.
-    #[error("{what} is of {found}, and CUDA 13 needs {needed}")]
+    #[error("{what} is of {found}, and {needed}")]
     Old {
         /// What is old.
         what: &'static str,
         /// Of which version it is.
         found: String,
-        /// What it should be, and how to come by it.
+        /// What needs which version, and how to come by it.
         needed: &'static str,
     },
     /// NVRTC does not compile the kernels.
@@ -108,7 +112,9 @@ impl From<Error> for crate::Error {
 pub struct Device {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
-    module: Arc<CudaModule>,
+    /// The kernels for tensors in fp32, and those for bfloat16, loaded when they are first wanted.
+    modules: [OnceLock<Arc<CudaModule>>; 2],
+    capability: [i32; 2],
     blas: CudaBlas,
     /// What cuBLAS computes in, so that it allocates nothing in a captured step.
     workspaces: Vec<CudaSlice<u8>>,
@@ -147,7 +153,7 @@ fn check_driver() -> Result<(), Error> {
     Err(Error::Old {
         what: "the NVIDIA driver",
         found: format!("CUDA {}.{}", version / 1000, version % 1000 / 10),
-        needed: "driver 580 or newer: update it",
+        needed: "CUDA 13 needs driver 580 or newer: update it",
     })
 }
 
@@ -159,7 +165,7 @@ fn check_capability(major: i32, minor: i32) -> Result<(), Error> {
     Err(Error::Old {
         what: "the GPU",
         found: format!("compute capability {major}.{minor}"),
-        needed: "7.5 (Turing) or newer",
+        needed: "CUDA 13 needs 7.5 (Turing) or newer",
     })
 }
 
@@ -191,15 +197,14 @@ impl Device {
         let capability = context.compute_capability();
         let (major, minor) = capability.map_err(Error::driver("asking for the GPU's kind"))?;
         check_capability(major, minor)?;
-        let cubin = compiler::cubin([major, minor])?;
-        let module = context.load_module(Ptx::from_binary(cubin));
         let stream = context.new_stream();
         let stream = stream.map_err(Error::driver("making a stream"))?;
         let blas = CudaBlas::new(Arc::clone(&stream)).map_err(Error::driver("starting cuBLAS"))?;
         let workspaces = (0..LANES).map(|_| stream.alloc_zeros::<u8>(WORKSPACE));
         let workspaces = workspaces.collect::<Result<_, _>>();
-        Ok(Self {
-            module: module.map_err(Error::driver("loading the kernels"))?,
+        let device = Self {
+            modules: Default::default(),
+            capability: [major, minor],
             blas,
             workspaces: workspaces.map_err(Error::driver("memory for cuBLAS"))?,
             cudnn: OnceLock::new(),
@@ -208,7 +213,45 @@ impl Device {
             turn: ReentrantMutex::new(()),
             context,
             stream,
+        };
+        device.module(false)?;
+        Ok(device)
+    }
+
+    /// Whether it computes in a precision; TF32 is fp32 where there are no tensor cores.
+    ///
+    /// # Errors
+    /// [`Error::Old`] where there is no bfloat16, [`Error::Compiler`] and [`Error::Driver`] where its kernels do not compile.
+    pub fn check(&self, precision: Precision) -> Result<(), Error> {
+        if precision != Precision::Bf16 {
+            return Ok(());
+        }
+        if self.tensor_cores {
+            return self.module(true).map(drop);
+        }
+        let [major, minor] = self.capability;
+        Err(Error::Old {
+            what: "the GPU",
+            found: format!("compute capability {major}.{minor}"),
+            needed: "bf16 needs 8.0 (Ampere) or newer: take --precision fp32",
         })
+    }
+
+    fn module(&self, bf16: bool) -> Result<&Arc<CudaModule>, Error> {
+        let module = &self.modules[usize::from(bf16)];
+        if let Some(loaded) = module.get() {
+            return Ok(loaded);
+        }
+        let cubin = compiler::cubin(self.capability, bf16)?;
+        let loaded = self.context.load_module(Ptx::from_binary(cubin));
+        let loaded = loaded.map_err(Error::driver("loading the kernels"))?;
+        Ok(module.get_or_init(|| loaded))
+    }
+
+    /// The kernel of a launch.
+    fn function(&self, launch: &Launch) -> Result<CudaFunction, Error> {
+        let function = self.module(launch.bf16)?.load_function(launch.kernel);
+        function.map_err(Error::driver("finding a kernel"))
     }
 
     /// Waits for the turn to use the stream and the libraries; who has it may take it again.

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::columns::{Memory, SHAPES};
-use super::{Buffer, Emulator, assert_close, check, on_top, target};
+use super::{Buffer, Emulator, assert_close, check, on_top, some_stride, spaced, target};
 use crate::BatchNorm;
 use crate::batch_norm::Running;
 use crate::batch_norm::cpu::{Statistics, adopt, input_gradient, widened};
@@ -170,12 +170,15 @@ fn gradients(
     .map(|v| Buffer::of(v))
     .into();
     let mut memory = Memory::new(norms::scratch(rows, channels));
+    let stride = some_stride(channels, random);
+    let whole = spaced(&whole, channels, stride);
     let [mut bx, mut bdy, mut bscale, mut bshift] = [x, &whole, &dscale, &dshift].map(Buffer::of);
     let [mut slope, mut constant] = [channels; 2].map(Buffer::poisoned::<f32>);
     let mut dx = target(old, x.len());
     let of = Backward {
         x: bx.pointer(),
         dy: bdy.pointer(),
+        stride,
         share: (share, images),
         normaliser: norm.normaliser(),
         relu,

@@ -1,6 +1,6 @@
 //! Sums of branches and concatenation, with more inputs than one launch takes and with one that occurs twice.
 
-use super::{Buffer, Emulator, assert_close, check};
+use super::{Buffer, Emulator, assert_close, check, some_stride, spaced, together};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::combine::{
@@ -50,8 +50,10 @@ fn sums(device: &Emulator, inputs: usize, shape: Shape, relu: bool, random: &mut
             share: shared(i),
         })
         .collect();
-    let mut y = Buffer::poisoned::<f32>(length);
-    device.run(&combine(&terms, relu, y.pointer(), shape).unwrap());
+    let stride = some_stride(channels, random);
+    let mut y = Buffer::poisoned::<f32>(length / channels * stride);
+    device.run(&combine(&terms, relu, (y.pointer(), stride), shape).unwrap());
+    let y = together(&y.read(), channels, stride);
     let value = |i: usize, at: usize| match normalised(i) {
         true => values[i][at] * factors[at % channels] + offsets[at % channels],
         false => values[i][at],
@@ -62,11 +64,12 @@ fn sums(device: &Emulator, inputs: usize, shape: Shape, relu: bool, random: &mut
         if relu { sum.max(0.0) } else { sum }
     });
     let expected: Vec<f32> = expected.collect();
-    assert_close("sum", &y.read(), &expected);
+    assert_close("sum", &y, &expected);
 
     // Gradients: stored and added ones in turn; the first buffer occurs again at the end.
     let dy = random.values(length);
-    let (mut bdy, mut gradients) = (Buffer::of(&dy), Vec::new());
+    let mut bdy = Buffer::of(&spaced(&dy, channels, stride));
+    let (mut by, mut gradients) = (Buffer::of(&y), Vec::new());
     for (i, old) in values.iter().enumerate() {
         gradients.push(match i % 3 {
             0 => Buffer::poisoned::<f32>(length),
@@ -87,9 +90,9 @@ fn sums(device: &Emulator, inputs: usize, shape: Shape, relu: bool, random: &mut
             )
         })
         .collect();
-    let of_y = if relu { y.pointer() } else { Pointer::NULL };
-    device.run(&combine_gradient(&targets, [bdy.pointer(), of_y], shape).unwrap());
-    let y: Vec<f32> = y.read();
+    let of_y = if relu { by.pointer() } else { Pointer::NULL };
+    let from = ((bdy.pointer(), stride), of_y);
+    device.run(&combine_gradient(&targets, from, shape).unwrap());
     let passed = |at: usize| {
         if relu && y[at] <= 0.0 { 0.0 } else { dy[at] }
     };

@@ -1,13 +1,22 @@
 //! A library's convolutions on the host, as its manual has them.
 
+use super::bf16::unpacked;
 use crate::cuda::Pointer;
-use crate::cuda::script::{Dense, Pass};
+use crate::cuda::script::{Dense, Pass, packed};
 
-/// Numbers of the device's memory.
-fn slice<'a>(pointer: Pointer, len: usize) -> &'a mut [f32] {
-    let start = std::ptr::with_exposed_provenance_mut::<f32>(pointer.0 as usize);
+/// Words of the device's memory.
+fn slice<'a, T>(pointer: Pointer, len: usize) -> &'a mut [T] {
+    let start = std::ptr::with_exposed_provenance_mut::<T>(pointer.0 as usize);
     // SAFETY: the work's buffers lie in the device's memory, apart from each other.
     unsafe { std::slice::from_raw_parts_mut(start, len) }
+}
+
+/// A tensor's numbers, which may be bfloat16.
+fn read(pointer: Pointer, len: usize, bf16: bool) -> Vec<f32> {
+    match bf16 {
+        true => unpacked(slice(pointer, len.div_ceil(2)))[..len].to_vec(),
+        false => slice(pointer, len).to_vec(),
+    }
 }
 
 /// Runs a pass, term by term.
@@ -15,13 +24,14 @@ pub(super) fn dense(work: &Dense) {
     let g = &work.geometry;
     let ([kh, kw], [down, right]) = (g.kernel, g.conv.stride);
     let ([rows, columns], [top, _, left, _]) = (g.conv.dilation, g.conv.padding);
-    let x = slice(work.x, g.images * g.height * g.width * g.channels);
-    let y = slice(work.y, g.images * g.out_pixels() * g.filters);
-    let filters = slice(work.filters, g.weights());
+    let of_x = g.images * g.height * g.width * g.channels;
+    let mut x = read(work.x, of_x, work.bf16);
+    let mut y = read(work.y, g.images * g.out_pixels() * g.filters, work.bf16);
+    let mut filters = read(work.filters, g.weights(), work.bf16);
     let written = match work.pass {
-        Pass::Forward => &mut *y,
-        Pass::Input => &mut *x,
-        Pass::Filters => &mut *filters,
+        Pass::Forward => &mut y,
+        Pass::Input => &mut x,
+        Pass::Filters => &mut filters,
     };
     if !work.add {
         written.fill(0.0);
@@ -50,5 +60,14 @@ pub(super) fn dense(work: &Dense) {
                 }
             }
         }
+    }
+    let (to, made) = match work.pass {
+        Pass::Forward => (work.y, y),
+        Pass::Input => (work.x, x),
+        Pass::Filters => (work.filters, filters),
+    };
+    match work.bf16 {
+        true => slice(to, made.len().div_ceil(2)).copy_from_slice(&packed(&made)),
+        false => slice(to, made.len()).copy_from_slice(&made),
     }
 }

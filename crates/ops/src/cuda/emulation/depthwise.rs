@@ -225,6 +225,7 @@ fn at_once(
         let norm = Backward {
             x: x.pointer(),
             dy: dx.pointer(),
+            stride: channels,
             share: (Share::All(1.0), images),
             normaliser,
             relu: false,

@@ -81,7 +81,8 @@ impl Library {
     pub(super) fn launch(&self, launch: &Launch, reversed: bool, exact: bool) {
         static TURN: Mutex<()> = Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-        let name = CString::new(launch.kernel).unwrap();
+        let prefix = if launch.bf16 { stand_in::BF16 } else { "" };
+        let name = CString::new(format!("{prefix}{}", launch.kernel)).unwrap();
         let arguments = launch.arguments.iter();
         let mut arguments: Vec<_> = arguments.map(|a| a.address().cast_mut()).collect();
         // SAFETY: the arguments are of the kernel's types, and their buffers live in the caller.

@@ -6,6 +6,7 @@
 mod affine;
 mod batch;
 mod batch_norm;
+mod bf16;
 mod buffer;
 mod columns;
 mod combine;
@@ -41,6 +42,7 @@ const CHECKS: &[&str] = &[
     "affine",
     "batch",
     "batch_norm",
+    "bf16",
     "bias",
     "columns",
     "combine",
@@ -199,6 +201,26 @@ fn on_top(old: Option<&[f32]>, gradient: &[f32]) -> Vec<f32> {
         None => gradient.to_vec(),
         Some(old) => old.iter().zip(gradient).map(|(o, g)| o + g).collect(),
     }
+}
+
+/// Pixels of so many channels, with NaN between them so that each begins `stride` numbers after the one before.
+fn spaced(numbers: &[f32], channels: usize, stride: usize) -> Vec<f32> {
+    let pixels = numbers.chunks(channels);
+    let space = vec![f32::NAN; stride - channels];
+    pixels.flat_map(|it| [it, &space].concat()).collect()
+}
+
+/// The same without what is between them; fails if that was written.
+fn together(numbers: &[f32], channels: usize, stride: usize) -> Vec<f32> {
+    let mut pixels = numbers.chunks(stride);
+    assert!(pixels.all(|it| it[channels..].iter().all(|it| it.is_nan())));
+    let pixels = numbers.chunks(stride);
+    pixels.flat_map(|it| it[..channels].to_vec()).collect()
+}
+
+/// Numbers from a pixel to the next: the channels, or more.
+fn some_stride(channels: usize, random: &mut crate::testing::Random) -> usize {
+    channels + if random.flip() { 4 } else { 0 }
 }
 
 /// A buffer for a gradient: of the old numbers if it is added to, else of NaN.

@@ -2,7 +2,7 @@
 
 use super::columns::Memory;
 use super::product::{Before, across, times};
-use super::{Buffer, Emulator, assert_within, check, on_top, target};
+use super::{Buffer, Emulator, assert_within, check, on_top, some_stride, spaced, target};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{Backward, Normaliser, input_gradient};
 use crate::cuda::kernels::combine::Share;
@@ -16,7 +16,9 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
     let mut before = Before::new(k, random);
     let [x, dy] = [k, n].map(|channels| random.values(rows * channels));
     let w = random.values(k * n);
-    let [mut bx, mut bw, mut bdy] = [&x, &w, &dy].map(|it| Buffer::of(it));
+    let stride = if normed { some_stride(n, random) } else { n };
+    let given = spaced(&dy, n, stride);
+    let [mut bx, mut bw, mut bdy] = [&x, &w, &given].map(|it| Buffer::of(it));
     let z = random.values(rows * n);
     let mut bz = Buffer::of(&z);
     let vectors = [0; 5].map(|_| random.values(n));
@@ -32,6 +34,7 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
     let norm = Backward {
         x: bz.pointer(),
         dy: bdy.pointer(),
+        stride,
         share: (share, images),
         normaliser: Normaliser {
             mean,
@@ -93,7 +96,8 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
 
 #[test]
 fn agrees_with_one_after_the_other() {
-    assert!(suits_gradient([4096, 64, 16]) && !suits_gradient([4096, 96, 16]));
+    assert!(suits_gradient([4096, 256, 64]) && !suits_gradient([4096, 512, 64]));
+    assert!(suits_gradient([4096, 512, 16]) && !suits_gradient([4096, 64, 96]));
     assert!(!suits_gradient([4096, 6, 16]) && !suits_gradient([16, 16, 16]));
     check("pointwise", |device| {
         let mut random = Random::new(22);
@@ -106,6 +110,8 @@ fn agrees_with_one_after_the_other() {
             ([400, 64, 64], 4),
             ([50, 36, 4], 2),
             ([33, 4, 60], 3),
+            ([300, 96, 16], 4),
+            ([70, 200, 64], 2),
         ];
         for (case, (size, images)) in sizes.into_iter().enumerate() {
             one(device, size, images, case % 3 != 2, &mut random);

@@ -75,6 +75,7 @@ fn steps(emulator: &Emulator, images: &Images<'_>, cutout: usize, plan: &Plan, f
         None,
         Some(resident),
         Default::default(),
+        false,
     )
     .unwrap();
     let mut cpu = Executor::new(Arc::clone(&program));
@@ -82,8 +83,9 @@ fn steps(emulator: &Emulator, images: &Images<'_>, cutout: usize, plan: &Plan, f
     let (ports, weights) = (program.ports(), program.ports().parameters[0].value);
     let values = random.values(program.span(weights).len);
     cpu.write(weights).copy_from_slice(&values);
+    let placed = Arc::clone(script.program());
     let mut device = Device::new(script.words());
-    device.put_numbers(program.span(weights).start, &values);
+    device.put_numbers(placed.span(weights).start, &values);
     let work = script.work(device.base(), false).unwrap();
     let mut seen = 0;
     for (number, batch) in Loader::start(plan.clone()).unwrap().enumerate() {
@@ -91,7 +93,7 @@ fn steps(emulator: &Emulator, images: &Images<'_>, cutout: usize, plan: &Plan, f
         let words = script.control(&STILL, 1, &draws).unwrap();
         device.put(script.control_word(), &words);
         run(emulator, &work[..1], &mut device);
-        let at = program.span(ports.images).start;
+        let at = placed.span(ports.images).start;
         assert_eq!(device.get(at, batch.pixels.len()), batch.pixels);
         let labels = device.get(script.labels(), batch.len());
         let labels = labels.iter().map(|it| it.to_bits());
@@ -101,7 +103,7 @@ fn steps(emulator: &Emulator, images: &Images<'_>, cutout: usize, plan: &Plan, f
         cpu.run(&STILL, None).unwrap();
         run(emulator, &work, &mut device);
         for buffer in [ports.logits, ports.losses] {
-            let span = program.span(buffer);
+            let span = placed.span(buffer);
             let len = span.len / BATCH * batch.len();
             let found = device.get(span.start, len);
             assert_close("resident", &found, &cpu.read(buffer)[..len]);

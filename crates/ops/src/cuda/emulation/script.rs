@@ -142,9 +142,27 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let gate = net.0.linear(squeezed, w, Some(bias), c).unwrap();
     let gate = net.0.activation(gate, Activation::Sigmoid);
     let gated = net.0.multiply(sum, gate).unwrap();
+    let mut many = vec![gated; 8];
+    // Sums that nothing else reads, of normalised tensors and others, and what is no such sum.
+    let mut pieces = Vec::new();
+    for _ in 0..2 {
+        let branch = net.conv(Input::Plain(gated), true, [1, 1, c, c], Conv2d::default());
+        let terms = [(net.normalised(branch), all), (Input::Plain(near), all)];
+        pieces.push(net.0.combine(&terms, false).unwrap());
+    }
+    // This one is read elsewhere too.
+    many.push(pieces[0]);
+    pieces.insert(1, mean);
+    let pieces = net.0.concat(&pieces).unwrap();
+    let pieces = net.conv(
+        Input::Plain(pieces),
+        true,
+        [1, 1, 3 * c, c],
+        Conv2d::default(),
+    );
     // From more channels than the kernels for few take.
-    let mut many = [gated; 9];
     many[3] = wide;
+    many[5] = pieces;
     let many = net.0.concat(&many).unwrap();
     let weight = (net.0.parameter(9 * c * c, true), [1, 1, 9 * c, c]);
     let bias = net.0.parameter(c, false);
@@ -174,8 +192,11 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
     let logits = head(&mut net, flat);
     net.0.output(logits, 1.0, 0.1);
     if training {
-        let auxiliary = head(&mut net, squeezed);
-        net.0.output(auxiliary, 0.4, 0.1);
+        // Of the second one's gradients one is added.
+        for x in [squeezed, flat] {
+            let auxiliary = head(&mut net, x);
+            net.0.output(auxiliary, 0.4, 0.1);
+        }
     }
     net.0.finish().unwrap()
 }
@@ -255,10 +276,34 @@ struct By {
     tensor_cores: bool,
 }
 
-fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by: By) {
-    let program = Arc::new(program(channels, training));
+/// A sum whose pixels are flattened before they are concatenated, with what a norm's gradient passes on so.
+pub(super) fn flattened(channels: usize, training: bool) -> Program {
+    let mut net = Net(Builder::new(BATCH, training));
+    let images = net.0.images([5, 4, 3]);
+    let same = |k: usize| Conv2d::default().same([k, k]);
+    let normalised = |net: &mut Net| {
+        let weight = [3, 3, 3, channels];
+        let x = net.conv(Input::Plain(images), false, weight, same(3));
+        net.normalised(x)
+    };
+    let whole = Share::All(1.0);
+    let terms = [normalised(&mut net), normalised(&mut net)].map(|it| (it, whole));
+    let sum = net.0.combine(&terms, false).unwrap();
+    let other = normalised(&mut net);
+    let other = net.done(other, false);
+    let pooled = net.0.global_average_pool(other);
+    let pieces = [sum, other].map(|it| net.0.flatten(it));
+    let all = net.0.concat(&[pieces[0], pooled, pieces[1]]).unwrap();
+    let w = net.0.parameter(all.dims[3] * CLASSES, true);
+    let logits = net.0.linear(all, w, None, CLASSES).unwrap();
+    net.0.output(logits, 1.0, 0.1);
+    net.0.finish().unwrap()
+}
+
+fn compare(emulator: &Emulator, program: Program, rule: Rule, by: By) {
+    let program = Arc::new(program);
     let ports = program.ports();
-    let mut rng = ChaCha8Rng::seed_from_u64(channels as u64);
+    let mut rng = ChaCha8Rng::seed_from_u64(program.memory() as u64);
     let mut draw = |len: usize, from: f32| (0..len).map(|_| rng.random_range(from..1.0)).collect();
     let lens = |buffer: Buffer| program.span(buffer).len;
     let weights = Weights {
@@ -283,23 +328,25 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
         library.convolutions = Library::candidates(&program);
         assert_eq!(library.convolutions.len(), 3);
     }
+    let training = ports.parameters.iter().any(|it| it.gradient.is_some());
     let optimises = training.then(|| settings(rule));
-    let script = Script::new(Arc::clone(&program), optimises, None, library);
+    let script = Script::new(Arc::clone(&program), optimises, None, library, false);
     let script = script.unwrap();
+    let placed = Arc::clone(script.program());
     let words = script.words();
     // Memory that no call writes first is poisoned: only what must be zeros is.
     let mut device = Device::new(words);
     let base = device.base();
     let regions = [script.control_word(), script.labels(), script.totals()];
-    let starts = program.learned().map(|it| program.span(it).start);
+    let starts = program.learned().map(|it| placed.span(it).start);
     assert!(starts.chain(regions).all(|word| word.is_multiple_of(64)));
     let between = Pointer(base.0 + 4);
     assert!(script.work(between, false).is_err() && script.tables(between).is_err());
-    let used = program.memory();
+    let used = placed.memory();
     device.put(0, &vec![u32::MAX; used]);
     for parameter in &ports.parameters {
         if let Some(gradient) = parameter.gradient {
-            device.put(program.span(gradient).start, &vec![0; lens(gradient)]);
+            device.put(placed.span(gradient).start, &vec![0; lens(gradient)]);
         }
     }
     for (word, table) in script.tables(base).unwrap() {
@@ -310,7 +357,7 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
         .learned()
         .zip(weights.parameters.iter().chain(&weights.running))
     {
-        device.put_numbers(program.span(buffer).start, values);
+        device.put_numbers(placed.span(buffer).start, values);
     }
     device.put(script.labels(), &LABELS);
     let work = script.work(base, by.tensor_cores).unwrap();
@@ -324,15 +371,16 @@ fn compare(emulator: &Emulator, channels: usize, training: bool, rule: Rule, by:
         cpu.write(ports.images).copy_from_slice(&pixels);
         cpu.run(&control, training.then_some(&mut optimiser))
             .unwrap();
-        device.put_numbers(program.span(ports.images).start, &pixels);
+        device.put_numbers(placed.span(ports.images).start, &pixels);
         device.put(
             script.control_word(),
             &script.control(&control, step + 1, &[]).unwrap(),
         );
         run(emulator, &work, &mut device);
-        let what = format!("{channels} channels, training {training}, {by:?}, step {step}");
+        let words = program.memory();
+        let what = format!("{words} words, training {training}, {by:?}, step {step}");
         let mut same = |name: &str, buffer: Buffer| {
-            let span = program.span(buffer);
+            let span = placed.span(buffer);
             let found = device.get(span.start, span.len);
             close(&format!("{what}, {name}"), &found, cpu.read(buffer), 1e-4);
         };
@@ -388,12 +436,16 @@ fn a_whole_step_is_the_cpus() {
             (6, adam, by(false, false)),
             (8, sgd, by(true, false)),
         ] {
-            compare(emulator, channels, true, rule, by);
-            compare(emulator, channels, false, rule, by);
+            for training in [true, false] {
+                compare(emulator, program(channels, training), rule, by);
+            }
         }
         if let Some(emulator) = emulator.exact() {
-            compare(&emulator, 8, true, sgd, by(false, true));
-            compare(&emulator, 8, false, sgd, by(false, true));
+            for made in [program, flattened] {
+                for training in [true, false] {
+                    compare(&emulator, made(8, training), sgd, by(false, true));
+                }
+            }
         }
     });
 }

@@ -3,7 +3,7 @@
 
 // y = relu(x · factor + offset); see `Prologue`. One thread, V channels of a pixel.
 template <int V>
-__device__ __forceinline__ void affine(const float* x, const float* factor, const float* offset, float* y,
+__device__ __forceinline__ void affine(const number* x, const float* factor, const float* offset, number* y,
                                        int pixels, int channels, int with_relu) {
     const int quads = channels / V;
     for (unsigned int i = thread_index(); i < (unsigned int)pixels * quads; i += thread_count()) {
@@ -11,18 +11,18 @@ __device__ __forceinline__ void affine(const float* x, const float* factor, cons
         store(y + (size_t)i * V, Prologue<V>(factor, offset, c, with_relu).of(load<V>(x + (size_t)i * V)));
     }
 }
-extern "C" __global__ void affine_4(const float* x, const float* factor, const float* offset, float* y,
+extern "C" __global__ void affine_4(const number* x, const float* factor, const float* offset, number* y,
                                     int pixels, int channels, int with_relu) {
     affine<4>(x, factor, offset, y, pixels, channels, with_relu);
 }
-extern "C" __global__ void affine_1(const float* x, const float* factor, const float* offset, float* y,
+extern "C" __global__ void affine_1(const number* x, const float* factor, const float* offset, number* y,
                                     int pixels, int channels, int with_relu) {
     affine<1>(x, factor, offset, y, pixels, channels, with_relu);
 }
 
 // dx = dy where x · factor + offset > 0, else 0.
 template <int V>
-__device__ __forceinline__ void gate(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
+__device__ __forceinline__ void gate(const number* x, const float* factor, const float* offset, const number* dy, number* dx,
                                      int pixels, int channels, int add) {
     const int quads = channels / V;
     for (unsigned int i = thread_index(); i < (unsigned int)pixels * quads; i += thread_count()) {
@@ -31,11 +31,11 @@ __device__ __forceinline__ void gate(const float* x, const float* factor, const 
         put<V>(dx + (size_t)i * V, g, add);
     }
 }
-extern "C" __global__ void gate_4(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
+extern "C" __global__ void gate_4(const number* x, const float* factor, const float* offset, const number* dy, number* dx,
                                   int pixels, int channels, int add) {
     gate<4>(x, factor, offset, dy, dx, pixels, channels, add);
 }
-extern "C" __global__ void gate_1(const float* x, const float* factor, const float* offset, const float* dy, float* dx,
+extern "C" __global__ void gate_1(const number* x, const float* factor, const float* offset, const number* dy, number* dx,
                                   int pixels, int channels, int add) {
     gate<1>(x, factor, offset, dy, dx, pixels, channels, add);
 }
@@ -77,7 +77,7 @@ __device__ __forceinline__ float slope(int kind, float x) {
     }
 }
 
-template <int V> __device__ __forceinline__ void activation(const float* x, float* y, int packs, int kind) {
+template <int V> __device__ __forceinline__ void activation(const number* x, number* y, int packs, int kind) {
     for (unsigned int i = thread_index(); i < packs; i += thread_count()) {
         Pack<V> value = load<V>(x + (size_t)i * V);
 #pragma unroll
@@ -86,7 +86,7 @@ template <int V> __device__ __forceinline__ void activation(const float* x, floa
     }
 }
 template <int V>
-__device__ __forceinline__ void activation_gradient(const float* x, const float* dy, float* dx, int packs, int kind, int add) {
+__device__ __forceinline__ void activation_gradient(const number* x, const number* dy, number* dx, int packs, int kind, int add) {
     for (unsigned int i = thread_index(); i < packs; i += thread_count()) {
         const Pack<V> value = load<V>(x + (size_t)i * V);
         Pack<V> g = load<V>(dy + (size_t)i * V);
@@ -96,10 +96,10 @@ __device__ __forceinline__ void activation_gradient(const float* x, const float*
     }
 }
 #define ACTIVATION(V)                                                                                                    \
-    extern "C" __global__ void activation_##V(const float* x, float* y, int packs, int kind) {                           \
+    extern "C" __global__ void activation_##V(const number* x, number* y, int packs, int kind) {                         \
         activation<V>(x, y, packs, kind);                                                                                \
     }                                                                                                                    \
-    extern "C" __global__ void activation_gradient_##V(const float* x, const float* dy, float* dx, int packs, int kind,  \
+    extern "C" __global__ void activation_gradient_##V(const number* x, const number* dy, number* dx, int packs, int kind, \
                                                        int add) {                                                        \
         activation_gradient<V>(x, dy, dx, packs, kind, add);                                                             \
     }
@@ -108,14 +108,14 @@ ACTIVATION(1)
 
 // y[row, c] += bias[c]
 template <int V>
-__device__ __forceinline__ void add_bias(const float* bias, float* y, int rows, int channels) {
+__device__ __forceinline__ void add_bias(const float* bias, number* y, int rows, int channels) {
     const int packs = channels / V;
     for (unsigned int i = thread_index(); i < (unsigned int)rows * packs; i += thread_count())
         put<V>(y + (size_t)i * V, load<V>(bias + (int)(i % packs) * V), 1);
 }
-extern "C" __global__ void add_bias_4(const float* bias, float* y, int rows, int channels) {
+extern "C" __global__ void add_bias_4(const float* bias, number* y, int rows, int channels) {
     add_bias<4>(bias, y, rows, channels);
 }
-extern "C" __global__ void add_bias_1(const float* bias, float* y, int rows, int channels) {
+extern "C" __global__ void add_bias_1(const float* bias, number* y, int rows, int channels) {
     add_bias<1>(bias, y, rows, channels);
 }

@@ -10,7 +10,7 @@ struct __align__(8) Draw {
 
 // `table`: [channels][256], the number that stands for each byte; the padding is the byte 0. One thread a pixel.
 extern "C" __global__ void batch(const unsigned char* images, const unsigned int* labels, const Draw* draws,
-                                 const float* table, float* pixels, unsigned int* batch_labels, int count, int height,
+                                 const float* table, number* pixels, unsigned int* batch_labels, int count, int height,
                                  int width, int channels, int cutout) {
     for (unsigned int index = thread_index(); index < (unsigned int)count * height * width; index += thread_count()) {
         const int x = (int)(index % width), y = (int)(index / width % height), n = (int)(index / width / height);
@@ -21,7 +21,7 @@ extern "C" __global__ void batch(const unsigned char* images, const unsigned int
         const int before = cutout / 2, after = cutout - before;
         const bool cut = y >= draw.row - before && y < draw.row + after && x >= draw.column - before && x < draw.column + after;
         const unsigned char* const from = images + (((size_t)draw.image * height + i) * width + j) * channels;
-        float* const to = pixels + (size_t)index * channels;
-        for (int c = 0; c < channels; ++c) to[c] = cut ? 0.0f : table[c * 256 + (inside ? from[c] : 0)];
+        number* const to = pixels + (size_t)index * channels;
+        for (int c = 0; c < channels; ++c) to[c] = (number)(cut ? 0.0f : table[c * 256 + (inside ? from[c] : 0)]);
     }
 }

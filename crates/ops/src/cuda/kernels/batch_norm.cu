@@ -67,7 +67,7 @@ __device__ __forceinline__ void join_statistics(const float* parts, int count, i
 }
 
 template <int V>
-__device__ __forceinline__ void batch_norm_statistics(const float* x, long long rows, int channels, int rows_per_block,
+__device__ __forceinline__ void batch_norm_statistics(const number* x, long long rows, int channels, int rows_per_block,
                                                       float* parts, unsigned int* counters, const Norm& norm,
                                                       const Normaliser& to, float* room, double* wide,
                                                       unsigned int* flag) {
@@ -105,7 +105,7 @@ __device__ __forceinline__ void batch_norm_statistics(const float* x, long long 
     join_statistics<V>(parts, gridDim.y, rows_per_block, rows, (int)(blockIdx.x * blockDim.x) * V, channels, norm, to, room, wide);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_statistics_4(const float* x, long long rows, int channels, int rows_per_block, float* parts,
+    batch_norm_statistics_4(const number* x, long long rows, int channels, int rows_per_block, float* parts,
                             unsigned int* counters, const float* scale, const float* shift, float* running_mean,
                             float* running_variance, double momentum, double epsilon, float* mean, float* inverse,
                             float* factor, float* offset) {
@@ -117,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(256)
     batch_norm_statistics<4>(x, rows, channels, rows_per_block, parts, counters, norm, to, room, wide, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_statistics_1(const float* x, long long rows, int channels, int rows_per_block, float* parts,
+    batch_norm_statistics_1(const number* x, long long rows, int channels, int rows_per_block, float* parts,
                             unsigned int* counters, const float* scale, const float* shift, float* running_mean,
                             float* running_variance, double momentum, double epsilon, float* mean, float* inverse,
                             float* factor, float* offset) {

@@ -96,6 +96,8 @@ pub struct Backward {
     pub x: Pointer,
     /// What has a share in the gradient of the output, after the ReLU if there is one.
     pub dy: Pointer,
+    /// Numbers from a row of that to the next.
+    pub stride: usize,
     /// That share; of an image, rows / images of these.
     pub share: (Share, usize),
     /// What the forward pass normalised with.
@@ -141,14 +143,14 @@ pub fn sums(
         .pointers([n.mean, n.inverse, n.factor, n.offset])
         .flag(of.relu)
         .long(of.rows)
-        .ints([of.channels, cut.rows_per_block])
+        .ints([of.channels, of.stride, cut.rows_per_block])
         .pointers([scratch.parts, scratch.counters])
         .flag(training)
         .pointers([of.slope, of.constant, dscale, dshift])
         .build()
 }
 
-/// `dx` ←, or +=, the gradient of the input, after [`sums`]. `dx` may be `of.dy`, where it is stored.
+/// `dx` ←, or +=, the gradient of the input, after [`sums`]. `dx` may be `of.dy`, where it is stored and has no gaps.
 ///
 /// # Errors
 /// As [`statistics`].
@@ -164,7 +166,7 @@ pub fn input_gradient(of: Backward, dx: Pointer, add: bool) -> Result<Launch, Er
         .pointers([of.constant])
         .flag(of.relu)
         .pointers([dx])
-        .ints([of.rows, of.channels])
+        .ints([of.rows, of.channels, of.stride])
         .flag(add)
         .build()
 }

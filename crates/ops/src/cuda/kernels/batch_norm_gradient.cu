@@ -1,5 +1,5 @@
 // The gradients of batch norm. With g the output's gradient where the ReLU let it through and x' = x − mean: first Σ g and
-// Σ g · x' for each channel, then dx = g · factor + x' · slope + constant.
+// Σ g · x' for each channel, then dx = g · factor + x' · slope + constant. From a row of dy to the next are `stride` numbers.
 
 // An image's share of the gradient that came: one for each image of so many rows, or one for all.
 struct Share {
@@ -66,17 +66,17 @@ __device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool i
     if (to.dshift) to.dshift[c] = old_shift + (float)sum;
 }
 
-// Rows that a thread has under way; of four the registers of compute capability 7.5 do not hold the sums.
-#if __CUDA_ARCH__ == 750
+// Rows that a thread has under way; of four the registers of some compute capabilities do not hold the sums.
+#if __CUDA_ARCH__ == 750 || (defined(BF16) && __CUDA_ARCH__ >= 1200)
 #define ROWS_UNDER_WAY 2
 #else
 #define ROWS_UNDER_WAY 4
 #endif
 
 template <int V>
-__device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy, const Share& share,
+__device__ __forceinline__ void batch_norm_sums(const number* x, const number* dy, const Share& share,
                                                 const float* mean, const float* offset, int with_relu, long long rows,
-                                                int channels, int rows_per_block, float* parts, unsigned int* counters,
+                                                int channels, int stride, int rows_per_block, float* parts, unsigned int* counters,
                                                 int training, const Sums& to, float* room, double* wide,
                                                 unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
@@ -87,7 +87,7 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
 #pragma unroll ROWS_UNDER_WAY
         for (long long row = at.first; row < at.end; row += blockDim.y) {
             const Pack<V> value = load<V>(x + row * channels + at.channel);
-            const Pack<V> came = share.of(load<V>(dy + row * channels + at.channel), (unsigned int)row);
+            const Pack<V> came = share.of(load<V>(dy + row * stride + at.channel), (unsigned int)row);
             const Pack<V> g = let_through<V>(value, came, f, o, with_relu);
 #pragma unroll
             for (int i = 0; i < V; ++i) {
@@ -99,42 +99,42 @@ __device__ __forceinline__ void batch_norm_sums(const float* x, const float* dy,
     end_sums<V>(sums, at.channel, at.inside, rows, channels, parts, counters, training, to, room, wide, flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_sums_4(const float* x, const float* dy, const float* shares, float share, int image_rows,
+    batch_norm_sums_4(const number* x, const number* dy, const float* shares, float share, int image_rows,
                       const float* mean, const float* inverse, const float* factor, const float* offset,
-                      int with_relu, long long rows, int channels, int rows_per_block, float* parts,
+                      int with_relu, long long rows, int channels, int stride, int rows_per_block, float* parts,
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale,
                       float* dshift) {
     __shared__ float room[2 * 4 * SUM_ROOM];
     __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Sums to = {inverse, factor, slope, constant, dscale, dshift};
-    batch_norm_sums<4>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, rows_per_block, parts,
+    batch_norm_sums<4>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, stride, rows_per_block, parts,
                        counters, training, to, room, wide, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_sums_1(const float* x, const float* dy, const float* shares, float share, int image_rows,
+    batch_norm_sums_1(const number* x, const number* dy, const float* shares, float share, int image_rows,
                       const float* mean, const float* inverse, const float* factor, const float* offset,
-                      int with_relu, long long rows, int channels, int rows_per_block, float* parts,
+                      int with_relu, long long rows, int channels, int stride, int rows_per_block, float* parts,
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale,
                       float* dshift) {
     __shared__ float room[2 * SUM_ROOM];
     __shared__ double wide[2 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Sums to = {inverse, factor, slope, constant, dscale, dshift};
-    batch_norm_sums<1>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, rows_per_block, parts,
+    batch_norm_sums<1>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, stride, rows_per_block, parts,
                        counters, training, to, room, wide, &flag);
 }
 
 template <int V>
-__device__ __forceinline__ void batch_norm_input(const float* x, const float* dy, const Share& share,
+__device__ __forceinline__ void batch_norm_input(const number* x, const number* dy, const Share& share,
                                                  const float* mean, const float* factor, const float* offset,
-                                                 const float* slope, const float* constant, int with_relu, float* dx,
-                                                 int rows, int channels, int add) {
+                                                 const float* slope, const float* constant, int with_relu, number* dx,
+                                                 int rows, int channels, int stride, int add) {
     const int quads = channels / V;
     for (unsigned int i = thread_index(); i < (unsigned int)rows * quads; i += thread_count()) {
         const int c = (int)(i % quads) * V;
         const Pack<V> value = load<V>(x + (size_t)i * V), f = load<V>(factor + c), m = load<V>(mean + c);
-        const Pack<V> came = share.of(load<V>(dy + (size_t)i * V), i / quads);
+        const Pack<V> came = share.of(load<V>(dy + (size_t)(i / quads) * stride + c), i / quads);
         Pack<V> g = let_through<V>(value, came, f, load<V>(offset + c), with_relu);
         const Pack<V> s = load<V>(slope + c), k = load<V>(constant + c);
 #pragma unroll
@@ -142,17 +142,17 @@ __device__ __forceinline__ void batch_norm_input(const float* x, const float* dy
         put<V>(dx + (size_t)i * V, g, add);
     }
 }
-extern "C" __global__ void batch_norm_input_4(const float* x, const float* dy, const float* shares, float share,
+extern "C" __global__ void batch_norm_input_4(const number* x, const number* dy, const float* shares, float share,
                                               int image_rows, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
-                                              int with_relu, float* dx, int rows, int channels, int add) {
+                                              int with_relu, number* dx, int rows, int channels, int stride, int add) {
     batch_norm_input<4>(x, dy, {shares, share, image_rows}, mean, factor, offset, slope, constant, with_relu, dx, rows,
-                        channels, add);
+                        channels, stride, add);
 }
-extern "C" __global__ void batch_norm_input_1(const float* x, const float* dy, const float* shares, float share,
+extern "C" __global__ void batch_norm_input_1(const number* x, const number* dy, const float* shares, float share,
                                               int image_rows, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
-                                              int with_relu, float* dx, int rows, int channels, int add) {
+                                              int with_relu, number* dx, int rows, int channels, int stride, int add) {
     batch_norm_input<1>(x, dy, {shares, share, image_rows}, mean, factor, offset, slope, constant, with_relu, dx, rows,
-                        channels, add);
+                        channels, stride, add);
 }

@@ -95,7 +95,7 @@ template <int V> __device__ __forceinline__ void deal(const Wide<V> (&sums)[2], 
 
 // sums[c] = or += Σ over the rows of x[row, c]: the gradient of a bias.
 template <int V>
-__device__ __forceinline__ void column_sums(const float* x, long long rows, int channels, int rows_per_block, float* parts,
+__device__ __forceinline__ void column_sums(const number* x, long long rows, int channels, int rows_per_block, float* parts,
                                             unsigned int* counters, float* sums, int add, float* room, double* wide,
                                             unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
@@ -115,7 +115,7 @@ __device__ __forceinline__ void column_sums(const float* x, long long rows, int 
         put<V>(sums + at.channel, p, add);
     }
 }
-extern "C" __global__ void __launch_bounds__(256) column_sums_4(const float* x, long long rows, int channels,
+extern "C" __global__ void __launch_bounds__(256) column_sums_4(const number* x, long long rows, int channels,
                                                                 int rows_per_block, float* parts, unsigned int* counters,
                                                                 float* sums, int add) {
     __shared__ float room[4 * SUM_ROOM];
@@ -123,7 +123,7 @@ extern "C" __global__ void __launch_bounds__(256) column_sums_4(const float* x, 
     __shared__ unsigned int flag;
     column_sums<4>(x, rows, channels, rows_per_block, parts, counters, sums, add, room, wide, &flag);
 }
-extern "C" __global__ void __launch_bounds__(256) column_sums_1(const float* x, long long rows, int channels,
+extern "C" __global__ void __launch_bounds__(256) column_sums_1(const number* x, long long rows, int channels,
                                                                 int rows_per_block, float* parts, unsigned int* counters,
                                                                 float* sums, int add) {
     __shared__ float room[SUM_ROOM];

@@ -46,7 +46,7 @@ pub struct Term {
     pub share: Share,
 }
 
-/// `y` ← Σ shareᵢ\[n\] · xᵢ\[n\] of images, pixels and channels, then ReLU if `relu`. A term whose share is 0 is not
+/// `y`, with the numbers from a pixel to the next, ← Σ shareᵢ\[n\] · xᵢ\[n\] of images, pixels and channels, then ReLU if `relu`. A term whose share is 0 is not
 /// read. More than 8 terms take several launches.
 ///
 /// # Errors
@@ -54,16 +54,16 @@ pub struct Term {
 pub fn combine(
     terms: &[Term],
     relu: bool,
-    y: Pointer,
+    (y, stride): (Pointer, usize),
     (images, pixels, channels): Shape,
 ) -> Result<Vec<Launch>, Error> {
     if terms.is_empty() {
         return Err(Error::shape("add", "there are no inputs"));
     }
     let normalises = terms.iter().any(|it| it.norm.is_some());
-    let (pixels, channels) = match normalises {
-        true => (pixels, channels),
-        false => (1, pixels * channels),
+    let (pixels, channels, stride) = match normalises || stride != channels {
+        true => (pixels, channels, stride),
+        false => (1, pixels * channels, pixels * channels),
     };
     let groups = terms.chunks(TERMS).enumerate();
     let last = groups.len() - 1;
@@ -85,7 +85,7 @@ pub fn combine(
             flat(kernel, images * pixels * channels / lanes)
                 .structure(words)
                 .pointers([y])
-                .ints([images, pixels, channels])
+                .ints([images, pixels, channels, stride])
                 .build()
         })
         .collect()
@@ -106,8 +106,12 @@ fn runs(targets: impl Iterator<Item = Target>) -> Vec<Vec<Target>> {
     let mut runs: Vec<Vec<Target>> = vec![Vec::new()];
     let mut seen = Vec::new();
     for mut target in targets {
-        let full =
-            |run: &Vec<Target>| run.len() == TERMS || run.iter().any(|other| other.dx == target.dx);
+        // One without an address is a run of its own.
+        let full = |run: &Vec<Target>| {
+            let gap = run.first().is_some_and(|it| it.dx == Pointer::NULL);
+            let ends = gap || (target.dx == Pointer::NULL && !run.is_empty());
+            ends || run.len() == TERMS || run.iter().any(|other| other.dx == target.dx)
+        };
         if runs.last().is_none_or(full) {
             runs.push(Vec::new());
         }
@@ -120,18 +124,23 @@ fn runs(targets: impl Iterator<Item = Target>) -> Vec<Vec<Target>> {
     runs
 }
 
-/// `dxᵢ` ←, or +=, shareᵢ\[n\] · dy\[n\] for the terms of [`combine`] in their order; nothing where the sum `y` is not
+/// `dxᵢ` ←, or +=, shareᵢ\[n\] · dy\[n\], with the numbers from a pixel of `dy` to the next, for the terms of [`combine`] in their order; nothing where the sum `y` is not
 /// positive, unless it is null. A buffer may occur more than once.
 ///
 /// # Errors
 /// As [`combine`].
 pub fn combine_gradient(
     targets: &[(Target, Share)],
-    [dy, y]: [Pointer; 2],
+    ((dy, stride), y): ((Pointer, usize), Pointer),
     (images, pixels, channels): Shape,
 ) -> Result<Vec<Launch>, Error> {
     let size = pixels * channels;
-    let (kernel, lanes) = by_four(size, "combine_gradient_4", "combine_gradient_1");
+    // As one row where there are no gaps.
+    let (channels, stride) = match stride == channels {
+        true => (size, size),
+        false => (channels, stride),
+    };
+    let (kernel, lanes) = by_four(channels, "combine_gradient_4", "combine_gradient_1");
     let mut shares = targets.iter().map(|(_, share)| share.parts());
     runs(targets.iter().map(|(target, _)| *target))
         .into_iter()
@@ -145,13 +154,13 @@ pub fn combine_gradient(
             flat(kernel, images * size / lanes)
                 .structure(words)
                 .pointers([dy, y])
-                .ints([images, size])
+                .ints([images, size, channels, stride])
                 .build()
         })
         .collect()
 }
 
-/// The launches of a concatenation, or of its gradient, one for each run of pieces.
+/// The launches of a concatenation, or of its gradient, one for each run of pieces. A piece without an address is left out.
 fn pieces(
     kernels: [&'static str; 2],
     pieces: impl Iterator<Item = (Target, usize)> + Clone,
@@ -170,6 +179,11 @@ fn pieces(
     let mut launches = Vec::new();
     for run in runs(pieces.map(|(target, _)| target)) {
         let widths = &widths[place..place + run.len()];
+        if run[0].dx == Pointer::NULL {
+            place += run.len();
+            begin += widths.iter().sum::<usize>();
+            continue;
+        }
         let starts = widths.iter().scan(begin, |at, width| {
             *at += width;
             Some((*at - width) as u32)

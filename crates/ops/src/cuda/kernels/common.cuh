@@ -1,8 +1,29 @@
-// What all kernels share. Tensors are NHWC, fp32. A gradient is stored where `add` is 0 and added where it is 1.
+// What all kernels share. Tensors are NHWC. A gradient is stored where `add` is 0 and added where it is 1.
 // Sums are taken in a fixed order: the same numbers give the same bits in every run on one kind of GPU.
 
 #define WARP 32
 #define ALL_LANES 0xffffffffu
+
+// A number of a tensor of images, activations or their gradients. All else is fp32, and so is what is computed.
+#ifdef BF16
+#ifndef EMULATED
+// Two numbers as bfloat16, rounded to the nearest, of two to the even one.
+__device__ __forceinline__ unsigned int bf16_pair(float low, float high) {
+    unsigned int pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+}
+__device__ __forceinline__ float of_bits(unsigned int bits) { return __uint_as_float(bits); }
+#endif
+struct __align__(2) number {
+    unsigned short bits;
+    number() = default;
+    __device__ __forceinline__ explicit number(float value) : bits((unsigned short)bf16_pair(value, 0.0f)) {}
+    __device__ __forceinline__ operator float() const { return of_bits((unsigned int)bits << 16); }
+};
+#else
+typedef float number;
+#endif
 
 // A vector of V channels.
 template <int V> struct Pack { float v[V]; };
@@ -17,7 +38,7 @@ template <int V> __device__ __forceinline__ Pack<V> splat(float value) {
     return p;
 }
 
-// Reads V channels, from an address that 4 · V divides, as every multiple of V channels has.
+// Reads V channels, from an address that V times a number's bytes divide, as every multiple of V channels has.
 template <int V> __device__ __forceinline__ Pack<V> load(const float* from);
 template <> __device__ __forceinline__ Pack<1> load<1>(const float* from) {
     Pack<1> p;
@@ -44,6 +65,30 @@ template <> __device__ __forceinline__ Pack<2> load<2>(const float* from) {
 template <> __device__ __forceinline__ Pack<4> load<4>(const float* from) {
     return pack(*reinterpret_cast<const float4*>(from));
 }
+
+#ifdef BF16
+template <int V> __device__ __forceinline__ Pack<V> load(const number* from);
+template <> __device__ __forceinline__ Pack<1> load<1>(const number* from) {
+    Pack<1> p;
+    p.v[0] = *from;
+    return p;
+}
+template <> __device__ __forceinline__ Pack<2> load<2>(const number* from) {
+    const unsigned int pair = *reinterpret_cast<const unsigned int*>(from);
+    return pack(make_float2(of_bits(pair << 16), of_bits(pair & 0xffff0000u)));
+}
+template <> __device__ __forceinline__ Pack<4> load<4>(const number* from) {
+    const uint2 q = *reinterpret_cast<const uint2*>(from);
+    return pack(make_float4(of_bits(q.x << 16), of_bits(q.x & 0xffff0000u), of_bits(q.y << 16), of_bits(q.y & 0xffff0000u)));
+}
+__device__ __forceinline__ void store(number* to, const Pack<1>& p) { *to = (number)p.v[0]; }
+__device__ __forceinline__ void store(number* to, const Pack<2>& p) {
+    *reinterpret_cast<unsigned int*>(to) = bf16_pair(p.v[0], p.v[1]);
+}
+__device__ __forceinline__ void store(number* to, const Pack<4>& p) {
+    *reinterpret_cast<uint2*>(to) = make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
+}
+#endif
 
 // Reads what another block has just written, so not from the multiprocessor's own cache.
 template <int V> __device__ __forceinline__ Pack<V> load_fresh(const float* from);
@@ -76,7 +121,7 @@ template <int V> __device__ __forceinline__ Pack<V> load_again(const float* from
 }
 
 // Stores a gradient, or adds it.
-template <int V> __device__ __forceinline__ void put(float* to, Pack<V> p, int add) {
+template <int V, class N> __device__ __forceinline__ void put(N* to, Pack<V> p, int add) {
     if (add) {
         const Pack<V> old = load<V>(to);
 #pragma unroll

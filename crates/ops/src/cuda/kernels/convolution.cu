@@ -129,7 +129,7 @@ struct Pixel {
 };
 
 // One number that the convolution reads: x through the prologue.
-__device__ __forceinline__ float read_one(const float* x, size_t at, const float* factor, const float* offset, int c,
+__device__ __forceinline__ float read_one(const number* x, size_t at, const float* factor, const float* offset, int c,
                                           int with_relu) {
     float value = x[at];
     if (factor) value = fmaf(value, factor[c], offset[c]);
@@ -140,9 +140,10 @@ __device__ __forceinline__ float read_one(const float* x, size_t at, const float
 struct Gathered {
     static const bool ALONG_K = true;
     const Window& g;
-    const float *x, *factor, *offset;
+    const number* x;
+    const float *factor, *offset;
     int with_relu, depth, first, image[4], row[4], column[4];
-    __device__ __forceinline__ Gathered(const Window& window, const float* from, const float* f, const float* o, int r,
+    __device__ __forceinline__ Gathered(const Window& window, const number* from, const float* f, const float* o, int r,
                                         int m0)
         : g(window), x(from), factor(f), offset(o), with_relu(r), depth(window.channels / window.groups),
           first(blockIdx.z * depth) {
@@ -177,8 +178,8 @@ struct Filters {
 };
 
 template <bool TF32>
-__device__ __forceinline__ void convolve(const float* x, const float* factor, const float* offset, int with_relu,
-                                         const float* w, const float* bias, float* y, const Window& g, float* room) {
+__device__ __forceinline__ void convolve(const number* x, const float* factor, const float* offset, int with_relu,
+                                         const float* w, const float* bias, number* y, const Window& g, float* room) {
     const int m0 = blockIdx.x * TILE, f0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
     const int pixels = g.images * g.out_height * g.out_width;
     float sums[4][4];
@@ -191,7 +192,7 @@ __device__ __forceinline__ void convolve(const float* x, const float* factor, co
             const Cell<TF32> cell(i, j);
             const int m = m0 + cell.row, f = f0 + cell.column, filter = blockIdx.z * width + f;
             if (m >= pixels || f >= width) continue;
-            y[(size_t)m * g.filters + filter] = sums[i][j] + (bias ? bias[filter] : 0.0f);
+            y[(size_t)m * g.filters + filter] = (number)(sums[i][j] + (bias ? bias[filter] : 0.0f));
         }
     }
 }
@@ -200,9 +201,9 @@ __device__ __forceinline__ void convolve(const float* x, const float* factor, co
 struct Scattered {
     static const bool ALONG_K = true;
     const Window& g;
-    const float* dy;
+    const number* dy;
     int width, first, image[4], row[4], column[4];
-    __device__ __forceinline__ Scattered(const Window& window, const float* from, int m0)
+    __device__ __forceinline__ Scattered(const Window& window, const number* from, int m0)
         : g(window), dy(from), width(window.filters / window.groups), first(blockIdx.z * width) {
 #pragma unroll
         for (int q = 0; q < 4; ++q) {
@@ -237,8 +238,8 @@ struct Turned {
 
 // With `x`, only what a ReLU after factor and offset let through.
 template <bool TF32>
-__device__ __forceinline__ void convolve_back(const float* dy, const float* w, const float* x, const float* factor,
-                                              const float* offset, float* dx, int add, const Window& g, float* room) {
+__device__ __forceinline__ void convolve_back(const number* dy, const float* w, const number* x, const float* factor,
+                                              const float* offset, number* dx, int add, const Window& g, float* room) {
     const int m0 = blockIdx.x * TILE, c0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
     const int pixels = g.images * g.height * g.width;
     float sums[4][4];
@@ -260,14 +261,14 @@ __device__ __forceinline__ void convolve_back(const float* dy, const float* w, c
 
 #define CONVOLUTION(SUFFIX, TF32)                                                                                        \
     extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
-        convolution##SUFFIX(const float* x, const float* factor, const float* offset, int with_relu, const float* w,    \
-                            const float* bias, float* y, Window g) {                                                     \
+        convolution##SUFFIX(const number* x, const float* factor, const float* offset, int with_relu, const float* w,    \
+                            const float* bias, number* y, Window g) {                                                    \
         __shared__ __align__(16) float room[2 * DEPTH * PITCH];                                                          \
         convolve<TF32>(x, factor, offset, with_relu, w, bias, y, g, room);                                               \
     }                                                                                                                    \
     extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
-        convolution_input##SUFFIX(const float* dy, const float* w, const float* x, const float* factor,                 \
-                                  const float* offset, float* dx, int add, Window g) {                                   \
+        convolution_input##SUFFIX(const number* dy, const float* w, const number* x, const float* factor,                \
+                                  const float* offset, number* dx, int add, Window g) {                                  \
         __shared__ __align__(16) float room[2 * DEPTH * PITCH];                                                          \
         convolve_back<TF32>(dy, w, x, factor, offset, dx, add, g, room);                                                 \
     }

@@ -5,9 +5,10 @@
 struct Patches {
     static const bool ALONG_K = false;
     const Window& g;
-    const float *x, *factor, *offset;
+    const number* x;
+    const float *factor, *offset;
     int with_relu, channel[4], row[4], column[4];
-    __device__ __forceinline__ Patches(const Window& window, const float* from, const float* f, const float* o, int r,
+    __device__ __forceinline__ Patches(const Window& window, const number* from, const float* f, const float* o, int r,
                                        int group, int m0)
         : g(window), x(from), factor(f), offset(o), with_relu(r) {
         const int depth = g.channels / g.groups;
@@ -29,20 +30,20 @@ struct Patches {
 // Columns: the group's filters.
 struct Outputs {
     static const bool ALONG_K = false;
-    const float* dy;
+    const number* dy;
     int filters, begin, end;
-    __device__ __forceinline__ Outputs(const Window& g, const float* from, int group, int first)
+    __device__ __forceinline__ Outputs(const Window& g, const number* from, int group, int first)
         : dy(from), filters(g.filters), begin(group * (g.filters / g.groups) + first),
           end((group + 1) * (g.filters / g.groups)) {}
     __device__ __forceinline__ float operator()(int r, int k) const {
         const int f = begin + Slot<false>(r).m;
-        return f < end ? dy[(size_t)k * filters + f] : 0.0f;
+        return f < end ? (float)dy[(size_t)k * filters + f] : 0.0f;
     }
 };
 
 template <bool TF32>
-__device__ __forceinline__ void convolve_weights(const float* x, const float* factor, const float* offset, int with_relu,
-                                                 const float* dy, int pixels_per_part, int count, float* parts,
+__device__ __forceinline__ void convolve_weights(const number* x, const float* factor, const float* offset, int with_relu,
+                                                 const number* dy, int pixels_per_part, int count, float* parts,
                                                  const Window& g, float* room) {
     const int group = blockIdx.z / count, part = blockIdx.z % count;
     const int m0 = blockIdx.x * TILE, f0 = blockIdx.y * TILE, depth = g.channels / g.groups, width = g.filters / g.groups;
@@ -65,10 +66,10 @@ __device__ __forceinline__ void convolve_weights(const float* x, const float* fa
 
 #define CONVOLUTION_WEIGHTS(SUFFIX, TF32)                                                                                \
     extern "C" __global__ void __launch_bounds__(256, 3)                                                                 \
-        convolution_weights##SUFFIX(const float* x, const float* factor, const float* offset, int with_relu,            \
-                                    const float* dy, int pixels_per_part, int count, float* parts, Window g) {           \
+        convolution_weights##SUFFIX(const number* x, const float* factor, const float* offset, int with_relu,            \
+                                    const number* dy, int pixels_per_part, int count, float* parts, Window g) {          \
         __shared__ __align__(16) float room[2 * DEPTH * PITCH];                                                          \
-        convolve_weights<TF32>(x, factor, offset, with_relu, dy, pixels_per_part, count, parts, g, room);               \
+        convolve_weights<TF32>(x, factor, offset, with_relu, dy, pixels_per_part, count, parts, g, room);                \
     }
 CONVOLUTION_WEIGHTS(, false)
 CONVOLUTION_WEIGHTS(_tf32, true)

@@ -23,8 +23,8 @@ template <int V, int P> struct Strip {
 
 // P outputs a thread. Every number of the input is read once for all of them.
 template <int K, int S, int D, int P>
-__device__ __forceinline__ void depthwise_strip(const float* __restrict__ x, const float* factor, const float* offset,
-                                                int with_relu, const float* __restrict__ w, float* y, const Window& g) {
+__device__ __forceinline__ void depthwise_strip(const number* __restrict__ x, const float* factor, const float* offset,
+                                                int with_relu, const float* __restrict__ w, number* y, const Window& g) {
     const int strips = (g.out_width + P - 1) / P;
     const unsigned int work = (unsigned int)g.images * g.out_height * strips * (g.channels / 4);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
@@ -41,7 +41,7 @@ __device__ __forceinline__ void depthwise_strip(const float* __restrict__ x, con
             Pack<4> weights[K];
 #pragma unroll
             for (int b = 0; b < K; ++b) weights[b] = load<4>(w + (size_t)(a * K + b) * g.channels + at.c);
-            const float* const line = x + ((size_t)at.n * g.height + row) * g.width * g.channels + at.c;
+            const number* const line = x + ((size_t)at.n * g.height + row) * g.width * g.channels + at.c;
             // All loads of the row come before their use, so that they are under way together.
             Pack<4> values[(P - 1) * S + (K - 1) * D + 1];
 #pragma unroll
@@ -58,7 +58,7 @@ __device__ __forceinline__ void depthwise_strip(const float* __restrict__ x, con
                 for (int b = 0; b < K; ++b) fma<4>(sums[p], values[p * S + b * D], weights[b]);
             }
         }
-        float* const to = y + (((size_t)at.n * g.out_height + at.i) * g.out_width + at.j) * g.channels + at.c;
+        number* const to = y + (((size_t)at.n * g.out_height + at.i) * g.out_width + at.j) * g.channels + at.c;
 #pragma unroll
         for (int p = 0; p < P; ++p)
             if (at.j + p < g.out_width) store(to + (size_t)p * g.channels, sums[p]);
@@ -67,8 +67,8 @@ __device__ __forceinline__ void depthwise_strip(const float* __restrict__ x, con
 
 // Any kernel, stride and dilation: one output a thread.
 template <int V>
-__device__ __forceinline__ void depthwise(const float* __restrict__ x, const float* factor, const float* offset,
-                                          int with_relu, const float* __restrict__ w, float* y, const Window& g) {
+__device__ __forceinline__ void depthwise(const number* __restrict__ x, const float* factor, const float* offset,
+                                          int with_relu, const float* __restrict__ w, number* y, const Window& g) {
     const unsigned int work = (unsigned int)g.images * g.out_height * g.out_width * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.out_width, g.out_height);
@@ -90,8 +90,8 @@ __device__ __forceinline__ void depthwise(const float* __restrict__ x, const flo
 }
 
 template <int V>
-__device__ __forceinline__ void depthwise_input(const float* __restrict__ dy, const float* __restrict__ w, const float* x,
-                                                const float* factor, const float* offset, float* dx, int add,
+__device__ __forceinline__ void depthwise_input(const number* __restrict__ dy, const float* __restrict__ w, const number* x,
+                                                const float* factor, const float* offset, number* dx, int add,
                                                 const Window& g) {
     const unsigned int work = (unsigned int)g.images * g.height * g.width * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
@@ -115,8 +115,8 @@ __device__ __forceinline__ void depthwise_input(const float* __restrict__ dy, co
 
 // At stride 2 every second tap reaches a pixel: which, its place says.
 template <int K>
-__device__ __forceinline__ void depthwise_input_stride2(const float* __restrict__ dy, const float* __restrict__ w,
-                                                        const float* x, const float* factor, const float* offset, float* dx,
+__device__ __forceinline__ void depthwise_input_stride2(const number* __restrict__ dy, const float* __restrict__ w,
+                                                        const number* x, const float* factor, const float* offset, number* dx,
                                                         int add, const Window& g) {
     const unsigned int work = (unsigned int)g.images * g.height * g.width * (g.channels / 4);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
@@ -127,7 +127,7 @@ __device__ __forceinline__ void depthwise_input_stride2(const float* __restrict_
         for (int p = 0; p < (K + 1) / 2; ++p) {
             const int a = down % 2 + 2 * p, i = (down - a) / 2;
             if (a >= K || a > down || i >= g.out_height) continue;
-            const float* const line = dy + ((size_t)at.n * g.out_height + i) * g.out_width * g.channels + at.c;
+            const number* const line = dy + ((size_t)at.n * g.out_height + i) * g.out_width * g.channels + at.c;
 #pragma unroll
             for (int q = 0; q < (K + 1) / 2; ++q) {
                 const int b = right % 2 + 2 * q, j = (right - b) / 2;
@@ -143,14 +143,14 @@ __device__ __forceinline__ void depthwise_input_stride2(const float* __restrict_
 
 #define DEPTHWISE(NAME, ...)                                                                                             \
     extern "C" __global__ void __launch_bounds__(256)                                                                    \
-        NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
-             const float* __restrict__ w, float* y, Window g) {                                                          \
+        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
+             const float* __restrict__ w, number* y, Window g) {                                                         \
         __VA_ARGS__(x, factor, offset, with_relu, w, y, g);                                                              \
     }
 #define DEPTHWISE_INPUT(NAME, ...)                                                                                       \
     extern "C" __global__ void __launch_bounds__(256)                                                                    \
-        NAME(const float* __restrict__ dy, const float* __restrict__ w, const float* x, const float* factor,            \
-             const float* offset, float* dx, int add, Window g) {                                                        \
+        NAME(const number* __restrict__ dy, const float* __restrict__ w, const number* x, const float* factor,           \
+             const float* offset, number* dx, int add, Window g) {                                                       \
         __VA_ARGS__(dy, w, x, factor, offset, dx, add, g);                                                               \
     }
 

@@ -36,9 +36,9 @@ __device__ __forceinline__ void end_taps(Pack<V> (&taps)[TAPS], int channels, fl
 // null. With a slope the sums of the gradient of the norm that made x are taken too (see batch_norm_gradient.cu), whose parts
 // lie behind those of the taps.
 template <int K, int D, int V, int P>
-__device__ __forceinline__ void depthwise_gradient(const float* __restrict__ dy, const float* __restrict__ w,
-                                                   const float* __restrict__ x, const float* mean, const float* offset,
-                                                   int with_relu, float* dx, int add, int strips_per_block, float* parts,
+__device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy, const float* __restrict__ w,
+                                                   const number* __restrict__ x, const float* mean, const float* offset,
+                                                   int with_relu, number* dx, int add, int strips_per_block, float* parts,
                                                    unsigned int* counters, const Sums& to, const Window& g, float* room,
                                                    double* wide, unsigned int* flag) {
     const int strips = (g.width + P - 1) / P, lanes = blockDim.x;
@@ -63,8 +63,8 @@ __device__ __forceinline__ void depthwise_gradient(const float* __restrict__ dy,
             const Strip<V, P> at((unsigned int)strip, V, g.width, g.height);
             const int left = g.width - at.j, first = at.j + g.left - (K - 1) * D;
             const size_t place = (((size_t)at.n * g.height + at.i) * g.width + at.j) * g.channels + c;
-            const float* const from = x + place;
-            const float* const incoming = dy + ((long long)at.n * g.out_height * g.out_width + first) * g.channels + c;
+            const number* const from = x + place;
+            const number* const incoming = dy + ((long long)at.n * g.out_height * g.out_width + first) * g.channels + c;
             Pack<V> value[P], sums[P];
 #pragma unroll
             for (int p = 0; p < P; ++p) {
@@ -84,7 +84,7 @@ __device__ __forceinline__ void depthwise_gradient(const float* __restrict__ dy,
             for (int a = 0; a < K; ++a) {
                 const int row = at.i + g.top - a * D;
                 if ((unsigned int)row >= (unsigned int)g.out_height) continue;
-                const float* line = incoming + row * (g.out_width * g.channels);
+                const number* line = incoming + row * (g.out_width * g.channels);
                 Pack<V> window[P + (K - 1) * D];
 #pragma unroll
                 for (int i = 0; i < P + (K - 1) * D; ++i) {
@@ -130,8 +130,8 @@ __device__ __forceinline__ void depthwise_gradient(const float* __restrict__ dy,
 
 #define DEPTHWISE_GRADIENT(NAME, K, D, V, P, BLOCKS)                                                                     \
     extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, BLOCKS)                                                 \
-        NAME(const float* __restrict__ dy, const float* __restrict__ w, const float* __restrict__ x, const float* mean,  \
-             const float* inverse, const float* factor, const float* offset, int with_relu, float* dx, int add,          \
+        NAME(const number* __restrict__ dy, const float* __restrict__ w, const number* __restrict__ x, const float* mean, \
+             const float* inverse, const float* factor, const float* offset, int with_relu, number* dx, int add,         \
              int strips_per_block, float* parts, unsigned int* counters, float* slope, float* constant, float* dscale,   \
              float* dshift, Window g) {                                                                                  \
         __shared__ __align__(16) float room[K * K * TAP_ROOM];                                                           \

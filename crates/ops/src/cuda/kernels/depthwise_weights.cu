@@ -23,8 +23,8 @@ __device__ __forceinline__ void join_taps(Pack<V> (&sums)[T], int first, bool in
 
 // A row of a K × K kernel, P outputs at a time.
 template <int K, int S, int P>
-__device__ __forceinline__ void depthwise_weights_strip(const float* __restrict__ x, const float* factor,
-                                                        const float* offset, int with_relu, const float* __restrict__ dy,
+__device__ __forceinline__ void depthwise_weights_strip(const number* __restrict__ x, const float* factor,
+                                                        const float* offset, int with_relu, const number* __restrict__ dy,
                                                         int strips_per_block, float* parts, unsigned int* counters,
                                                         float* dw, int add, const Window& g, float* room,
                                                         unsigned int* flag) {
@@ -44,8 +44,8 @@ __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict_
             const int n = (int)(index / strips / g.out_height);
             const int row = i * S + a - g.top;
             if (row < 0 || row >= g.height) continue;
-            const float* const from = dy + (((size_t)n * g.out_height + i) * g.out_width + j) * g.channels + c;
-            const float* const line = x + ((size_t)n * g.height + row) * g.width * g.channels + c;
+            const number* const from = dy + (((size_t)n * g.out_height + i) * g.out_width + j) * g.channels + c;
+            const number* const line = x + ((size_t)n * g.height + row) * g.width * g.channels + c;
             const int first = j * S - g.left;
             Pack<4> gradient[P];
 #pragma unroll
@@ -70,8 +70,8 @@ __device__ __forceinline__ void depthwise_weights_strip(const float* __restrict_
 
 // One tap of any kernel; a strip is one pixel.
 template <int V>
-__device__ __forceinline__ void depthwise_weights(const float* __restrict__ x, const float* factor, const float* offset,
-                                                  int with_relu, const float* __restrict__ dy, int strips_per_block,
+__device__ __forceinline__ void depthwise_weights(const number* __restrict__ x, const float* factor, const float* offset,
+                                                  int with_relu, const number* __restrict__ dy, int strips_per_block,
                                                   float* parts, unsigned int* counters, float* dw, int add,
                                                   const Window& g, float* room, unsigned int* flag) {
     const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
@@ -96,14 +96,14 @@ __device__ __forceinline__ void depthwise_weights(const float* __restrict__ x, c
     join_taps<V, 1>(sums, blockIdx.y, inside, c, g.channels, taps, parts, counters, dw, add, room, flag);
 }
 
-#define DEPTHWISE_WEIGHTS(NAME, V, T, ...)                                                                                  \
+#define DEPTHWISE_WEIGHTS(NAME, V, T, ...)                                                                               \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
-        NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
-             const float* __restrict__ dy, int strips_per_block, float* parts, unsigned int* counters, float* dw,       \
+        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
+             const number* __restrict__ dy, int strips_per_block, float* parts, unsigned int* counters, float* dw,       \
              int add, Window g) {                                                                                        \
-        __shared__ float room[T * V * SUM_ROOM];                                                                             \
+        __shared__ float room[T * V * SUM_ROOM];                                                                         \
         __shared__ unsigned int flag;                                                                                    \
-        __VA_ARGS__(x, factor, offset, with_relu, dy, strips_per_block, parts, counters, dw, add, g, room, &flag); \
+        __VA_ARGS__(x, factor, offset, with_relu, dy, strips_per_block, parts, counters, dw, add, g, room, &flag);       \
     }
 
 DEPTHWISE_WEIGHTS(depthwise_weights_k3_stride2, 4, 3, depthwise_weights_strip<3, 2, 2>)

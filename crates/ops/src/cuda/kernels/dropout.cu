@@ -15,7 +15,7 @@ __device__ __forceinline__ float mask_factor(const Mask& mask, unsigned long lon
     return (z >> 32) < mask.threshold ? mask.kept : 0.0f;
 }
 // y = x · factor, or y += it. What is dropped is 0 whatever it was.
-extern "C" __global__ void dropout(const Mask* mask, const float* x, float* y, int count, int add) {
+extern "C" __global__ void dropout(const Mask* mask, const number* x, number* y, int count, int add) {
     const Mask own = *mask;
     for (unsigned int i = thread_index(); i < count; i += thread_count()) {
         const float factor = mask_factor(own, (unsigned long long)i);

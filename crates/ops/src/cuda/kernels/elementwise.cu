@@ -2,9 +2,10 @@
 
 #define TERMS 8
 
-// y[n] = Σ share[n] · (x[n], or x[n] · factor + offset), then ReLU if `rectify`. An input whose share is 0 is not read.
+// y[n] = Σ share[n] · (x[n], or x[n] · factor + offset), then ReLU if `rectify`. An input whose share is 0 is not read. From a
+// pixel of y to the next are `stride` numbers.
 struct __align__(8) Terms {
-    const float* x[TERMS];
+    const number* x[TERMS];
     const float* factor[TERMS];  // of each channel, or null
     const float* offset[TERMS];
     const float* shares[TERMS];  // a share for each image, or null
@@ -12,10 +13,11 @@ struct __align__(8) Terms {
     int count, add, rectify, unused;
 };
 template <int V>
-__device__ __forceinline__ void combine(const Terms& terms, float* y, int images, int pixels, int channels) {
+__device__ __forceinline__ void combine(const Terms& terms, number* y, int images, int pixels, int channels, int stride) {
     const unsigned int row = channels / V, packs = pixels * row;
     for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        Pack<V> sum = terms.add ? load<V>(y + (size_t)i * V) : splat<V>(0.0f);
+        number* const to = y + (size_t)(i / row) * stride + i % row * V;
+        Pack<V> sum = terms.add ? load<V>(to) : splat<V>(0.0f);
         for (int t = 0; t < terms.count; ++t) {
             const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
             if (share == 0.0f) continue;
@@ -26,31 +28,31 @@ __device__ __forceinline__ void combine(const Terms& terms, float* y, int images
 #pragma unroll
             for (int k = 0; k < V; ++k) sum.v[k] = relu(sum.v[k]);
         }
-        store(y + (size_t)i * V, sum);
+        store(to, sum);
     }
 }
-extern "C" __global__ void combine_4(Terms terms, float* y, int images, int pixels, int channels) {
-    combine<4>(terms, y, images, pixels, channels);
+extern "C" __global__ void combine_4(Terms terms, number* y, int images, int pixels, int channels, int stride) {
+    combine<4>(terms, y, images, pixels, channels, stride);
 }
-extern "C" __global__ void combine_1(Terms terms, float* y, int images, int pixels, int channels) {
-    combine<1>(terms, y, images, pixels, channels);
+extern "C" __global__ void combine_1(Terms terms, number* y, int images, int pixels, int channels, int stride) {
+    combine<1>(terms, y, images, pixels, channels, stride);
 }
 
 // The gradients of such a sum: dx[n] = share[n] · dy[n] for every input, nothing where a ReLU's output y is not positive
-// (null without a ReLU); no two are the same.
+// (null without a ReLU); no two are the same. From a pixel of dy to the next are `stride` numbers.
 struct __align__(8) TermGradients {
-    float* dx[TERMS];
+    number* dx[TERMS];
     const float* shares[TERMS];
     float share[TERMS];
     int add[TERMS];
     int count, unused;
 };
 template <int V>
-__device__ __forceinline__ void combine_gradient(const TermGradients& terms, const float* __restrict__ dy, const float* y,
-                                                 int images, int image_size) {
-    const unsigned int packs = image_size / V;
+__device__ __forceinline__ void combine_gradient(const TermGradients& terms, const number* __restrict__ dy, const number* y,
+                                                 int images, int image_size, int channels, int stride) {
+    const unsigned int packs = image_size / V, row = channels / V;
     for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        Pack<V> g = load<V>(dy + (size_t)i * V);
+        Pack<V> g = load<V>(dy + (size_t)(i / row) * stride + i % row * V);
         if (y) {
             const Pack<V> after = load<V>(y + (size_t)i * V);
 #pragma unroll
@@ -66,31 +68,31 @@ __device__ __forceinline__ void combine_gradient(const TermGradients& terms, con
         }
     }
 }
-extern "C" __global__ void combine_gradient_4(TermGradients terms, const float* dy, const float* y, int images,
-                                              int image_size) {
-    combine_gradient<4>(terms, dy, y, images, image_size);
+extern "C" __global__ void combine_gradient_4(TermGradients terms, const number* dy, const number* y, int images,
+                                              int image_size, int channels, int stride) {
+    combine_gradient<4>(terms, dy, y, images, image_size, channels, stride);
 }
-extern "C" __global__ void combine_gradient_1(TermGradients terms, const float* dy, const float* y, int images,
-                                              int image_size) {
-    combine_gradient<1>(terms, dy, y, images, image_size);
+extern "C" __global__ void combine_gradient_1(TermGradients terms, const number* dy, const number* y, int images,
+                                              int image_size, int channels, int stride) {
+    combine_gradient<1>(terms, dy, y, images, image_size, channels, stride);
 }
 
 // Channels of a concatenation that lie next to each other: piece p is `width` channels from channel `begin` on.
 struct __align__(8) Pieces {
-    float* piece[TERMS];
+    number* piece[TERMS];
     int begin[TERMS], width[TERMS], add[TERMS];
     int count, span;  // how many; channels of all together
 };
 template <int V, bool GRADIENT>
-__device__ __forceinline__ void concat(const Pieces& pieces, float* whole, int pixels, int channels) {
+__device__ __forceinline__ void concat(const Pieces& pieces, number* whole, int pixels, int channels) {
     const int packs = pieces.span / V;
     for (unsigned int i = thread_index(); i < (unsigned int)pixels * packs; i += thread_count()) {
         const size_t pixel = i / packs;
         const int c = pieces.begin[0] + (int)(i % packs) * V;
         int p = 0;
         while (p + 1 < pieces.count && c >= pieces.begin[p + 1]) ++p;
-        float* const part = pieces.piece[p] + pixel * pieces.width[p] + (c - pieces.begin[p]);
-        float* const at = whole + pixel * channels + c;
+        number* const part = pieces.piece[p] + pixel * pieces.width[p] + (c - pieces.begin[p]);
+        number* const at = whole + pixel * channels + c;
         if (GRADIENT) {
             put<V>(part, load<V>(at), pieces.add[p]);
         } else {
@@ -99,7 +101,7 @@ __device__ __forceinline__ void concat(const Pieces& pieces, float* whole, int p
     }
 }
 #define CONCAT(NAME, V, GRADIENT)                                                                                        \
-    extern "C" __global__ void NAME(Pieces pieces, float* whole, int pixels, int channels) {                       \
+    extern "C" __global__ void NAME(Pieces pieces, number* whole, int pixels, int channels) {                            \
         concat<V, GRADIENT>(pieces, whole, pixels, channels);                                                            \
     }
 CONCAT(concat_4, 4, false)
@@ -109,7 +111,7 @@ CONCAT(concat_gradient_1, 1, true)
 
 // y[n, p, c] = (x[n, p, c], or 1 without x) · gate[n, c] · scale
 template <int V>
-__device__ __forceinline__ void spread(const float* x, const float* __restrict__ gate, float scale, float* y, int images,
+__device__ __forceinline__ void spread(const number* x, const float* __restrict__ gate, float scale, number* y, int images,
                                        int pixels, int channels, int add) {
     const int packs = channels / V;
     for (unsigned int i = thread_index(); i < (unsigned int)images * pixels * packs; i += thread_count()) {
@@ -123,7 +125,7 @@ __device__ __forceinline__ void spread(const float* x, const float* __restrict__
 }
 // sums[n, c] = Σ over p of x[n, p, c] · (z[n, p, c], or 1 without z) · scale. blockIdx.y is the image.
 template <int V>
-__device__ __forceinline__ void image_sums(const float* __restrict__ x, const float* z, float scale, float* sums,
+__device__ __forceinline__ void image_sums(const number* __restrict__ x, const number* z, float scale, float* sums,
                                            int pixels, int channels, int add, float* room) {
     const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const bool inside = c < channels;
@@ -142,13 +144,13 @@ __device__ __forceinline__ void image_sums(const float* __restrict__ x, const fl
     put<V>(sums + (size_t)blockIdx.y * channels + c, sum, add);
 }
 #define BY_IMAGE(V)                                                                                                      \
-    extern "C" __global__ void spread_##V(const float* x, const float* gate, float scale, float* y, int images,         \
+    extern "C" __global__ void spread_##V(const number* x, const float* gate, float scale, number* y, int images,        \
                                           int pixels, int channels, int add) {                                           \
         spread<V>(x, gate, scale, y, images, pixels, channels, add);                                                     \
     }                                                                                                                    \
-    extern "C" __global__ void image_sums_##V(const float* x, const float* z, float scale, float* sums, int pixels,     \
+    extern "C" __global__ void image_sums_##V(const number* x, const number* z, float scale, float* sums, int pixels,    \
                                               int channels, int add) {                                                   \
-        __shared__ float room[V * SUM_ROOM];                                                                                 \
+        __shared__ float room[V * SUM_ROOM];                                                                             \
         image_sums<V>(x, z, scale, sums, pixels, channels, add, room);                                                   \
     }
 BY_IMAGE(4)

@@ -1,11 +1,12 @@
-// Both gradients of a pointwise convolution with few channels, and that of the batch norm after it, by one read of what they
+// Both gradients of a pointwise convolution to few channels, and that of the batch norm after it, by one read of what they
 // need: dz = g · factor + z' · slope + constant as in batch_norm_gradient.cu, dx = dz · wᵀ and dw = prologue(x)ᵀ · dz.
 
 // How dz comes of dy; without a mean it is dy.
 struct __align__(8) Incoming {
-    const float *z, *shares, *mean, *factor, *offset, *slope, *constant;
+    const number* z;
+    const float *shares, *mean, *factor, *offset, *slope, *constant;
     float share;
-    int image_rows, with_relu, unused;
+    int image_rows, with_relu, stride;  // From a row of dy to the next.
 };
 
 // The numbers of a tile that a thread brings: four channels of two rows.
@@ -20,26 +21,28 @@ template <int C, int R> struct Room {
     __align__(16) float dz[R * STEP], x[R * STEP_X], w[C * STEP];
 };
 
-// For x of rows × k and dy of rows × n numbers, k and n ≤ C multiples of 4. Blocks take tiles of R rows, blockIdx.x first.
-// parts: [blocks][k][n], which join_parts joins. dx may be null. With `with_relu` dx is what a ReLU of the prologue let
-// through.
+// For x of rows × all and dy of rows × n numbers, multiples of 4, n ≤ C: k ≤ C of x's channels, which blockIdx.y picks. Blocks
+// take tiles of R rows, blockIdx.x first. parts: [blocks][all][n], which join_parts joins. dx may be null. With `with_relu` dx
+// is what a ReLU of the prologue let through.
 template <int C, int R>
-__device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, const float* factor, const float* offset,
+__device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x, const float* factor, const float* offset,
                                                    int with_relu, const float* __restrict__ w,
-                                                   const float* __restrict__ dy, const Incoming& norm, int rows, int k, int n,
-                                                   float* dx, int add, float* parts, Room<C, R>& room) {
+                                                   const number* __restrict__ dy, const Incoming& norm, int rows, int all, int n,
+                                                   number* dx, int add, float* parts, Room<C, R>& room) {
     typedef Room<C, R> At;
+    const int k0 = blockIdx.y * C, k = all - k0 < C ? all - k0 : C;
     const int ROWS_AT_ONCE = 256 / At::PACKS;
     const int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int c = thread % At::PACKS * 4, own_row = thread / At::PACKS, tiles = (rows + R - 1) / R;
     const bool of_x = c < k, of_dz = c < n, normalises = norm.mean != nullptr;
-    const Prologue<4> prologue(of_x ? factor : nullptr, offset, c, with_relu);
+    const Prologue<4> prologue(of_x ? factor : nullptr, offset, k0 + c, with_relu);
     const bool has_norm = of_dz && normalises;
     const Pack<4> m = has_norm ? load<4>(norm.mean + c) : splat<4>(0.0f);
     const Pack<4> f = has_norm ? load<4>(norm.factor + c) : splat<4>(1.0f);
     const Pack<4> o = has_norm ? load<4>(norm.offset + c) : splat<4>(0.0f);
     const Pack<4> s = has_norm ? load<4>(norm.slope + c) : splat<4>(0.0f);
     const Pack<4> q = has_norm ? load<4>(norm.constant + c) : splat<4>(0.0f);
+    const int step = normalises ? norm.stride : n;
     const Share share = {norm.shares, norm.share, norm.image_rows};
 
     Brought brought;
@@ -48,10 +51,10 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
         for (int i = 0; i < 2; ++i) {
             const int row = tile * R + own_row + i * ROWS_AT_ONCE;
             const bool real = row < rows;
-            brought.dy[i] = real && of_dz ? load<4>(dy + (size_t)row * n + c) : splat<4>(0.0f);
+            brought.dy[i] = real && of_dz ? load<4>(dy + (size_t)row * step + c) : splat<4>(0.0f);
             brought.share[i] = real && has_norm ? share.of((unsigned int)row) : 1.0f;
             brought.z[i] = real && has_norm ? load<4>(norm.z + (size_t)row * n + c) : splat<4>(0.0f);
-            brought.x[i] = real && of_x ? load<4>(x + (size_t)row * k + c) : splat<4>(0.0f);
+            brought.x[i] = real && of_x ? load<4>(x + (size_t)row * all + k0 + c) : splat<4>(0.0f);
         }
     };
     // Of dw a warp makes 16 rows and PER times eight columns; where that is more than there are, each takes other rows of
@@ -68,7 +71,7 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
     bring(blockIdx.x);
     for (int place = thread; place < C * At::PACKS; place += 256) {
         const int row = place / At::PACKS;
-        store(room.w + row * At::STEP + c, row < k && c < n ? load<4>(w + (size_t)row * n + c) : splat<4>(0.0f));
+        store(room.w + row * At::STEP + c, row < k && c < n ? load<4>(w + (size_t)(k0 + row) * n + c) : splat<4>(0.0f));
     }
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
 #pragma unroll
@@ -115,7 +118,7 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
                     const float* const after = room.x + (r0 + group + r * 8) * At::STEP_X + column;
                     if (with_relu && !(after[0] > 0.0f)) value.x = 0.0f;
                     if (with_relu && !(after[1] > 0.0f)) value.y = 0.0f;
-                    put_pair(dx + (size_t)row * k + column, value, add);
+                    put_pair(dx + (size_t)row * all + k0 + column, value, add);
                 }
             }
         }
@@ -133,7 +136,7 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
         __syncthreads();
     }
 
-    float* const part = parts + (size_t)blockIdx.x * k * n;
+    float* const part = parts + ((size_t)blockIdx.x * all + k0) * n;
     if (SPLIT == 1) {
 #pragma unroll
         for (int j = 0; j < PER; ++j) {
@@ -163,9 +166,9 @@ __device__ __forceinline__ void pointwise_gradient(const float* __restrict__ x, 
 
 #define POINTWISE_GRADIENT(C, R)                                                                                         \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
-        pointwise_gradient_##C(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,     \
-                               const float* __restrict__ w, const float* __restrict__ dy, Incoming norm, int rows,       \
-                               int k, int n, float* dx, int add, float* parts) {                                         \
+        pointwise_gradient_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,    \
+                               const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows,      \
+                               int k, int n, number* dx, int add, float* parts) {                                        \
         __shared__ Room<C, R> room;                                                                                      \
         pointwise_gradient<C, R>(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);           \
     }

@@ -1,25 +1,31 @@
-//! The gradients of a pointwise convolution with few channels and of the batch norm after it, together: what
-//! both need is read once, and the gradient between them is never in memory.
+//! The gradients of a pointwise convolution to few channels and of the batch norm after it, together: what
+//! both need is read once (what the norm needs once for so many of the input's channels as a block takes), and the
+//! gradient between them is never in memory.
 
+use super::BLOCK;
 use super::affine::Prologue;
 use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize};
 use super::join::Join;
 use super::product::is_tall;
-use super::{BLOCK, sizes_of};
 use crate::Error;
 use crate::cuda::launch::{Builder, pack};
 use crate::cuda::{Launch, Pointer};
 
-/// The kernels: channels at most, and rows of a tile.
+/// The kernels: channels that a block takes at most, and rows of a tile.
 const KERNELS: [(&str, usize, usize); 3] = [
     ("pointwise_gradient_16", 16, 128),
     ("pointwise_gradient_32", 32, 64),
     ("pointwise_gradient_64", 64, 32),
 ];
 
+/// The one for all channels at once, or the one for most of them, where the input has more, but not so many that what the
+/// norm needs is read too often: gradients that are made one after the other read and write some 3k + 5n channels.
 fn kernel([_, k, n]: [usize; 3]) -> Option<(&'static str, usize, usize)> {
-    KERNELS.into_iter().find(|&(_, most, _)| k.max(n) <= most)
+    let last = KERNELS[KERNELS.len() - 1];
+    let together = 2 * k + k.div_ceil(last.1) * 2 * n;
+    let found = KERNELS.into_iter().find(|&(_, most, _)| k.max(n) <= most);
+    found.or((n <= last.1 && together <= 3 * k + 5 * n).then_some(last))
 }
 
 /// Whether [`gradient`] is for a convolution of rows × k numbers to rows × n.
@@ -27,15 +33,19 @@ pub fn suits_gradient(size: [usize; 3]) -> bool {
     is_tall(size) && kernel(size).is_some()
 }
 
-/// Blocks that the rows are cut into. With many channels parts are large, so there are fewer.
-fn blocks(rows: usize, (_, most, tile): (&str, usize, usize)) -> usize {
-    let enough = if most > 32 { BLOCKS / 2 } else { BLOCKS };
-    rows.div_ceil(tile).clamp(1, enough)
+/// Blocks that the rows are cut into, and the input's channels. With many channels parts are large, so there are fewer.
+fn cut([rows, k, _]: [usize; 3], (_, most, tile): (&str, usize, usize)) -> [usize; 2] {
+    let across = k.div_ceil(most);
+    let enough = match (most > 32, across) {
+        (true, 1) => BLOCKS / 2,
+        _ => (BLOCKS / across.max(1)).max(1),
+    };
+    [rows.div_ceil(tile).clamp(1, enough), across]
 }
 
 /// What [`gradient`] needs.
 pub fn gradient_scratch(size: [usize; 3]) -> ScratchSize {
-    let blocks = kernel(size).map_or(0, |kernel| blocks(size[0], kernel));
+    let blocks = kernel(size).map_or(0, |kernel| cut(size, kernel)[0]);
     ScratchSize {
         parts: blocks * size[1] * size[2],
         counters: 0,
@@ -74,8 +84,8 @@ pub fn gradient(
     let Some(found) = kernel(of.size) else {
         return Err(Error::shape("conv2d", format!("{k} and {n} channels")));
     };
-    let blocks = blocks(rows, found);
-    let gradients = Builder::new(found.0, [blocks, 1, 1], [BLOCK as u32, 1, 1])
+    let [blocks, across] = cut(of.size, found);
+    let gradients = Builder::new(found.0, [blocks, across, 1], [BLOCK as u32, 1, 1])
         .counted(rows * k.max(n))
         .pointers([of.x, of.prologue.factor, of.prologue.offset])
         .flag(of.prologue.relu)
@@ -112,7 +122,13 @@ fn incoming(norm: Option<&Backward>) -> Vec<u64> {
         of.constant,
     ];
     let mut words: Vec<u64> = pointers.iter().map(|it| it.0).collect();
-    let rows = sizes_of([of.pixels()].into_iter());
-    words.extend(pack([share.to_bits(), rows[0] as u32, of.relu.into(), 0]));
+    let rows = [of.pixels(), of.stride].map(|it| i32::try_from(it).unwrap_or(-1));
+    let last = [
+        share.to_bits(),
+        rows[0] as u32,
+        of.relu.into(),
+        rows[1] as u32,
+    ];
+    words.extend(pack(last));
     words
 }

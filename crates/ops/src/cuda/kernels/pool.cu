@@ -42,7 +42,7 @@ __device__ __forceinline__ void get_places(const unsigned char* from, int (&plac
 
 // `places` may be null. Of equal numbers the first in reading order wins; NaN wins over all.
 template <int V>
-__device__ __forceinline__ void max_pool(const float* __restrict__ x, float* y, unsigned char* places, const Pool& g) {
+__device__ __forceinline__ void max_pool(const number* __restrict__ x, number* y, unsigned char* places, const Pool& g) {
     const unsigned int work = (unsigned int)g.images * g.out_height * g.out_width * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.out_width, g.out_height);
@@ -71,8 +71,8 @@ __device__ __forceinline__ void max_pool(const float* __restrict__ x, float* y, 
 }
 
 template <int V>
-__device__ __forceinline__ void max_pool_gradient(const float* __restrict__ dy, const unsigned char* __restrict__ places,
-                                                  float* dx, int add, const Pool& g) {
+__device__ __forceinline__ void max_pool_gradient(const number* __restrict__ dy, const unsigned char* __restrict__ places,
+                                                  number* dx, int add, const Pool& g) {
     const unsigned int work = (unsigned int)g.images * g.height * g.width * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.width, g.height);
@@ -96,7 +96,7 @@ __device__ __forceinline__ void max_pool_gradient(const float* __restrict__ dy, 
 }
 
 template <int V>
-__device__ __forceinline__ void average_pool(const float* __restrict__ x, float* y, const Pool& g) {
+__device__ __forceinline__ void average_pool(const number* __restrict__ x, number* y, const Pool& g) {
     const unsigned int work = (unsigned int)g.images * g.out_height * g.out_width * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.out_width, g.out_height);
@@ -118,7 +118,7 @@ __device__ __forceinline__ void average_pool(const float* __restrict__ x, float*
 }
 
 template <int V>
-__device__ __forceinline__ void average_pool_gradient(const float* __restrict__ dy, float* dx, int add, const Pool& g) {
+__device__ __forceinline__ void average_pool_gradient(const number* __restrict__ dy, number* dx, int add, const Pool& g) {
     const unsigned int work = (unsigned int)g.images * g.height * g.width * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.width, g.height);
@@ -139,15 +139,15 @@ __device__ __forceinline__ void average_pool_gradient(const float* __restrict__ 
 }
 
 #define POOL(V)                                                                                                          \
-    extern "C" __global__ void max_pool_##V(const float* x, float* y, unsigned char* places, Pool g) {                   \
+    extern "C" __global__ void max_pool_##V(const number* x, number* y, unsigned char* places, Pool g) {                 \
         max_pool<V>(x, y, places, g);                                                                                    \
     }                                                                                                                    \
-    extern "C" __global__ void max_pool_gradient_##V(const float* dy, const unsigned char* places, float* dx, int add,  \
+    extern "C" __global__ void max_pool_gradient_##V(const number* dy, const unsigned char* places, number* dx, int add, \
                                                      Pool g) {                                                           \
         max_pool_gradient<V>(dy, places, dx, add, g);                                                                    \
     }                                                                                                                    \
-    extern "C" __global__ void average_pool_##V(const float* x, float* y, Pool g) { average_pool<V>(x, y, g); }         \
-    extern "C" __global__ void average_pool_gradient_##V(const float* dy, float* dx, int add, Pool g) {                  \
+    extern "C" __global__ void average_pool_##V(const number* x, number* y, Pool g) { average_pool<V>(x, y, g); }        \
+    extern "C" __global__ void average_pool_gradient_##V(const number* dy, number* dx, int add, Pool g) {                \
         average_pool_gradient<V>(dy, dx, add, g);                                                                        \
     }
 POOL(4)

@@ -10,8 +10,8 @@
 
 // blockIdx.x is the tile, across first; blockIdx.y the part of the rows.
 extern "C" __global__ void __launch_bounds__(256, 2)
-    product_weights_tf32(const float* __restrict__ a, const float* factor, const float* offset, int with_relu,
-                         const float* __restrict__ b, int rows, int m, int n, int rows_per_part, float* parts) {
+    product_weights_tf32(const number* __restrict__ a, const float* factor, const float* offset, int with_relu,
+                         const number* __restrict__ b, int rows, int m, int n, int rows_per_part, float* parts) {
     __shared__ __align__(16) float room[WARPS * SIDE * TILE_PITCH];
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, group = lane / 4, within = lane % 4;
     const int across = (n + SIDE - 1) / SIDE, m0 = blockIdx.x / across * SIDE, n0 = blockIdx.x % across * SIDE;
@@ -39,14 +39,14 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         for (int k = 0; k < 2; ++k) {
             const int at = row + within + 4 * k;
             const bool real = at < end;
-            const float* const from_a = a + (size_t)at * m + m0 + group;
-            const float* const from_b = b + (size_t)at * n + n0 + group;
+            const number* const from_a = a + (size_t)at * m + m0 + group;
+            const number* const from_b = b + (size_t)at * n + n0 + group;
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                float value = real && down_inside[i] ? from_a[i * 8] : 0.0f;
+                float value = real && down_inside[i] ? (float)from_a[i * 8] : 0.0f;
                 if (factor && real) value = fmaf(value, scale[i], shift[i]);
                 down[i][k] = with_relu ? relu(value) : value;
-                beside[i][k] = real && across_inside[i] ? from_b[i * 8] : 0.0f;
+                beside[i][k] = real && across_inside[i] ? (float)from_b[i * 8] : 0.0f;
             }
         }
 #pragma unroll
@@ -86,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 // each of them takes 16 rows and `per_warp` columns.
 #define COLUMNS 64
 // Terms that are in shared memory at a time, and the numbers between two of them, which keep a warp's lanes in different banks.
-#define DEPTH 32
+#define SLAB_TERMS 32
 #define TERM_PITCH (COLUMNS + 2)
 
 struct __align__(8) Tiles {
@@ -103,10 +103,10 @@ template <int J> struct Made {
     __device__ __forceinline__ int column_of(int j) const { return column + j * 8; }
 };
 
-// Of 16 terms a lane has four that follow each other, in two rows; so of DEPTH.
+// Of 16 terms a lane has four that follow each other, in two rows; so of SLAB_TERMS.
 struct Lines {
     Pack<4> of[2][2];
-    __device__ __forceinline__ void fetch(const float* __restrict__ x, const Tiles& t, int row, int k0, int within) {
+    __device__ __forceinline__ void fetch(const number* __restrict__ x, const Tiles& t, int row, int k0, int within) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             const int term = k0 + half * 16 + within * 4;
@@ -132,17 +132,17 @@ struct Lines {
     }
 };
 
-// The DEPTH of w from k0 on, by four: of 256 threads each has two.
+// The SLAB_TERMS of w from k0 on, by four: of 256 threads each has two.
 struct Slab {
     Pack<4> of[2];
     // Consecutive threads read consecutive numbers. The first term and the first column of the i-th four.
     static __device__ __forceinline__ int term(int i, int transposed) {
         const int place = threadIdx.y * blockDim.x + threadIdx.x + i * 256;
-        return transposed ? place % (DEPTH / 4) * 4 : place / (COLUMNS / 4);
+        return transposed ? place % (SLAB_TERMS / 4) * 4 : place / (COLUMNS / 4);
     }
     static __device__ __forceinline__ int column(int i, int transposed) {
         const int place = threadIdx.y * blockDim.x + threadIdx.x + i * 256;
-        return transposed ? place / (DEPTH / 4) : place % (COLUMNS / 4) * 4;
+        return transposed ? place / (SLAB_TERMS / 4) : place % (COLUMNS / 4) * 4;
     }
     __device__ __forceinline__ void fetch(const float* __restrict__ w, const Tiles& t, int n0, int k0, int transposed) {
 #pragma unroll
@@ -165,7 +165,7 @@ struct Slab {
 };
 
 template <int J>
-__device__ __forceinline__ void tall_product(const float* __restrict__ x, const float* factor, const float* offset,
+__device__ __forceinline__ void tall_product(const number* __restrict__ x, const float* factor, const float* offset,
                                              int with_relu, const float* __restrict__ w, int transposed, const Tiles& t,
                                              int block, float* room, Made<J>& made) {
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
@@ -182,16 +182,16 @@ __device__ __forceinline__ void tall_product(const float* __restrict__ x, const 
     Slab slab;
     lines.fetch(x, t, made.row, 0, within);
     slab.fetch(w, t, n0, 0, transposed);
-    for (int k0 = 0; k0 < t.k; k0 += DEPTH) {
+    for (int k0 = 0; k0 < t.k; k0 += SLAB_TERMS) {
         __syncthreads();
         slab.put(room, t.width, transposed);
         __syncthreads();
         Lines now = lines;
         now.apply(factor, offset, with_relu, t, made.row, k0, within);
         // The next ones are on their way meanwhile.
-        if (k0 + DEPTH < t.k) {
-            lines.fetch(x, t, made.row, k0 + DEPTH, within);
-            slab.fetch(w, t, n0, k0 + DEPTH, transposed);
+        if (k0 + SLAB_TERMS < t.k) {
+            lines.fetch(x, t, made.row, k0 + SLAB_TERMS, within);
+            slab.fetch(w, t, n0, k0 + SLAB_TERMS, transposed);
         }
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
@@ -227,26 +227,18 @@ template <int J, class F> __device__ __forceinline__ void each_pair(const Tiles&
     }
 }
 
-__device__ __forceinline__ void put_pair(float* to, float2 value, int add) {
-    float2* const at = reinterpret_cast<float2*>(to);
-    if (add) {
-        const float2 old = *at;
-        value.x += old.x;
-        value.y += old.y;
-    }
-    *at = value;
-}
+template <class N> __device__ __forceinline__ void put_pair(N* to, float2 value, int add) { put<2>(to, pack(value), add); }
 
 // Kernels for warps of up to 16 and up to 64 columns: with fewer there is room for more of them at once.
 #define PRODUCT(NAME, J, BLOCKS)                                                                                         \
     extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
-        NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                       \
-             const float* __restrict__ w, int transposed, float* y, int add, Tiles t) {                                  \
-        __shared__ float room[DEPTH * TERM_PITCH];                                                                       \
+        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
+             const float* __restrict__ w, int transposed, number* y, int add, Tiles t) {                                 \
+        __shared__ float room[SLAB_TERMS * TERM_PITCH];                                                                  \
         Made<J> made;                                                                                                    \
         tall_product(x, factor, offset, with_relu, w, transposed, t, blockIdx.x, room, made);                            \
         each_pair(t, made, [&](int j, int r, int row, int column) {                                                      \
-            put_pair(y + (row * t.n + column), make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]), add);    \
+            put_pair(y + (row * t.n + column), make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]), add);          \
         });                                                                                                              \
     }
 PRODUCT(product_tf32_16, 2, 3)
@@ -262,8 +254,8 @@ __device__ __forceinline__ float over_rows(float x) {
 // A product, and batch norm's statistics of it: see batch_norm_statistics. parts: [blocks of rows][mean, squared deviations
 // from it][columns].
 template <int J>
-__device__ __forceinline__ void product_statistics(const float* __restrict__ x, const float* factor, const float* offset,
-                                                   int with_relu, const float* __restrict__ w, float* y, const Tiles& t,
+__device__ __forceinline__ void product_statistics(const number* __restrict__ x, const float* factor, const float* offset,
+                                                   int with_relu, const float* __restrict__ w, number* y, const Tiles& t,
                                                    float* parts, unsigned int* counters, const Norm& norm,
                                                    const Normaliser& to, float* room, double* wide, unsigned int* flag) {
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, lane = thread % WARP, warp = thread / WARP;
@@ -329,11 +321,11 @@ __device__ __forceinline__ void product_statistics(const float* __restrict__ x, 
 }
 #define PRODUCT_STATISTICS(NAME, J, BLOCKS)                                                                              \
     extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
-        NAME(const float* __restrict__ x, const float* factor, const float* offset, int with_relu,                       \
-             const float* __restrict__ w, float* y, Tiles t, float* parts, unsigned int* counters, const float* scale,   \
+        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
+             const float* __restrict__ w, number* y, Tiles t, float* parts, unsigned int* counters, const float* scale,  \
              const float* shift, float* running_mean, float* running_variance, double momentum, double epsilon,          \
              float* mean, float* inverse, float* norm_factor, float* norm_offset) {                                      \
-        __shared__ __align__(16) float room[DEPTH * TERM_PITCH];                                                         \
+        __shared__ __align__(16) float room[SLAB_TERMS * TERM_PITCH];                                                    \
         __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
         __shared__ unsigned int flag;                                                                                    \
         const Normaliser to = {mean, inverse, norm_factor, norm_offset};                                                 \
@@ -351,16 +343,16 @@ PRODUCT_STATISTICS(product_statistics_tf32_64, 8, 2)
 // dx = or += dy · wᵀ where a ReLU let x · factor + offset through, for dy of rows × k and w of n × k numbers: what a pointwise
 // convolution with a ReLU before it gives its input.
 extern "C" __global__ void __launch_bounds__(256, 2)
-    product_input_tf32(const float* __restrict__ dy, const float* __restrict__ w, const float* x, const float* factor,
-                       const float* offset, float* dx, int add, Tiles t) {
-    __shared__ float room[DEPTH * TERM_PITCH];
+    product_input_tf32(const number* __restrict__ dy, const float* __restrict__ w, const number* x, const float* factor,
+                       const float* offset, number* dx, int add, Tiles t) {
+    __shared__ float room[SLAB_TERMS * TERM_PITCH];
     Made<8> made;
     tall_product(dy, nullptr, nullptr, 0, w, 1, t, blockIdx.x, room, made);
     each_pair(t, made, [&](int j, int r, int row, int column) {
-        const float2 before = *reinterpret_cast<const float2*>(x + (row * t.n + column));
+        const Pack<2> before = load<2>(x + (row * t.n + column));
         float2 value = make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]);
-        if (!((factor ? fmaf(before.x, factor[column], offset[column]) : before.x) > 0.0f)) value.x = 0.0f;
-        if (!((factor ? fmaf(before.y, factor[column + 1], offset[column + 1]) : before.y) > 0.0f)) value.y = 0.0f;
+        if (!((factor ? fmaf(before.v[0], factor[column], offset[column]) : before.v[0]) > 0.0f)) value.x = 0.0f;
+        if (!((factor ? fmaf(before.v[1], factor[column + 1], offset[column + 1]) : before.v[1]) > 0.0f)) value.y = 0.0f;
         put_pair(dx + (row * t.n + column), value, add);
     });
 }

@@ -3,7 +3,7 @@
 // Every stride-th pixel from pixel `offset` on, zero beyond the edge; and its gradient, which takes one thread for each
 // number of dx.
 template <int V>
-__device__ __forceinline__ void subsample(const float* __restrict__ x, float* y, int images, int height, int width,
+__device__ __forceinline__ void subsample(const number* __restrict__ x, number* y, int images, int height, int width,
                                           int channels, int stride, int offset) {
     const int out_height = (height + stride - 1) / stride, out_width = (width + stride - 1) / stride;
     const unsigned int work = (unsigned int)images * out_height * out_width * (channels / V);
@@ -16,7 +16,7 @@ __device__ __forceinline__ void subsample(const float* __restrict__ x, float* y,
     }
 }
 template <int V>
-__device__ __forceinline__ void subsample_gradient(const float* __restrict__ dy, float* dx, int images, int height,
+__device__ __forceinline__ void subsample_gradient(const number* __restrict__ dy, number* dx, int images, int height,
                                                    int width, int channels, int stride, int offset, int add) {
     const int out_height = (height + stride - 1) / stride, out_width = (width + stride - 1) / stride;
     const unsigned int work = (unsigned int)images * height * width * (channels / V);
@@ -34,11 +34,11 @@ __device__ __forceinline__ void subsample_gradient(const float* __restrict__ dy,
     }
 }
 #define SUBSAMPLE(V)                                                                                                     \
-    extern "C" __global__ void subsample_##V(const float* x, float* y, int images, int height, int width, int channels, \
+    extern "C" __global__ void subsample_##V(const number* x, number* y, int images, int height, int width, int channels, \
                                              int stride, int offset) {                                                   \
         subsample<V>(x, y, images, height, width, channels, stride, offset);                                             \
     }                                                                                                                    \
-    extern "C" __global__ void subsample_gradient_##V(const float* dy, float* dx, int images, int height, int width,    \
+    extern "C" __global__ void subsample_gradient_##V(const number* dy, number* dx, int images, int height, int width,   \
                                                       int channels, int stride, int offset, int add) {                   \
         subsample_gradient<V>(dy, dx, images, height, width, channels, stride, offset, add);                             \
     }
@@ -47,7 +47,7 @@ SUBSAMPLE(1)
 
 // y[r, c] = x[r, c], or 0 from channel `from` on: the first channels of a tensor, and the gradient of taking them.
 template <int V>
-__device__ __forceinline__ void truncate(const float* __restrict__ x, float* y, int rows, int from, int to, int add) {
+__device__ __forceinline__ void truncate(const number* __restrict__ x, number* y, int rows, int from, int to, int add) {
     const int packs = to / V;
     for (unsigned int i = thread_index(); i < (unsigned int)rows * packs; i += thread_count()) {
         const int c = (int)(i % packs) * V;
@@ -56,7 +56,7 @@ __device__ __forceinline__ void truncate(const float* __restrict__ x, float* y, 
     }
 }
 #define TRUNCATE(V)                                                                                                      \
-    extern "C" __global__ void truncate_##V(const float* x, float* y, int rows, int from, int to, int add) {             \
+    extern "C" __global__ void truncate_##V(const number* x, number* y, int rows, int from, int to, int add) {           \
         truncate<V>(x, y, rows, from, to, add);                                                                          \
     }
 TRUNCATE(4)

@@ -3,6 +3,7 @@
 use super::forward::{shape, sizes};
 use super::order::Touches;
 use super::pairs::ConvGradient;
+use super::writer::Place;
 use super::{Product, Writer};
 use crate::Error;
 use crate::cuda::Pointer;
@@ -33,7 +34,18 @@ impl Writer<'_> {
                 dy,
                 dx,
                 dw,
-            } => self.matrix_gradient([*rows, *units, *inputs], [*x, *w, *dy], *dx, *dw)?,
+            } => {
+                // The forward pass has widened x.
+                let tensors = [self.wide(*x), self.place(*w), self.place(*dy)];
+                let to = dx.map(|dx| {
+                    let add = dx.add && !self.script.is_narrow(dx.buffer);
+                    (self.wide(dx.buffer), add)
+                });
+                self.matrix_gradient([*rows, *units, *inputs], tensors, to, *dw)?;
+                if let Some(dx) = dx {
+                    self.narrow(*dx)?;
+                }
+            }
             Call::NormGradient { .. } => self.norm_gradient(call)?,
             Call::ActivationGradient { kind, x, dy, dx } => {
                 let count = self.len(*x);
@@ -68,13 +80,21 @@ impl Writer<'_> {
                 let targets: Vec<_> = targets
                     .map(|(target, share)| (self.target(*target), self.share(share)))
                     .collect();
-                let from = [self.at(*dy), self.maybe(*y)];
+                let stride = self.script.stride(*dy, dims.channels);
+                let from = ((self.at(*dy), stride), self.maybe(*y));
                 self.extend(combine::combine_gradient(&targets, from, shape(dims))?);
             }
             Call::ConcatGradient { rows, dy, targets } => {
-                let targets = targets.iter();
+                let pieces = targets
+                    .iter()
+                    .map(|(target, width)| (target.buffer, *width));
+                let pieces = self.apart(*dy, &pieces.collect::<Vec<_>>(), true);
+                let targets = targets.iter().zip(pieces);
                 let targets: Vec<_> = targets
-                    .map(|(target, width)| (self.target(*target), *width))
+                    .map(|((target, _), (dx, width))| {
+                        let add = target.add;
+                        (combine::Target { dx, add }, width)
+                    })
                     .collect();
                 let dy = self.at(*dy);
                 self.extend(combine::concat_gradient(&targets, dy, *rows)?);
@@ -132,16 +152,14 @@ impl Writer<'_> {
                 self.touches = Touches::default();
                 return self.pointwise_gradient(&of, size, None);
             }
-            if plain {
+            if plain && !self.bf16 {
                 let [rows, channels, filters] = size;
-                return self.matrix_gradient(
-                    [rows, filters, channels],
-                    [of.x, of.w, of.dy],
-                    of.dx,
-                    of.dw,
-                );
+                let tensors = [of.x, of.w, of.dy].map(|it| self.place(it));
+                let dx = of.dx.map(|dx| (self.place(dx.buffer), dx.add));
+                return self.matrix_gradient([rows, filters, channels], tensors, dx, of.dw);
             }
-            if self.tf32 && product::is_tall(size) && product::suits_weight_gradient(size) {
+            let suits = self.bf16 || product::suits_weight_gradient(size);
+            if self.tf32 && product::is_tall(size) && suits {
                 return self.gated_gradient(&of, size);
             }
         }
@@ -197,6 +215,10 @@ impl Writer<'_> {
             if prologue.relu {
                 let launch = product::gated_product(size, [dy, w, x, to], prologue, dx.add)?;
                 self.push(launch);
+            } else if self.bf16 {
+                let plain = affine::Prologue::default();
+                let launch = product::product(size, [dy, w, to], plain, true, dx.add)?;
+                self.push(launch);
             } else {
                 self.times(size, [dy, w, to], true, dx.add)?;
             }
@@ -214,20 +236,23 @@ impl Writer<'_> {
     fn matrix_gradient(
         &mut self,
         [rows, units, inputs]: [usize; 3],
-        [x, w, dy]: [Buffer; 3],
-        dx: Option<Target>,
+        [x, w, dy]: [Place; 3],
+        dx: Option<(Place, bool)>,
         dw: Buffer,
     ) -> Result<(), Error> {
-        let of_dy = dy;
-        let dy = self.at(dy);
-        if let Some(dx) = dx {
-            self.touching(&[w, of_dy], &[dx.buffer]);
-            let tensors = [dy, self.at(w), self.at(dx.buffer)];
-            self.times([rows, units, inputs], tensors, true, dx.add)?;
+        if let Some((dx, add)) = dx {
+            self.touches = Touches {
+                reads: vec![w.words, dy.words.clone()],
+                writes: vec![dx.words],
+            };
+            self.times([rows, units, inputs], [dy.at, w.at, dx.at], true, add)?;
         }
-        self.touching(&[x, of_dy], &[dw]);
+        self.touches = Touches {
+            reads: vec![x.words, dy.words],
+            writes: vec![self.range(dw)],
+        };
         let size = [rows, inputs, units];
-        let (x, to) = (self.at(x), self.at(dw));
+        let (x, dy, to) = (x.at, dy.at, self.at(dw));
         if self.tf32 && product::suits_weight_gradient(size) {
             self.touches.writes.clear();
             let scratch = self.scratch(product::weight_gradient_scratch(size))?;
@@ -291,6 +316,7 @@ impl Writer<'_> {
         let of = Backward {
             x: self.at(*x),
             dy: self.at(*dy),
+            stride: self.script.stride(*dy, channels),
             share: (self.share(share), self.script.program.batch()),
             normaliser: self.normaliser(*coefficients),
             relu: *relu,

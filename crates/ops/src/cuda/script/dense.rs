@@ -7,7 +7,7 @@ use super::{Work, Writer};
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
-use crate::cuda::kernels::transpose::transpose;
+use crate::cuda::kernels::transpose::{transpose, transpose_gradient};
 use crate::program::{Buffer, Call, Program, Target};
 
 /// Which of a convolution's products.
@@ -36,6 +36,8 @@ pub struct Dense {
     pub y: Pointer,
     /// Whether the result is added to what is there.
     pub add: bool,
+    /// Whether all three are bfloat16.
+    pub bf16: bool,
     /// What the library computes in.
     pub workspace: Pointer,
 }
@@ -79,7 +81,7 @@ fn is_candidate(g: &Geometry) -> bool {
     let symmetric = outputs(g.height, top, 0) == Some(g.out_height)
         && outputs(g.width, left, 1) == Some(g.out_width);
     let fours = g.channels.is_multiple_of(4) && g.filters.is_multiple_of(4);
-    g.conv.groups == 1 && !g.is_pointwise() && fours && symmetric
+    g.conv.groups == 1 && !g.is_pointwise() && !g.is_single() && fours && symmetric
 }
 
 impl Writer<'_> {
@@ -123,7 +125,12 @@ impl Writer<'_> {
         self.touching(&[], &[dw]);
         self.touches.reads.push(gradient);
         let terms = geometry.weights() / geometry.filters;
-        self.push(transpose(from, self.at(dw), geometry.filters, terms)?);
+        self.push(transpose_gradient(
+            from,
+            self.at(dw),
+            geometry.filters,
+            terms,
+        )?);
         if let Some(dx) = dx {
             // The forward pass has left the filters there.
             let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(dy)];
@@ -148,6 +155,7 @@ impl Writer<'_> {
             filters,
             y,
             add,
+            bf16: self.bf16,
             workspace: self.word(start),
         }));
     }

@@ -8,15 +8,15 @@ use crate::cuda::kernels::columns::ScratchSize;
 use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution};
 use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool, product};
-use crate::program::{self, Buffer, Call, Prologue, Share};
+use crate::program::{self, Buffer, Call, Prologue, Share, Target};
 
 impl Writer<'_> {
     /// Writes a forward call's work; false where it is none.
     pub(super) fn forward(&mut self, call: &Call) -> Result<bool, Error> {
         match call {
             Call::Zero { y } => {
-                let (y, len) = (self.at(*y), self.len(*y));
-                self.write(Work::Clear(y, len));
+                let (y, words) = (self.at(*y), self.range(*y).len());
+                self.write(Work::Clear(y, words));
             }
             Call::Conv { .. } => self.conv(call)?,
             Call::Linear {
@@ -25,7 +25,14 @@ impl Writer<'_> {
                 w,
                 bias,
                 y,
-            } => self.matrix([*rows, *units, *inputs], [*x, *w, *y], *bias)?,
+            } => {
+                let x = self.widen(*x)?;
+                self.touching(&[*w], &[*y]);
+                self.touches.reads.extend(self.ranges(bias.as_slice()));
+                self.touches.reads.push(x.words);
+                let tensors = [x.at, self.at(*w), self.at(*y)];
+                self.matrix([*rows, *units, *inputs], tensors, *bias)?;
+            }
             Call::Statistics {
                 channels,
                 x,
@@ -107,11 +114,12 @@ impl Writer<'_> {
                     share: self.share(&it.share),
                 });
                 let terms: Vec<_> = terms.collect();
-                let y = self.at(*y);
+                let stride = self.script.stride(*y, dims.channels);
+                let y = (self.at(*y), stride);
                 self.extend(combine::combine(&terms, *relu, y, shape(dims))?);
             }
             Call::Concat { rows, inputs, y } => {
-                let inputs: Vec<_> = inputs.iter().map(|(x, c)| (self.at(*x), *c)).collect();
+                let inputs = self.apart(*y, inputs, false);
                 let y = self.at(*y);
                 self.extend(combine::concat(&inputs, y, *rows)?);
             }
@@ -172,11 +180,11 @@ impl Writer<'_> {
         let plain = *prologue == Prologue::default();
         if let Some([rows, channels, filters]) = geometry.product() {
             let size = [rows, channels, filters];
-            if plain {
-                return self.matrix([rows, filters, channels], [*x, *w, *y], *bias);
+            let tensors = [*x, *w, *y].map(|it| self.at(it));
+            if plain && !self.bf16 {
+                return self.matrix([rows, filters, channels], tensors, *bias);
             }
             if self.tf32 && product::is_tall(size) {
-                let tensors = [*x, *w, *y].map(|it| self.at(it));
                 let prologue = self.prologue(prologue);
                 self.push(product::product(size, tensors, prologue, false, false)?);
                 return self.bias(*bias, self.at(*y), filters, self.len(*y));
@@ -204,19 +212,12 @@ impl Writer<'_> {
     /// y = x · w + bias.
     fn matrix(
         &mut self,
-        size: [usize; 3],
-        [x, w, y]: [Buffer; 3],
+        [rows, units, inputs]: [usize; 3],
+        tensors: [Pointer; 3],
         bias: Option<Buffer>,
     ) -> Result<(), Error> {
-        let y = self.at(y);
-        let [rows, units, inputs] = size;
-        self.times(
-            [rows, inputs, units],
-            [self.at(x), self.at(w), y],
-            false,
-            false,
-        )?;
-        self.bias(bias, y, size[1], size[0] * size[1])
+        self.times([rows, inputs, units], tensors, false, false)?;
+        self.bias(bias, tensors[2], units, rows * units)
     }
 
     /// Adds a bias, if there is one, to so many numbers.
@@ -247,13 +248,21 @@ impl Writer<'_> {
         else {
             return Ok(());
         };
+        let touches = std::mem::take(&mut self.touches);
+        let read = self.widen(*logits)?;
+        self.touches = touches;
+        let to = gradient.map(|it| self.wide(it.buffer));
+        self.touches.reads.push(read.words);
+        self.touches
+            .writes
+            .extend(to.as_ref().map(|it| it.words.clone()));
         let layout = &self.script.layout;
         let batch = self.script.program.batch();
         let unread = |place: usize| self.word(layout.unread + place * batch);
         let own = losses.is_some();
         let of_own = |word: usize| if own { self.word(word) } else { Pointer::NULL };
         let of = loss::Loss {
-            logits: self.at(*logits),
+            logits: read.at,
             labels: self.word(layout.labels),
             images: batch,
             classes: *classes,
@@ -265,15 +274,19 @@ impl Writer<'_> {
             top: [1, 5],
         };
         let weight = *weight as f32 / batch as f32;
-        let dlogits = self.maybe(gradient.map(|it| it.buffer));
-        let add = gradient.is_some_and(|it| it.add);
+        let dlogits = to.map_or(Pointer::NULL, |it| it.at);
+        let narrow = |it: &Target| self.script.is_narrow(it.buffer);
+        let add = gradient.as_ref().is_some_and(|it| it.add && !narrow(it));
         let scratch = self.scratch(ScratchSize {
             parts: 0,
             counters: 1,
         })?;
         let launch = loss::softmax_cross_entropy(of, weight, dlogits, add, scratch)?;
         self.push(launch);
-        Ok(())
+        match gradient {
+            Some(gradient) => self.narrow(*gradient),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn prologue(&self, prologue: &Prologue) -> affine::Prologue {

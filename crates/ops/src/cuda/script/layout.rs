@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::dense::Library;
+use super::numbers::Numbers;
 use super::pairs::suits_statistics;
 use super::ring::ALIGN;
 use crate::cuda::Pointer;
@@ -66,6 +67,8 @@ pub(super) struct Layout {
     pub runs: usize,
     /// For each weight of a library's convolution its filters, and in training their gradient.
     pub filters: BTreeMap<Buffer, [usize; 2]>,
+    /// For each tensor that a linear layer or the loss reads, where it is bfloat16, its numbers in fp32; for the gradient too.
+    pub widened: BTreeMap<Buffer, usize>,
     /// What a library computes in: as many of its convolutions can be done at once.
     pub workspaces: Vec<usize>,
     /// The size of all memory.
@@ -73,7 +76,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(program: &Program, optimiser: Option<&Settings>, library: &Library) -> Self {
+    pub fn new(
+        program: &Program,
+        optimiser: Option<&Settings>,
+        library: &Library,
+        numbers: &Numbers,
+    ) -> Self {
         let masks = masks(program);
         let places = masks.iter().enumerate();
         let places = places.map(|(place, mask)| (mask.salt, place)).collect();
@@ -117,6 +125,10 @@ impl Layout {
             filters: weights(program, library)
                 .map(|(w, len)| (w, [region(len), region(if training { len } else { 0 })]))
                 .collect(),
+            widened: widened(program)
+                .filter(|it| numbers.is_narrow(*it))
+                .map(|it| (it, region(program.span(it).len)))
+                .collect(),
             workspaces: (0..if training { WORKSPACES } else { 1 })
                 .map(|_| region(library.workspace))
                 .collect(),
@@ -156,6 +168,20 @@ fn weights<'p>(
     })
 }
 
+/// What linear layers and the loss read, and the gradients of that.
+fn widened(program: &Program) -> impl Iterator<Item = Buffer> + '_ {
+    program.calls().iter().flat_map(|call| match call {
+        Call::Linear { x, .. } => vec![*x],
+        Call::LinearGradient { dx, .. } => dx.iter().map(|it| it.buffer).collect(),
+        Call::Loss {
+            logits, gradient, ..
+        } => std::iter::once(*logits)
+            .chain(gradient.map(|it| it.buffer))
+            .collect(),
+        _ => Vec::new(),
+    })
+}
+
 /// The masks of all drop paths in their order, then those of dropout.
 fn masks(program: &Program) -> Vec<Mask> {
     let (mut masks, mut others) = (Vec::new(), BTreeMap::new());
@@ -186,7 +212,7 @@ fn masks(program: &Program) -> Vec<Mask> {
 }
 
 fn weight_product(size: [usize; 3]) -> ScratchSize {
-    match product::suits_weight_gradient(size) {
+    match product::suits_weight_gradient(size) || product::is_tall(size) {
         true => product::weight_gradient_scratch(size),
         false => ScratchSize::default(),
     }

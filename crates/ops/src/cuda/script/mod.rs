@@ -9,11 +9,15 @@ mod control;
 mod dense;
 mod forward;
 mod layout;
+mod numbers;
 mod order;
 mod pairs;
 mod ring;
+mod views;
 mod writer;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::kernels::batch::Resident;
@@ -25,6 +29,9 @@ use crate::optimiser::{Settings, State};
 use crate::program::{Buffer, Program};
 pub use dense::{Dense, Library, Pass};
 use layout::{Layout, at};
+use numbers::Numbers;
+pub use numbers::packed;
+use views::{View, views};
 use writer::Writer;
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
@@ -82,21 +89,26 @@ pub struct Script {
     optimiser: Option<Settings>,
     resident: Option<Resident>,
     library: Library,
+    numbers: Numbers,
+    views: BTreeMap<Buffer, View>,
     layout: Layout,
 }
 
 impl Script {
     /// The script of a program; in training with the optimiser that moves the parameters. Where the data
     /// set lies on the device, a step begins by making the batch that [`Script::control`] names. The
-    /// library does the convolutions that it names.
+    /// library does the convolutions that it names. With `bf16` images, activations and their gradients are bfloat16
+    /// (see [`Script::is_narrow`]). Buffers lie where [`Script::program`] has them, not where this one does.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the data set's images or classes are not the program's.
+    /// [`Error::Shape`] if the data set's images or classes are not the program's, or not all that has pixels can be
+    /// bfloat16.
     pub fn new(
         program: Arc<Program>,
         optimiser: Option<Settings>,
         resident: Option<Resident>,
         library: Library,
+        bf16: bool,
     ) -> Result<Self, Error> {
         if let Some(resident) = &resident {
             let image: usize = resident.shape.iter().product();
@@ -109,12 +121,31 @@ impl Script {
                 return Err(Error::shape("program", detail));
             }
         }
-        let layout = Layout::new(&program, optimiser.as_ref(), &library);
+        let numbers = match bf16 {
+            true => Numbers::narrow(&program)?,
+            false => Numbers::wide(&program),
+        };
+        // In evaluation all concatenations would lie in memory at once.
+        let views = match optimiser {
+            Some(_) => views(&program),
+            None => BTreeMap::new(),
+        };
+        let words =
+            |buffer, len: usize| match (views.contains_key(&buffer), numbers.is_narrow(buffer)) {
+                (true, _) => 0,
+                (false, true) => len.div_ceil(2),
+                (false, false) => len,
+            };
+        let whole: BTreeSet<Buffer> = views.values().map(|it| it.of).collect();
+        let program = Arc::new(program.placed(words, &whole)?);
+        let layout = Layout::new(&program, optimiser.as_ref(), &library, &numbers);
         Ok(Self {
             program,
             optimiser,
             resident,
             library,
+            numbers,
+            views,
             layout,
         })
     }
@@ -123,6 +154,12 @@ impl Script {
     #[must_use]
     pub fn is_resident(&self) -> bool {
         self.resident.is_some()
+    }
+
+    /// Whether a buffer's numbers are bfloat16.
+    #[must_use]
+    pub fn is_narrow(&self, buffer: Buffer) -> bool {
+        self.numbers.is_narrow(buffer)
     }
 
     /// The program.
@@ -257,8 +294,40 @@ impl Script {
         tables(&parameters)
     }
 
+    /// The address of a tensor's first number.
     fn at(&self, base: Pointer, buffer: Buffer) -> Pointer {
-        at(base, self.program.span(buffer).start)
+        match self.views.get(&buffer) {
+            None => at(base, self.program.span(buffer).start),
+            Some(view) => {
+                let size = if self.is_narrow(buffer) { 2 } else { 4 };
+                Pointer(self.at(base, view.of).0 + (size * view.begin) as u64)
+            }
+        }
+    }
+
+    /// Numbers from a pixel to the next one of a tensor that may lie within another, of so many channels by itself.
+    fn stride(&self, buffer: Buffer, channels: usize) -> usize {
+        self.views.get(&buffer).map_or(channels, |it| it.stride)
+    }
+
+    /// What a tensor takes.
+    fn range(&self, buffer: Buffer) -> Range<usize> {
+        match self.views.get(&buffer) {
+            None => self.program.span(buffer).range(),
+            Some(view) => {
+                let whole = self.program.span(view.of).len.max(1);
+                let channels = self.program.span(buffer).len * view.stride / whole;
+                self.part(*view, channels)
+            }
+        }
+    }
+
+    /// What so many channels of a tensor take of it, for the order of pieces alone: they lie in strides all over it. They stand for as many of its words as they have, in the order of the
+    /// channels: so those of one tensor do not meet, and all meet what touches it as a whole.
+    fn part(&self, View { of, begin, stride }: View, channels: usize) -> Range<usize> {
+        let whole = self.program.span(of).range();
+        let words = |channel: usize| whole.start + whole.len() * channel / stride.max(1);
+        words(begin)..words(begin + channels)
     }
 
     /// The work of one step, in an order in which it can be done piece by piece, in a memory that begins
@@ -270,6 +339,22 @@ impl Script {
     pub fn work(&self, base: Pointer, tf32: bool) -> Result<Vec<Piece>, Error> {
         check(base)?;
         Writer::new(self, base, tf32).step()
+    }
+}
+
+#[cfg(test)]
+impl Script {
+    /// What a tensor lies in, if it does: that one, the first of its channels, and all of them.
+    pub fn lies_in(&self, buffer: Buffer) -> Option<(Buffer, usize, usize)> {
+        let view = self.views.get(&buffer)?;
+        Some((view.of, view.begin, view.stride))
+    }
+
+    /// For each piece of [`Script::work`] the number of the call that it is of, or of the first of those.
+    pub fn calls_of(&self, base: Pointer, tf32: bool) -> Result<Vec<usize>, Error> {
+        let mut writer = Writer::new(self, base, tf32);
+        writer.write_all()?;
+        Ok(writer.calls)
     }
 }
 

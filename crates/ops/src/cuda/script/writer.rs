@@ -5,24 +5,39 @@ use std::ops::Range;
 use super::layout::at;
 use super::order::{Touches, order, slack};
 use super::ring::Ring;
+use super::views::View;
 use super::{LANES, Piece, Product, Script, Work};
 use crate::Error;
 use crate::cuda::kernels::batch::batch;
 use crate::cuda::kernels::columns::{Scratch, ScratchSize};
 use crate::cuda::kernels::join::{JOBS, Join, join};
 use crate::cuda::kernels::optimiser::Uploaded;
-use crate::cuda::kernels::{self, affine, product};
+use crate::cuda::kernels::{self, affine, convert, product};
 use crate::cuda::{Launch, Pointer};
-use crate::program::{Buffer, Call};
+use crate::program::{Buffer, Call, Target};
+
+/// Where a tensor lies.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub at: Pointer,
+    pub words: Range<usize>,
+}
 
 /// Writes the work of a script.
 pub(super) struct Writer<'s> {
     pub script: &'s Script,
     pub base: Pointer,
     pub tf32: bool,
+    /// Whether the tensors that the call works on are bfloat16.
+    pub bf16: bool,
     work: Vec<Work>,
     /// For each piece of work.
     touched: Vec<Touches>,
+    /// For each piece of work the call that it is of, or the first of those.
+    #[cfg(test)]
+    pub calls: Vec<usize>,
+    #[cfg(test)]
+    call: usize,
     /// Of the next piece.
     pub touches: Touches,
     /// Products so far, and a library's passes.
@@ -42,8 +57,13 @@ impl<'s> Writer<'s> {
             script,
             base,
             tf32,
+            bf16: false,
             work: Vec::new(),
             touched: Vec::new(),
+            #[cfg(test)]
+            calls: Vec::new(),
+            #[cfg(test)]
+            call: 0,
             touches: Touches::default(),
             products: 0,
             passes: 0,
@@ -55,11 +75,28 @@ impl<'s> Writer<'s> {
 
     /// The pieces of a step.
     pub fn step(mut self) -> Result<Vec<Piece>, Error> {
+        self.write_all()?;
+        let after = order(&self.touched);
+        let slack = slack(&after);
+        let pieces = self.work.into_iter().zip(after).zip(slack);
+        let piece = |((work, after), slack)| Piece { work, after, slack };
+        Ok(pieces.map(piece).collect())
+    }
+
+    /// Writes the work of all calls.
+    pub fn write_all(&mut self) -> Result<(), Error> {
         self.batch()?;
         self.clear_gradients();
-        let mut calls = self.script.program.calls().iter().peekable();
-        while let Some(call) = calls.next() {
-            if let Some(next) = calls.peek()
+        let all = self.script.program.calls();
+        let mut calls = all.iter().enumerate().peekable();
+        while let Some((_index, call)) = calls.next() {
+            #[cfg(test)]
+            {
+                self.call = _index;
+            }
+            self.bf16 = self.has_narrow(call);
+            let next = calls.peek().map(|(_, next)| *next);
+            if let Some(next) = next
                 && self.pair(call, next)?
             {
                 calls.next();
@@ -72,14 +109,21 @@ impl<'s> Writer<'s> {
                     self.update()?;
                 }
                 _ if self.forward(call)? => {}
-                _ => self.backward(call, calls.peek().copied())?,
+                _ => self.backward(call, next)?,
             }
         }
-        let after = order(&self.touched);
-        let slack = slack(&after);
-        let pieces = self.work.into_iter().zip(after).zip(slack);
-        let piece = |((work, after), slack)| Piece { work, after, slack };
-        Ok(pieces.map(piece).collect())
+        Ok(())
+    }
+
+    /// Whether a call works on tensors of bfloat16; a linear layer and the loss widen them.
+    fn has_narrow(&self, call: &Call) -> bool {
+        let accesses = call.accesses();
+        let mut touched = accesses.reads.iter().chain(&accesses.writes);
+        let widens = matches!(
+            call,
+            Call::Linear { .. } | Call::LinearGradient { .. } | Call::Loss { .. }
+        );
+        !widens && touched.any(|it| self.script.is_narrow(*it))
     }
 
     /// What a call's work touches of the program's memory and of what lies beside it.
@@ -104,7 +148,7 @@ impl<'s> Writer<'s> {
     }
 
     pub fn range(&self, buffer: Buffer) -> Range<usize> {
-        self.script.program.span(buffer).range()
+        self.script.range(buffer)
     }
 
     pub fn ranges(&self, buffers: &[Buffer]) -> Vec<Range<usize>> {
@@ -141,6 +185,36 @@ impl<'s> Writer<'s> {
         self.script.at(self.base, buffer)
     }
 
+    /// The pieces of a concatenation with their channels, without an address where they lie in it. Sets `touches` to what
+    /// the others take, and what of the whole is theirs, for work that splits the whole or puts it together.
+    pub fn apart(
+        &mut self,
+        whole: Buffer,
+        pieces: &[(Buffer, usize)],
+        splits: bool,
+    ) -> Vec<(Pointer, usize)> {
+        let stride = pieces.iter().map(|(_, channels)| channels).sum();
+        let (mut begin, mut found) = (0, Vec::with_capacity(pieces.len()));
+        self.touches = Touches::default();
+        for &(piece, channels) in pieces {
+            let of = whole;
+            let part = self.script.part(View { of, begin, stride }, channels);
+            begin += channels;
+            if self.script.views.contains_key(&piece) {
+                found.push((Pointer::NULL, channels));
+                continue;
+            }
+            let (read, written) = match splits {
+                true => (part, self.range(piece)),
+                false => (self.range(piece), part),
+            };
+            self.touches.reads.push(read);
+            self.touches.writes.push(written);
+            found.push((self.at(piece), channels));
+        }
+        found
+    }
+
     pub fn maybe(&self, buffer: Option<Buffer>) -> Pointer {
         buffer.map_or(Pointer::NULL, |buffer| self.at(buffer))
     }
@@ -156,10 +230,57 @@ impl<'s> Writer<'s> {
     pub fn write(&mut self, work: Work) {
         self.work.push(work);
         self.touched.push(self.touches.clone());
+        #[cfg(test)]
+        self.calls.push(self.call);
     }
 
     pub fn push(&mut self, launch: Launch) {
-        self.write(Work::Launch(launch));
+        let bf16 = self.bf16;
+        self.write(Work::Launch(Launch { bf16, ..launch }));
+    }
+
+    /// A tensor of a linear layer or the loss in fp32: where it is, or where it is to be widened to.
+    pub fn wide(&self, buffer: Buffer) -> Place {
+        let widened = self.script.layout.widened.get(&buffer);
+        let start = *widened.unwrap_or(&self.range(buffer).start);
+        Place {
+            at: self.word(start),
+            words: start..start + self.len(buffer),
+        }
+    }
+
+    /// Widens what a linear layer or the loss reads, if it is bfloat16.
+    pub fn widen(&mut self, x: Buffer) -> Result<Place, Error> {
+        let wide = self.wide(x);
+        if self.script.is_narrow(x) {
+            self.touching(&[x], &[]);
+            self.touches.writes.push(wide.words.clone());
+            self.bf16 = true;
+            self.push(convert::widen(self.at(x), wide.at, self.len(x))?);
+            self.bf16 = false;
+        }
+        Ok(wide)
+    }
+
+    /// Puts a gradient of such, which has been stored in fp32, to where it belongs, if that is bfloat16.
+    pub fn narrow(&mut self, dx: Target) -> Result<(), Error> {
+        let wide = self.wide(dx.buffer);
+        if self.script.is_narrow(dx.buffer) {
+            self.touching(&[], &[dx.buffer]);
+            self.touches.reads.push(wide.words);
+            self.bf16 = true;
+            let (to, len) = (self.at(dx.buffer), self.len(dx.buffer));
+            self.push(convert::narrow(wide.at, to, len, dx.add)?);
+            self.bf16 = false;
+        }
+        Ok(())
+    }
+
+    pub fn place(&self, buffer: Buffer) -> Place {
+        Place {
+            at: self.at(buffer),
+            words: self.range(buffer),
+        }
     }
 
     /// A launch that leaves parts of a weight's gradient, which are joined later with those of others.
@@ -249,6 +370,7 @@ impl<'s> Writer<'s> {
         let draws = self.word(layout.draws);
         let (pixels, labels) = (self.at(program.ports().images), self.word(layout.labels));
         let launch = batch(resident, draws, program.batch(), pixels, labels)?;
+        self.bf16 = self.script.is_narrow(program.ports().images);
         self.touching(&[], &[program.ports().images]);
         let labels = layout.labels..layout.labels + program.batch();
         self.touches.writes.push(labels);

@@ -7,11 +7,25 @@ enum Math { DEFAULT = 0, TENSOR = 1, FMA = 3 };
 enum { REFUSED = 0, GREEDY = 1, GOOD = 2 };
 static const size_t ROOM = 4096;
 
-struct Tensor { int n, c, h, w; };
+struct Tensor {
+    int n, c, h, w;
+    bool bf16;
+};
 struct Convolution { int top, left, down, right, rows, columns, math; };
 struct Proposal { int algorithm, status; float time; size_t memory; int determinism, math, reserved[3]; };
 
 inline size_t numbers(const Tensor& t) { return (size_t)t.n * t.c * t.h * t.w; }
+// A tensor and where it lies.
+struct Place {
+    Tensor of;
+    void* at;
+    bool inside() const { return driver::inside(at, numbers(of) * (of.bf16 ? 2 : 4)); }
+    float get(size_t i) const { return of.bf16 ? of_bits((unsigned int)((uint16_t*)at)[i] << 16) : ((float*)at)[i]; }
+    void set(size_t i, float value) const {
+        if (of.bf16) ((uint16_t*)at)[i] = (uint16_t)bf16_bits(value);
+        else ((float*)at)[i] = value;
+    }
+};
 inline bool fits(const Tensor& x, const Tensor& filters, const Convolution& conv, const Tensor& y) {
     const int height = (x.h + 2 * conv.top - conv.rows * (filters.h - 1) - 1) / conv.down + 1;
     const int width = (x.w + 2 * conv.left - conv.columns * (filters.w - 1) - 1) / conv.right + 1;
@@ -53,30 +67,30 @@ inline void products(const Tensor& x, const Tensor& filters, const Convolution& 
 
 struct Call {
     void* handle;
-    Tensor x, filters, y;
+    Place x, filters, y;
     Convolution conv;
-    float *at_x, *at_filters, *at_y;
     int algorithm;
     void* room;
     size_t bytes;
     float factor, old;
 };
-// Puts a pass into its stream: `pick` gives the array that is written, and its size; `each` adds one product to it.
+// Puts a pass into its stream: `pick` gives the tensor that is written; `each` adds one product to it.
 template <class Pick, class Each> inline int put(const Call& call, Pick pick, Each each) {
     if (driver::ready()) return NOT_INITIALIZED;
     if (call.algorithm != GOOD) return NOT_SUPPORTED;
-    const bool inside = driver::inside(call.at_x, 4 * numbers(call.x)) && driver::inside(call.at_y, 4 * numbers(call.y)) &&
-                        driver::inside(call.at_filters, 4 * numbers(call.filters)) && driver::inside(call.room, ROOM);
-    if (!inside || call.bytes < ROOM || !fits(call.x, call.filters, call.conv, call.y)) return BAD_PARAM;
+    const bool inside = call.x.inside() && call.y.inside() && call.filters.inside() && driver::inside(call.room, ROOM);
+    const bool alike = call.x.of.bf16 == call.y.of.bf16 && call.x.of.bf16 == call.filters.of.bf16;
+    if (!inside || !alike || call.bytes < ROOM || !fits(call.x.of, call.filters.of, call.conv, call.y.of)) return BAD_PARAM;
     driver::put(driver::of(((blas::Handle*)call.handle)->stream), [=] {
         memset(call.room, 0xff, ROOM);
-        const auto [to, count] = pick(call);
-        std::vector<float> sums(count);
+        const Place to = pick(call);
+        std::vector<float> sums(numbers(to.of));
         const bool rounds = call.conv.math != FMA;
         const auto read = [rounds](float v) { return rounds ? emulation::rounded(v) : v; };
-        products(call.x, call.filters, call.conv, call.y,
+        products(call.x.of, call.filters.of, call.conv, call.y.of,
                  [&](size_t x, size_t filter, size_t y) { each(call, read, sums.data(), x, filter, y); });
-        for (size_t i = 0; i < count; ++i) to[i] = call.factor * sums[i] + (call.old == 0 ? 0 : call.old * to[i]);
+        for (size_t i = 0; i < sums.size(); ++i)
+            to.set(i, call.factor * sums[i] + (call.old == 0 ? 0 : call.old * to.get(i)));
     });
     return SUCCESS;
 }
@@ -95,9 +109,10 @@ int cudnnSetStream(void* handle, void* stream) { ((blas::Handle*)handle)->stream
 int cudnnCreateTensorDescriptor(dnn::Tensor** to) { *to = new dnn::Tensor{}; return 0; }
 int cudnnDestroyTensorDescriptor(dnn::Tensor* it) { delete it; return 0; }
 int cudnnSetTensor4dDescriptor(dnn::Tensor* it, int format, int type, int n, int c, int h, int w) {
-    if (format != 1 || type != 0) return dnn::NOT_SUPPORTED;
+    const int fp32 = 0, bf16 = 9;
+    if (format != 1 || (type != fp32 && type != bf16)) return dnn::NOT_SUPPORTED;
     if (n < 1 || c < 1 || h < 1 || w < 1) return dnn::BAD_PARAM;
-    *it = {n, c, h, w};
+    *it = {n, c, h, w, type == bf16};
     return 0;
 }
 int cudnnCreateFilterDescriptor(dnn::Tensor** to) { *to = new dnn::Tensor{}; return 0; }
@@ -140,34 +155,34 @@ int cudnnGetConvolutionBackwardFilterWorkspaceSize(void*, const void*, const voi
     return dnn::workspace(algorithm, bytes);
 }
 
-int cudnnConvolutionForward(void* handle, const float* factor, const dnn::Tensor* of_x, float* x, const dnn::Tensor* of_filters,
-                            float* filters, const dnn::Convolution* conv, int algorithm, void* room, size_t bytes, const float* old,
-                            const dnn::Tensor* of_y, float* y) {
+int cudnnConvolutionForward(void* handle, const float* factor, const dnn::Tensor* of_x, void* x, const dnn::Tensor* of_filters,
+                            void* filters, const dnn::Convolution* conv, int algorithm, void* room, size_t bytes, const float* old,
+                            const dnn::Tensor* of_y, void* y) {
     LOCKED;
-    const dnn::Call call{handle, *of_x, *of_filters, *of_y, *conv, x, filters, y, algorithm, room, bytes, *factor, *old};
-    return dnn::put(call, [](const dnn::Call& call) { return std::pair{call.at_y, dnn::numbers(call.y)}; },
+    const dnn::Call call{handle, {*of_x, x}, {*of_filters, filters}, {*of_y, y}, *conv, algorithm, room, bytes, *factor, *old};
+    return dnn::put(call, [](const dnn::Call& call) { return call.y; },
                     [](const dnn::Call& call, auto read, float* sums, size_t x, size_t filter, size_t y) {
-                        sums[y] += read(call.at_x[x]) * read(call.at_filters[filter]);
+                        sums[y] += read(call.x.get(x)) * read(call.filters.get(filter));
                     });
 }
-int cudnnConvolutionBackwardData(void* handle, const float* factor, const dnn::Tensor* of_filters, float* filters,
-                                 const dnn::Tensor* of_y, float* y, const dnn::Convolution* conv, int algorithm, void* room,
-                                 size_t bytes, const float* old, const dnn::Tensor* of_x, float* x) {
+int cudnnConvolutionBackwardData(void* handle, const float* factor, const dnn::Tensor* of_filters, void* filters,
+                                 const dnn::Tensor* of_y, void* y, const dnn::Convolution* conv, int algorithm, void* room,
+                                 size_t bytes, const float* old, const dnn::Tensor* of_x, void* x) {
     LOCKED;
-    const dnn::Call call{handle, *of_x, *of_filters, *of_y, *conv, x, filters, y, algorithm, room, bytes, *factor, *old};
-    return dnn::put(call, [](const dnn::Call& call) { return std::pair{call.at_x, dnn::numbers(call.x)}; },
+    const dnn::Call call{handle, {*of_x, x}, {*of_filters, filters}, {*of_y, y}, *conv, algorithm, room, bytes, *factor, *old};
+    return dnn::put(call, [](const dnn::Call& call) { return call.x; },
                     [](const dnn::Call& call, auto read, float* sums, size_t x, size_t filter, size_t y) {
-                        sums[x] += read(call.at_y[y]) * read(call.at_filters[filter]);
+                        sums[x] += read(call.y.get(y)) * read(call.filters.get(filter));
                     });
 }
-int cudnnConvolutionBackwardFilter(void* handle, const float* factor, const dnn::Tensor* of_x, float* x, const dnn::Tensor* of_y,
-                                   float* y, const dnn::Convolution* conv, int algorithm, void* room, size_t bytes, const float* old,
-                                   const dnn::Tensor* of_filters, float* filters) {
+int cudnnConvolutionBackwardFilter(void* handle, const float* factor, const dnn::Tensor* of_x, void* x, const dnn::Tensor* of_y,
+                                   void* y, const dnn::Convolution* conv, int algorithm, void* room, size_t bytes, const float* old,
+                                   const dnn::Tensor* of_filters, void* filters) {
     LOCKED;
-    const dnn::Call call{handle, *of_x, *of_filters, *of_y, *conv, x, filters, y, algorithm, room, bytes, *factor, *old};
-    return dnn::put(call, [](const dnn::Call& call) { return std::pair{call.at_filters, dnn::numbers(call.filters)}; },
+    const dnn::Call call{handle, {*of_x, x}, {*of_filters, filters}, {*of_y, y}, *conv, algorithm, room, bytes, *factor, *old};
+    return dnn::put(call, [](const dnn::Call& call) { return call.filters; },
                     [](const dnn::Call& call, auto read, float* sums, size_t x, size_t filter, size_t y) {
-                        sums[filter] += read(call.at_x[x]) * read(call.at_y[y]);
+                        sums[filter] += read(call.x.get(x)) * read(call.y.get(y));
                     });
 }
 }  // extern "C"

@@ -32,7 +32,7 @@ struct Stream {
 };
 struct Event { Stream* stream = nullptr; size_t after = 0; };
 struct Graph { std::vector<Node> nodes; size_t launches = 0; };
-struct Module { bool ours; };
+struct Module { bool ours, bf16; };
 struct Block { char* start; size_t bytes; };
 
 static std::recursive_mutex turn;
@@ -375,13 +375,15 @@ int cuGraphExecDestroy(void* graph) { return cuGraphDestroy(graph); }
 
 int cuModuleLoadData(void** to, const void* image) {
     LOCKED; READY;
-    *to = new driver::Module{!strcmp((const char*)image, "stand-in")};
+    const bool bf16 = !strcmp((const char*)image, "standing");
+    *to = new driver::Module{bf16 || !strcmp((const char*)image, "stand-in"), bf16};
     return 0;
 }
 int cuModuleUnload(void* module) { LOCKED; delete (driver::Module*)module; return 0; }
 int cuModuleGetFunction(void** to, void* module, const char* name) {
     LOCKED; READY;
-    const emulation::Entry* entry = ((driver::Module*)module)->ours ? emulation::find(name) : nullptr;
+    const driver::Module& from = *(driver::Module*)module;
+    const emulation::Entry* entry = from.ours ? emulation::find(((from.bf16 ? "bf16 " : "") + std::string(name)).c_str()) : nullptr;
     if (!entry) return driver::NOT_FOUND;
     *to = (void*)entry;
     return 0;

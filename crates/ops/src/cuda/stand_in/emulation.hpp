@@ -25,8 +25,23 @@ struct alignas(8) float2 { float x, y; };
 inline float2 make_float2(float x, float y) { return {x, y}; }
 struct alignas(16) float4 { float x, y, z, w; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+struct alignas(8) uint2 { unsigned int x, y; };
+inline uint2 make_uint2(unsigned int x, unsigned int y) { return {x, y}; }
 struct alignas(4) uchar4 { unsigned char x, y, z, w; };
 inline uchar4 make_uchar4(unsigned char x, unsigned char y, unsigned char z, unsigned char w) { return {x, y, z, w}; }
+
+inline float of_bits(unsigned int bits) {
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+inline unsigned int bf16_bits(float value) {
+    if (std::isnan(value)) return 0x7fff;
+    unsigned int bits;
+    memcpy(&bits, &value, 4);
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+inline unsigned int bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
 
 template <class T> inline T min(T a, T b) { return b < a ? b : a; }
 template <class T> inline T max(T a, T b) { return a < b ? b : a; }

@@ -22,6 +22,9 @@ pub(crate) struct Source {
     pub(crate) kernels: Vec<String>,
 }
 
+/// What the names of the kernels for bfloat16 begin with.
+pub(crate) const BF16: &str = "bf16 ";
+
 /// The C++ compiler: `$CXX` or `c++`.
 fn compiler() -> String {
     std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned())
@@ -67,20 +70,26 @@ fn names(source: &str) -> Vec<String> {
 impl Source {
     /// The source, prepared in a folder.
     pub(crate) fn new(folder: &Path) -> io::Result<Self> {
-        std::fs::write(folder.join("kernels.cpp"), kernels::source())?;
+        let sources = [false, true].map(kernels::source);
+        std::fs::write(folder.join("kernels.cpp"), &sources[0])?;
         let kernels = names(&compile(folder, &["-E", "-P", "kernels.cpp"])?);
-        let entry = |name: &String| {
+        let entry = |prefix: &str, scope: &str, name: &String| {
+            let kernel = format!("{scope}::{name}");
             format!(
-                "{{\"{name}\", [](void** at) {{ emulation::call({name}, at); }}, \
-                 [](char* to, int* size) {{ emulation::kinds({name}, to, size); }}, \
-                 [] {{ return emulation::sizes({name}); }}}},\n"
+                "{{\"{prefix}{name}\", [](void** at) {{ emulation::call({kernel}, at); }}, \
+                 [](char* to, int* size) {{ emulation::kinds({kernel}, to, size); }}, \
+                 [] {{ return emulation::sizes({kernel}); }}}},\n"
             )
         };
-        let entries: String = kernels.iter().map(entry).collect();
+        let wide = kernels.iter().map(|it| entry("", "fp32", it));
+        let narrow = kernels.iter().map(|it| entry(BF16, "bf16", it));
+        let entries: String = wide.chain(narrow).collect();
+        // Both in one library, so in scopes of their own, which C's names have none of.
+        let [fp32, bf16] = sources.map(|it| it.replace("extern \"C\" ", ""));
         let text = format!(
-            "{}\n{}\nstatic const emulation::Entry ENTRIES[] = {{\n{entries}}};\n{}",
+            "{}\nnamespace fp32 {{\n{fp32}\n}}\nnamespace bf16 {{\n{bf16}\n}}\n\
+             static const emulation::Entry ENTRIES[] = {{\n{entries}}};\n{}",
             include_str!("emulation.hpp"),
-            kernels::source(),
             include_str!("scheduler.hpp")
         );
         Ok(Self {

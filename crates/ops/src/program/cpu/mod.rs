@@ -101,7 +101,13 @@ impl Executor {
         Ok(())
     }
 
-    fn call(&mut self, program: &Program, call: &Call, control: &Control) -> Result<(), Error> {
+    /// Runs a single call.
+    pub(crate) fn call(
+        &mut self,
+        program: &Program,
+        call: &Call,
+        control: &Control,
+    ) -> Result<(), Error> {
         let mut context = Context {
             program,
             memory: &mut self.memory,
