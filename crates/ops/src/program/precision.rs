@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a GPU that runs programs computes in. A CPU computes in fp32 always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Everything in fp32.
     Fp32,
@@ -13,9 +13,8 @@ pub enum Precision {
     #[default]
     Tf32,
     /// Images, activations and their gradients in bfloat16 (7 bits of mantissa), which halves what is read and written;
-    /// weights, statistics and what is summed in fp32, but cuDNN takes and gives filters in bfloat16, as under PyTorch's
-    /// autocast. Micikevicius et al. 2018 (arXiv 1710.03740), without scaled losses, as
-    /// bfloat16 has fp32's range. Needs compute capability 8.0.
+    /// weights, statistics and what is summed in fp32, but cuDNN takes and gives filters in bfloat16. Micikevicius et al.
+    /// 2018 (arXiv 1710.03740), without scaled losses, as bfloat16 has fp32's range. Needs compute capability 8.0.
     Bf16,
 }
 
@@ -37,20 +36,6 @@ impl Precision {
 impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl From<Precision> for String {
-    fn from(precision: Precision) -> String {
-        precision.to_string()
-    }
-}
-
-impl TryFrom<String> for Precision {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 

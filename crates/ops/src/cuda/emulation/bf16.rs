@@ -160,15 +160,9 @@ fn compare(emulator: &Emulator, program: Program, libraries: bool) {
     let training = ports.parameters.iter().any(|it| it.gradient.is_some());
     let optimiser = training.then(|| settings(rule));
     let script = Script::new(Arc::clone(&program), optimiser, None, library, true).unwrap();
-    let placed = Arc::clone(script.program());
-    assert!(placed.memory() < program.memory());
-    let mut device = Device::new(script.words());
+    assert!(script.program().memory() < program.memory());
+    let mut device = Device::of(&script);
     let base = device.base();
-    device.put(0, &vec![u32::MAX; placed.memory()]);
-    for (word, table) in script.tables(base).unwrap() {
-        let halves = table.iter().flat_map(|it| [*it as u32, (*it >> 32) as u32]);
-        device.put(word, &halves.collect::<Vec<_>>());
-    }
     device.put(script.labels(), &LABELS);
     let control = Control {
         seed: 11,

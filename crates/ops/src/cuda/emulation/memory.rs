@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use crate::cuda::Pointer;
+use crate::cuda::script::Script;
 
 /// The emulated device's memory.
 pub(super) struct Device {
@@ -16,6 +17,18 @@ impl Device {
             memory: Buffer::of(&vec![0u32; words]),
             words,
         }
+    }
+
+    /// A script's, where what no call writes first is poisoned: only what must be zeros is, and its tables are there.
+    pub(super) fn of(script: &Script) -> Self {
+        let mut device = Self::new(script.words());
+        let base = device.base();
+        device.put(0, &vec![u32::MAX; script.program().memory()]);
+        for (word, table) in script.tables(base).unwrap() {
+            let halves = table.iter().flat_map(|it| [*it as u32, (*it >> 32) as u32]);
+            device.put(word, &halves.collect::<Vec<_>>());
+        }
+        device
     }
 
     pub(super) fn base(&mut self) -> Pointer {

@@ -333,25 +333,17 @@ fn compare(emulator: &Emulator, program: Program, rule: Rule, by: By) {
     let script = Script::new(Arc::clone(&program), optimises, None, library, false);
     let script = script.unwrap();
     let placed = Arc::clone(script.program());
-    let words = script.words();
-    // Memory that no call writes first is poisoned: only what must be zeros is.
-    let mut device = Device::new(words);
+    let mut device = Device::of(&script);
     let base = device.base();
     let regions = [script.control_word(), script.labels(), script.totals()];
     let starts = program.learned().map(|it| placed.span(it).start);
     assert!(starts.chain(regions).all(|word| word.is_multiple_of(64)));
     let between = Pointer(base.0 + 4);
     assert!(script.work(between, false).is_err() && script.tables(between).is_err());
-    let used = placed.memory();
-    device.put(0, &vec![u32::MAX; used]);
     for parameter in &ports.parameters {
         if let Some(gradient) = parameter.gradient {
             device.put(placed.span(gradient).start, &vec![0; lens(gradient)]);
         }
-    }
-    for (word, table) in script.tables(base).unwrap() {
-        let halves = table.iter().flat_map(|it| [*it as u32, (*it >> 32) as u32]);
-        device.put(word, &halves.collect::<Vec<_>>());
     }
     for (buffer, values) in program
         .learned()

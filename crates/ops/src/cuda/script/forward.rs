@@ -26,11 +26,7 @@ impl Writer<'_> {
                 bias,
                 y,
             } => {
-                let x = self.widen(*x)?;
-                self.touching(&[*w], &[*y]);
-                self.touches.reads.extend(self.ranges(bias.as_slice()));
-                self.touches.reads.push(x.words);
-                let tensors = [x.at, self.at(*w), self.at(*y)];
+                let tensors = [self.widen(*x)?, self.at(*w), self.at(*y)];
                 self.matrix([*rows, *units, *inputs], tensors, *bias)?;
             }
             Call::Statistics {
@@ -248,11 +244,8 @@ impl Writer<'_> {
         else {
             return Ok(());
         };
-        let touches = std::mem::take(&mut self.touches);
         let read = self.widen(*logits)?;
-        self.touches = touches;
         let to = gradient.map(|it| self.wide(it.buffer));
-        self.touches.reads.push(read.words);
         self.touches
             .writes
             .extend(to.as_ref().map(|it| it.words.clone()));
@@ -262,7 +255,7 @@ impl Writer<'_> {
         let own = losses.is_some();
         let of_own = |word: usize| if own { self.word(word) } else { Pointer::NULL };
         let of = loss::Loss {
-            logits: read.at,
+            logits: read,
             labels: self.word(layout.labels),
             images: batch,
             classes: *classes,

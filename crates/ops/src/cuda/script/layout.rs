@@ -212,7 +212,7 @@ fn masks(program: &Program) -> Vec<Mask> {
 }
 
 fn weight_product(size: [usize; 3]) -> ScratchSize {
-    match product::suits_weight_gradient(size) || product::is_tall(size) {
+    match product::suits_weight_gradient(size) {
         true => product::weight_gradient_scratch(size),
         false => ScratchSize::default(),
     }
@@ -274,9 +274,13 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
                 return depthwise::gradient_scratch(&conv).unwrap_or_else(apart);
             }
             let dense = convolution::weight_gradient_scratch(&conv);
-            geometry.product().map_or(dense, |product| {
-                let both = pointwise::gradient_scratch(product);
-                dense.max(weight_product(product)).max(both)
+            geometry.product().map_or(dense, |size| {
+                // With tensors of bfloat16 all tall ones are made by our products.
+                let parts = match product::is_tall(size) {
+                    true => product::weight_gradient_scratch(size),
+                    false => weight_product(size),
+                };
+                dense.max(parts).max(pointwise::gradient_scratch(size))
             })
         }
         _ => ScratchSize::default(),

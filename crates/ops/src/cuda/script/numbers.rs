@@ -74,33 +74,22 @@ impl Says {
         } = &mut says;
         match call {
             // Of a single pixel it may be either.
-            Call::Conv { geometry, x, y, .. } if geometry.is_single() => alike.extend([*x, *y]),
+            Call::Conv { geometry, x, y, .. } => {
+                let found = if geometry.is_single() { alike } else { narrow };
+                found.extend([*x, *y]);
+            }
             Call::ConvGradient {
                 geometry,
                 x,
                 dy,
                 dx,
                 ..
-            } if geometry.is_single() => {
-                alike.extend([*x, *dy]);
-                alike.extend(target(dx));
+            } => {
+                let found = if geometry.is_single() { alike } else { narrow };
+                found.extend([*x, *dy]);
+                found.extend(target(dx));
             }
-            Call::Multiply { dims, x, gate, y } if dims.pixels == 1 => {
-                wide.extend([*x, *gate, *y]);
-            }
-            Call::MultiplyGradient { dims, gate, dy, dx } if dims.pixels == 1 => {
-                wide.extend([*gate, *dy, dx.buffer]);
-            }
-            Call::GateGradient { dims, x, dy, dgate } if dims.pixels == 1 => {
-                wide.extend([*x, *dy, dgate.buffer]);
-            }
-            Call::Conv { x, y, .. } | Call::Pool { x, y, .. } | Call::Subsample { x, y, .. } => {
-                narrow.extend([*x, *y]);
-            }
-            Call::ConvGradient { x, dy, dx, .. } => {
-                narrow.extend([*x, *dy]);
-                narrow.extend(target(dx));
-            }
+            Call::Pool { x, y, .. } | Call::Subsample { x, y, .. } => narrow.extend([*x, *y]),
             Call::PoolGradient { dy, dx, .. } | Call::SubsampleGradient { dy, dx, .. } => {
                 narrow.extend([*dy, dx.buffer]);
             }
@@ -112,17 +101,21 @@ impl Says {
                 wide.push(*dy);
                 narrow.push(dx.buffer);
             }
-            Call::Multiply { x, gate, y, .. } => {
-                narrow.extend([*x, *y]);
+            // A single pixel is a vector, as its gate is.
+            Call::Multiply { dims, x, gate, y } => {
                 wide.push(*gate);
+                let found = if dims.pixels == 1 { wide } else { narrow };
+                found.extend([*x, *y]);
             }
-            Call::MultiplyGradient { gate, dy, dx, .. } => {
+            Call::MultiplyGradient { dims, gate, dy, dx } => {
                 wide.push(*gate);
-                narrow.extend([*dy, dx.buffer]);
+                let found = if dims.pixels == 1 { wide } else { narrow };
+                found.extend([*dy, dx.buffer]);
             }
-            Call::GateGradient { x, dy, dgate, .. } => {
-                narrow.extend([*x, *dy]);
+            Call::GateGradient { dims, x, dy, dgate } => {
                 wide.push(dgate.buffer);
+                let found = if dims.pixels == 1 { wide } else { narrow };
+                found.extend([*x, *dy]);
             }
             // What they read may have pixels: it is widened for them.
             Call::Linear { y, .. } => wide.push(*y),

@@ -249,17 +249,22 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// Widens what a linear layer or the loss reads, if it is bfloat16.
-    pub fn widen(&mut self, x: Buffer) -> Result<Place, Error> {
+    /// Where what a linear layer or the loss reads is in fp32, widened if it is bfloat16; the next piece reads it.
+    pub fn widen(&mut self, x: Buffer) -> Result<Pointer, Error> {
         let wide = self.wide(x);
         if self.script.is_narrow(x) {
-            self.touching(&[x], &[]);
-            self.touches.writes.push(wide.words.clone());
+            let touches = Touches {
+                reads: vec![self.range(x)],
+                writes: vec![wide.words.clone()],
+            };
+            let others = std::mem::replace(&mut self.touches, touches);
             self.bf16 = true;
             self.push(convert::widen(self.at(x), wide.at, self.len(x))?);
             self.bf16 = false;
+            self.touches = others;
         }
-        Ok(wide)
+        self.touches.reads.push(wide.words);
+        Ok(wide.at)
     }
 
     /// Puts a gradient of such, which has been stored in fp32, to where it belongs, if that is bfloat16.
