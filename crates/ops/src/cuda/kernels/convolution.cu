@@ -31,22 +31,34 @@ __device__ __forceinline__ void fetch(const A& a, const B& b, int k0, int end, f
 }
 
 #ifndef EMULATED
-// c += a · b on the tensor cores: mma.m16n8k8 of the PTX manual, which says which lane holds which numbers.
-__device__ __forceinline__ void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+// To the nearest number of TF32's 10 binary places.
+__device__ __forceinline__ float to_tf32(float x) {
 #if __CUDA_ARCH__ >= 800
-    unsigned int x[4], y[2];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(x[i]) : "f"(a[i]));
-#pragma unroll
-    for (int i = 0; i < 2; ++i) asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y[i]) : "f"(b[i]));
+    unsigned int bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    x = __uint_as_float(bits);
+#endif
+    return x;
+}
+// c += a · b on the tensor cores, of numbers that are rounded: of others it drops the places beyond. mma.m16n8k8 of the PTX
+// manual, which says which lane holds which numbers.
+__device__ __forceinline__ void multiply_rounded(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));
+        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
+          "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
 #else
     __trap();
 #endif
 }
 #endif
+// The same of any numbers. To round one takes two instructions: where a number goes into several products, round it once.
+__device__ __forceinline__ void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+    const float x[4] = {to_tf32(a[0]), to_tf32(a[1]), to_tf32(a[2]), to_tf32(a[3])};
+    const float y[2] = {to_tf32(b[0]), to_tf32(b[1])};
+    multiply_rounded(c, x, y);
+}
 
 // Where the thread's number (i, j) of the tile lies.
 template <bool TF32> struct Cell {

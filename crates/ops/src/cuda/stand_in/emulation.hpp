@@ -136,8 +136,8 @@ template <class T> inline T __shfl_sync(unsigned int, T value, int lane) {
     return exchanged(value, emulation::current / 32 * 32 + (size_t)lane);
 }
 
-// The tensor core's product of a warp, c += a · b of 16 × 8 and 8 × 8 numbers rounded to TF32, whose numbers lie in the lanes
-// as the PTX manual has it for mma.m16n8k8.
+// The tensor core's product of a warp, c += a · b of 16 × 8 and 8 × 8 numbers, whose numbers lie in the lanes as the PTX
+// manual has it for mma.m16n8k8.
 namespace emulation {
 static float fragments[1024][6];
 static bool exact;  // Whether nothing is rounded, which no GPU does.
@@ -149,10 +149,20 @@ inline float rounded(float x) {
     memcpy(&x, &bits, 4);
     return x;
 }
+// What the tensor core takes of a number that is not rounded.
+inline float truncated(float x) {
+    if (exact) return x;
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits &= ~0x1fffu;
+    memcpy(&x, &bits, 4);
+    return x;
+}
 }  // namespace emulation
-inline void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+inline float to_tf32(float x) { return emulation::rounded(x); }
+inline void multiply_rounded(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
     using namespace emulation;
-    for (int i = 0; i < 6; ++i) fragments[current][i] = rounded(i < 4 ? a[i] : b[i - 4]);
+    for (int i = 0; i < 6; ++i) fragments[current][i] = truncated(i < 4 ? a[i] : b[i - 4]);
     __syncwarp();
     const size_t warp = current / 32 * 32, lane = current % 32;
     for (int i = 0; i < 4; ++i) {
