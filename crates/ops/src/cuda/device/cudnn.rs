@@ -118,9 +118,8 @@ impl Cudnn {
     /// A plan; none where cuDNN does not do one of the passes.
     pub(super) fn plan(&self, geometry: Geometry, passes: &[Pass], rounds: Rounds) -> Option<Plan> {
         let tensors = tensors(&geometry, rounds).ok()?;
-        let tf32 = rounds != Rounds::Nothing;
         let choice = |&pass: &Pass| {
-            let choice = self.choice(&geometry, &tensors, pass, tf32).ok()??;
+            let choice = self.choice(&geometry, &tensors, pass, rounds).ok()??;
             Some((pass, choice))
         };
         let choices = passes.iter().map(choice).collect::<Option<_>>()?;
@@ -137,18 +136,19 @@ impl Cudnn {
         geometry: &Geometry,
         tensors: &Tensors,
         pass: Pass,
-        tf32: bool,
+        rounds: Rounds,
     ) -> Result<Option<Choice>, CudnnError> {
-        use sys::cudnnMathType_t::{CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH};
-        let asked = if tf32 {
-            CUDNN_DEFAULT_MATH
-        } else {
-            CUDNN_FMA_MATH
+        use sys::cudnnMathType_t::{CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH};
+        let asked = match rounds {
+            Rounds::Nothing => CUDNN_FMA_MATH,
+            Rounds::Factors => CUDNN_DEFAULT_MATH,
+            // By default tensor cores are for fp32 alone.
+            Rounds::Tensors => CUDNN_TENSOR_OP_MATH,
         };
         let convolution = convolution(geometry, asked)?;
         for (algorithm, math) in self.offers(tensors, pass, convolution.it)? {
-            // Without TF32 nothing but full products, whatever is proposed.
-            let math = if tf32 { math } else { asked };
+            // Whatever is proposed: no less than full products without TF32, and tensor cores for bfloat16.
+            let math = if rounds == Rounds::Factors { math } else { asked };
             // SAFETY: the descriptor lives.
             unsafe { result::set_convolution_math_type(convolution.it, math)? };
             match self.workspace(tensors, convolution.it, algorithm) {
