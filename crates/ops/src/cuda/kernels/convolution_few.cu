@@ -84,6 +84,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     for (unsigned int tile = blockIdx.x * 8 + warp; tile * 32 < pixels; tile += gridDim.x * 8) {
         const unsigned int pixel = tile * 32 + lane / 4 * 4;
         Place place(g, pixel);
+        number* const to = y + (size_t)pixel * g.filters + f0 + lane % 4 * 4;
         float read[4][FEW_TERMS / 4];
 #pragma unroll
         for (int p = 0; p < 4; ++p) {
@@ -120,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                 Pack<4> sum;
 #pragma unroll
                 for (int i = 0; i < 4; ++i) sum.v[i] = sums[p / 2][i / 2][p % 2 * 2 + i % 2] + plus.v[i];
-                if (pixel + p < pixels && f < width) store(y + (size_t)(pixel + p) * g.filters + f0 + f, sum);
+                if (pixel + p < pixels && f < width) store(to + (size_t)p * g.filters + first, sum);
             }
         }
     }
