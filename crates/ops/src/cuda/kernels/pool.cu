@@ -191,15 +191,15 @@ __device__ __forceinline__ void average_pool_gradient(const number* __restrict__
 }
 
 #define POOL(V)                                                                                                          \
-    extern "C" __global__ void max_pool_##V(const number* x, number* y, unsigned char* places, Pool g) {                 \
+    extern "C" __global__ void __launch_bounds__(256, 3) max_pool_##V(const number* x, number* y, unsigned char* places, Pool g) {                 \
         max_pool<V>(x, y, places, g);                                                                                    \
     }                                                                                                                    \
-    extern "C" __global__ void max_pool_gradient_##V(const number* dy, const unsigned char* places, number* dx, int add, \
+    extern "C" __global__ void __launch_bounds__(256, 2) max_pool_gradient_##V(const number* dy, const unsigned char* places, number* dx, int add, \
                                                      Pool g) {                                                           \
         max_pool_gradient<V>(dy, places, dx, add, g);                                                                    \
     }                                                                                                                    \
-    extern "C" __global__ void average_pool_##V(const number* x, number* y, Pool g) { average_pool<V>(x, y, g); }        \
-    extern "C" __global__ void average_pool_gradient_##V(const number* dy, number* dx, int add, Pool g) {                \
+    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_##V(const number* x, number* y, Pool g) { average_pool<V>(x, y, g); }        \
+    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_gradient_##V(const number* dy, number* dx, int add, Pool g) {                \
         average_pool_gradient<V>(dy, dx, add, g);                                                                        \
     }
 POOL(4)
