@@ -50,6 +50,10 @@ const SOURCES: &[(&str, &str)] = &[
         "convolution_weights.cu",
         include_str!("kernels/convolution_weights.cu"),
     ),
+    (
+        "convolution_few.cu",
+        include_str!("kernels/convolution_few.cu"),
+    ),
     ("product.cu", include_str!("kernels/product.cu")),
     ("pointwise.cu", include_str!("kernels/pointwise.cu")),
     ("transpose.cu", include_str!("kernels/transpose.cu")),

@@ -1,6 +1,6 @@
 //! Dense and grouped convolution and its gradients.
 
-use super::depthwise::{Family, one};
+use super::depthwise::{Family, one, one_with};
 use super::{Buffer, assert_close, check};
 use crate::Conv2d;
 use crate::cuda::Pointer;
@@ -77,15 +77,46 @@ fn agrees_with_the_cpu() {
 }
 
 #[test]
+fn of_few_terms_agrees_with_the_cpu() {
+    check("convolution, few terms", |device| {
+        let mut random = Random::new(9);
+        for (kernel, channels, filters) in [(3, 3, 48), (3, 3, 20), (5, 1, 68), (1, 7, 4)] {
+            let mut pair = |high| [random.within(1, high), random.within(1, high)];
+            let (stride, dilation) = (pair(2), pair(2));
+            let [[top, bottom], [left, right]] = [pair(3), pair(3)];
+            let conv = Conv2d {
+                stride,
+                dilation,
+                padding: [top - 1, bottom, left - 1, right],
+                groups: 1,
+            };
+            let x = (3, random.within(9, 14), random.within(9, 14), channels);
+            let w = (kernel, kernel, channels, filters);
+            one_with(device, &family(true), x, w, conv, [false; 2], &mut random);
+        }
+    });
+}
+
+#[test]
 fn adds_the_bias() {
     check("convolution, bias", |device| {
-        let conv = Convolution::new((1, 1, 2, 1), (1, 1, 1, 3), Conv2d::default()).unwrap();
-        let [mut x, mut w, mut bias] =
-            [&[1.0, 2.0][..], &[1.0, 10.0, 100.0], &[0.5, 0.25, 0.0]].map(Buffer::of::<f32>);
-        let mut y = Buffer::poisoned::<f32>(6);
-        let (x, w, bias) = (x.pointer(), w.pointer(), bias.pointer());
-        let launch = kernels::forward(&conv, x, Prologue::default(), w, bias, y.pointer());
-        device.run(&[launch.unwrap()]);
-        assert_close("y", &y.read(), &[1.5, 10.25, 100.0, 2.5, 20.25, 200.0]);
+        for tf32 in [false, true] {
+            let sizes = ((1, 1, 2, 1), (1, 1, 1, 4));
+            let conv = Convolution::new(sizes.0, sizes.1, Conv2d::default()).unwrap();
+            let [mut x, mut w, mut bias] = [
+                &[1.0, 2.0][..],
+                &[1.0, 10.0, 100.0, 3.0],
+                &[0.5, 0.25, 0.0, 1.0],
+            ]
+            .map(Buffer::of::<f32>);
+            let mut y = Buffer::poisoned::<f32>(8);
+            let (x, w, bias) = (x.pointer(), w.pointer(), bias.pointer());
+            let conv = conv.with_tf32(tf32);
+            let launch =
+                kernels::forward(&conv, x, Prologue::default(), w, bias, y.pointer()).unwrap();
+            device.run(&[launch]);
+            let expected = [1.5, 10.25, 100.0, 4.0, 2.5, 20.25, 200.0, 7.0];
+            assert_close("y", &y.read(), &expected);
+        }
     });
 }

@@ -110,8 +110,21 @@ pub(super) fn one(
     conv: Conv2d,
     random: &mut Random,
 ) {
+    let prologue = [random.flip(), random.flip()];
+    one_with(device, family, x, w, conv, prologue, random);
+}
+
+/// The same with a norm and a ReLU before, if they are to be there.
+pub(super) fn one_with(
+    device: &Emulator,
+    family: &Family,
+    x: (usize, usize, usize, usize),
+    w: (usize, usize, usize, usize),
+    conv: Conv2d,
+    [normalised, relu]: [bool; 2],
+    random: &mut Random,
+) {
     let sizes = Convolution::new(x, w, conv).unwrap().with_tf32(family.tf32);
-    let (normalised, relu) = (random.flip(), random.flip());
     let case = Case::new(x, w, conv, normalised, relu, random);
     let what = format!("{x:?} {w:?} {conv:?}");
     let [mut bx, mut bw, mut bdy, mut bf, mut bo] =

@@ -48,6 +48,7 @@ const CHECKS: &[&str] = &[
     "combine",
     "convolution",
     "convolution, bias",
+    "convolution, few terms",
     "depthwise",
     "elementwise",
     "loss",

@@ -22,8 +22,8 @@ struct Norm {
 };
 
 // Joins the parts, [blocks of rows][mean, squared deviations from it][channels], of the block's channels from `first_channel`
-// on, and fills `to`.
-template <int V>
+// on, and fills `to`. A thread has R parts under way.
+template <int V, int R = 3>
 __device__ __forceinline__ void join_statistics(const float* parts, int count, int rows_per_part, long long rows,
                                                 int first_channel, int channels, const Norm& norm, const Normaliser& to,
                                                 float* room, double* wide) {
@@ -36,17 +36,26 @@ __device__ __forceinline__ void join_statistics(const float* parts, int count, i
     Pack<V> middle = splat<V>(0.0f);
     if (inside) {
         middle = load_fresh<V>(parts + channel);
-#pragma unroll 4
-        for (int p = threadIdx.y; p < count; p += blockDim.y) {
-            const float* const found = parts + (size_t)p * 2 * channels + channel;
-            const Pack<V> mean = load_fresh<V>(found), squares = load_fresh<V>(found + channels);
-            const long long left = rows - (long long)p * rows_per_part;
-            const double size = (double)(left < rows_per_part ? left : rows_per_part);
+        for (int first = threadIdx.y; first < count; first += R * blockDim.y) {
+            Pack<V> mean[R], squares[R];
 #pragma unroll
-            for (int i = 0; i < V; ++i) {
-                const double delta = (double)mean.v[i] - (double)middle.v[i];
-                total[0].v[i] += size * delta;
-                total[1].v[i] += (double)squares.v[i] + size * delta * delta;
+            for (int r = 0; r < R; ++r) {
+                const int p = first + r * blockDim.y;
+                const float* const found = parts + (size_t)(p < count ? p : first) * 2 * channels + channel;
+                mean[r] = load_fresh<V>(found);
+                squares[r] = load_fresh<V>(found + channels);
+            }
+#pragma unroll
+            for (int r = 0; r < R; ++r) {
+                const int p = first + r * blockDim.y;
+                const long long left = rows - (long long)p * rows_per_part;
+                const double size = p < count ? (double)(left < rows_per_part ? left : rows_per_part) : 0.0;
+#pragma unroll
+                for (int i = 0; i < V; ++i) {
+                    const double delta = (double)mean[r].v[i] - (double)middle.v[i];
+                    total[0].v[i] += size * delta;
+                    total[1].v[i] += (p < count ? (double)squares[r].v[i] : 0.0) + size * delta * delta;
+                }
             }
         }
     }
@@ -75,15 +84,25 @@ __device__ __forceinline__ void batch_norm_statistics(const number* x, long long
     // Sums about the block's first row, which lies within the data, so that a large mean costs no digits.
     Pack<V> origin = splat<V>(0.0f), sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
     if (at.inside) {
-        origin = load<V>(x + at.start * channels + at.channel);
-#pragma unroll 8
-        for (long long row = at.first; row < at.end; row += blockDim.y) {
-            const Pack<V> value = load<V>(x + row * channels + at.channel);
+        const number* const begin = x + at.start * channels + at.channel;
+        const int count = (int)(at.end - at.start);
+        origin = load<V>(begin);
+        for (int first = threadIdx.y; first < count; first += ROWS_UNDER_WAY * blockDim.y) {
+            // In place of a row beyond the end the first one is read, which adds nothing.
+            Pack<V> value[ROWS_UNDER_WAY];
 #pragma unroll
-            for (int i = 0; i < V; ++i) {
-                const float delta = value.v[i] - origin.v[i];
-                sums[0].v[i] += delta;
-                sums[1].v[i] = fmaf(delta, delta, sums[1].v[i]);
+            for (int r = 0; r < ROWS_UNDER_WAY; ++r) {
+                const int row = first + r * blockDim.y;
+                value[r] = load<V>(begin + (size_t)(row < count ? row : 0) * channels);
+            }
+#pragma unroll
+            for (int r = 0; r < ROWS_UNDER_WAY; ++r) {
+#pragma unroll
+                for (int i = 0; i < V; ++i) {
+                    const float delta = value[r].v[i] - origin.v[i];
+                    sums[0].v[i] += delta;
+                    sums[1].v[i] = fmaf(delta, delta, sums[1].v[i]);
+                }
             }
         }
     }
@@ -102,9 +121,10 @@ __device__ __forceinline__ void batch_norm_statistics(const number* x, long long
         store(part + channels, squares);
     }
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
-    join_statistics<V>(parts, gridDim.y, rows_per_block, rows, (int)(blockIdx.x * blockDim.x) * V, channels, norm, to, room, wide);
+    join_statistics<V, PARTS_UNDER_WAY>(parts, gridDim.y, rows_per_block, rows, (int)(blockIdx.x * blockDim.x) * V, channels,
+                                        norm, to, room, wide);
 }
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     batch_norm_statistics_4(const number* x, long long rows, int channels, int rows_per_block, float* parts,
                             unsigned int* counters, const float* scale, const float* shift, float* running_mean,
                             float* running_variance, double momentum, double epsilon, float* mean, float* inverse,
@@ -116,7 +136,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};
     batch_norm_statistics<4>(x, rows, channels, rows_per_block, parts, counters, norm, to, room, wide, &flag);
 }
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     batch_norm_statistics_1(const number* x, long long rows, int channels, int rows_per_block, float* parts,
                             unsigned int* counters, const float* scale, const float* shift, float* running_mean,
                             float* running_variance, double momentum, double epsilon, float* mean, float* inverse,

@@ -66,13 +66,6 @@ __device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool i
     if (to.dshift) to.dshift[c] = old_shift + (float)sum;
 }
 
-// Rows that a thread has under way; of four the registers of some compute capabilities do not hold the sums.
-#if __CUDA_ARCH__ == 750 || (defined(BF16) && __CUDA_ARCH__ >= 1200)
-#define ROWS_UNDER_WAY 2
-#else
-#define ROWS_UNDER_WAY 4
-#endif
-
 template <int V>
 __device__ __forceinline__ void batch_norm_sums(const number* x, const number* dy, const Share& share,
                                                 const float* mean, const float* offset, int with_relu, long long rows,
@@ -84,21 +77,39 @@ __device__ __forceinline__ void batch_norm_sums(const number* x, const number* d
     if (at.inside) {
         const Pack<V> f = load<V>(to.factor + at.channel), o = load<V>(offset + at.channel);
         const Pack<V> m = load<V>(mean + at.channel);
-#pragma unroll ROWS_UNDER_WAY
-        for (long long row = at.first; row < at.end; row += blockDim.y) {
-            const Pack<V> value = load<V>(x + row * channels + at.channel);
-            const Pack<V> came = share.of(load<V>(dy + row * stride + at.channel), (unsigned int)row);
-            const Pack<V> g = let_through<V>(value, came, f, o, with_relu);
+        const number* const values = x + at.start * channels + at.channel;
+        const number* const gradients = dy + at.start * stride + at.channel;
+        const int count = (int)(at.end - at.start), R = ROWS_UNDER_WAY / 2;
+        for (int first = threadIdx.y; first < count; first += R * blockDim.y) {
+            // In place of a row beyond the end the first one is read; it has no share.
+            Pack<V> value[R], came[R];
+            float part[R];
 #pragma unroll
-            for (int i = 0; i < V; ++i) {
-                sums[0].v[i] += g.v[i];
-                sums[1].v[i] = fmaf(g.v[i], value.v[i] - m.v[i], sums[1].v[i]);
+            for (int r = 0; r < R; ++r) {
+                const int row = first + r * blockDim.y, there = row < count ? row : first;
+                value[r] = load<V>(values + (size_t)there * channels);
+                came[r] = load<V>(gradients + (size_t)there * stride);
+            }
+#pragma unroll
+            for (int r = 0; r < R; ++r) {
+                const int row = first + r * blockDim.y, there = row < count ? row : first;
+                part[r] = share.of((unsigned int)at.start + there);
+                if (row >= count) part[r] = 0.0f;
+            }
+#pragma unroll
+            for (int r = 0; r < R; ++r) {
+                const Pack<V> g = let_through<V>(value[r], Share::times<V>(part[r], came[r]), f, o, with_relu);
+#pragma unroll
+                for (int i = 0; i < V; ++i) {
+                    sums[0].v[i] += g.v[i];
+                    sums[1].v[i] = fmaf(g.v[i], value[r].v[i] - m.v[i], sums[1].v[i]);
+                }
             }
         }
     }
     end_sums<V>(sums, at.channel, at.inside, rows, channels, parts, counters, training, to, room, wide, flag);
 }
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     batch_norm_sums_4(const number* x, const number* dy, const float* shares, float share, int image_rows,
                       const float* mean, const float* inverse, const float* factor, const float* offset,
                       int with_relu, long long rows, int channels, int stride, int rows_per_block, float* parts,
@@ -111,7 +122,7 @@ extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums<4>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, stride, rows_per_block, parts,
                        counters, training, to, room, wide, &flag);
 }
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     batch_norm_sums_1(const number* x, const number* dy, const float* shares, float share, int image_rows,
                       const float* mean, const float* inverse, const float* factor, const float* offset,
                       int with_relu, long long rows, int channels, int stride, int rows_per_block, float* parts,

@@ -6,6 +6,14 @@
 #define COLUMN_THREADS 256
 // Numbers that `sum_of_rows` needs room for, for each column of a lane and each sum: one for each lane of every warp.
 #define SUM_ROOM 64
+// Parts that a thread which joins them has under way: enough that a few rounds of loads fetch those of all blocks.
+#define PARTS_UNDER_WAY 5
+// Rows of one matrix that a thread which sums them has under way, in as many registers in either precision.
+#ifdef BF16
+#define ROWS_UNDER_WAY 16
+#else
+#define ROWS_UNDER_WAY 8
+#endif
 
 // What a thread of such a block works on.
 template <int V> struct Columns {
@@ -72,10 +80,22 @@ __device__ __forceinline__ void joined(P (&sums)[T], const float* parts, int cou
         for (int i = 0; i < V; ++i) sums[t].v[i] = 0;
     }
     if (inside) {
-#pragma unroll(T > 2 ? 1 : 4)
-        for (int p = threadIdx.y; p < count; p += blockDim.y) {
+        const int R = T > 2 ? 1 : PARTS_UNDER_WAY;
+        for (int first = threadIdx.y; first < count; first += R * blockDim.y) {
+            // All loads come before their use, so that they are under way together.
+            Pack<V> found[R][T];
 #pragma unroll
-            for (int t = 0; t < T; ++t) plus<V>(sums[t], load_fresh<V>(parts + (size_t)p * part + (size_t)t * sum));
+            for (int r = 0; r < R; ++r) {
+                const int p = first + r * blockDim.y;
+                const float* const from = parts + (size_t)p * part;
+#pragma unroll
+                for (int t = 0; t < T; ++t) found[r][t] = p < count ? load_fresh<V>(from + (size_t)t * sum) : splat<V>(0.0f);
+            }
+#pragma unroll
+            for (int r = 0; r < R; ++r) {
+#pragma unroll
+                for (int t = 0; t < T; ++t) plus<V>(sums[t], found[r][t]);
+            }
         }
     }
     sum_of_rows(sums, room);
@@ -100,9 +120,21 @@ __device__ __forceinline__ void column_sums(const number* x, long long rows, int
                                             unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
     Pack<V> sum[1] = {splat<V>(0.0f)};
-    if (at.inside)
-#pragma unroll 4
-        for (long long row = at.first; row < at.end; row += blockDim.y) plus<V>(sum[0], load<V>(x + row * channels + at.channel));
+    if (at.inside) {
+        const number* const begin = x + at.start * channels + at.channel;
+        const int count = (int)(at.end - at.start);
+        for (int first = threadIdx.y; first < count; first += ROWS_UNDER_WAY * blockDim.y) {
+            Pack<V> value[ROWS_UNDER_WAY];
+#pragma unroll
+            for (int r = 0; r < ROWS_UNDER_WAY; ++r) {
+                const int row = first + r * blockDim.y;
+                value[r] = load<V>(begin + (size_t)(row < count ? row : first) * channels);
+            }
+#pragma unroll
+            for (int r = 0; r < ROWS_UNDER_WAY; ++r)
+                if (first + r * (int)blockDim.y < count) plus<V>(sum[0], value[r]);
+        }
+    }
     sum_of_rows(sum, room);
     if (at.inside && threadIdx.y == 0) store(parts + (size_t)blockIdx.y * channels + at.channel, sum[0]);
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;

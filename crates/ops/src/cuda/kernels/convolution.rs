@@ -6,7 +6,7 @@ use crate::conv2d::geometry::Geometry;
 use crate::cuda::launch::{Argument, Builder, Launch, Pointer};
 
 use super::affine::Prologue;
-use super::columns::{Scratch, ScratchSize};
+use super::columns::{self, Scratch, ScratchSize};
 use super::join::Join;
 use super::{BLOCK, sizes_of};
 
@@ -53,6 +53,15 @@ impl Convolution {
         }
     }
 
+    /// Whether the kernels for few terms take it, where nothing is to be done to what it reads: dense, of at most so many
+    /// taps × channels as they have room for, and of filters in fours.
+    fn is_few(&self, prologue: Prologue) -> bool {
+        let g = &self.geometry;
+        let terms = g.taps() * g.channels;
+        let sizes = g.conv.groups == 1 && terms <= FEW_TERMS && g.filters.is_multiple_of(4);
+        self.tf32 && sizes && prologue == Prologue::default()
+    }
+
     /// The output's N×H×W×C.
     pub fn out(&self) -> (usize, usize, usize, usize) {
         self.geometry.out()
@@ -90,6 +99,13 @@ pub struct Gate {
 /// Rows and columns of a block's tile of the product.
 const TILE: usize = 64;
 
+/// Terms that the kernels for few of them take, and the filters of a block: of the output, of the gradient.
+const FEW_TERMS: usize = 32;
+const FEW_FILTERS: usize = 64;
+const FEW_GRADIENTS: usize = 32;
+/// Pixels that a block of those kernels takes at once.
+const FEW_PIXELS: usize = 256;
+
 /// `y` ← the convolution of what the prologue makes of `x`, and `bias` unless it is null. For any groups; the depthwise
 /// kernels are faster for what they do.
 ///
@@ -105,6 +121,21 @@ pub fn forward(
 ) -> Result<Launch, Error> {
     let g = &conv.geometry;
     let pixels = g.images * g.out_pixels();
+    if conv.is_few(prologue) {
+        let across = g.filters.div_ceil(FEW_FILTERS);
+        let blocks = pixels
+            .div_ceil(FEW_PIXELS)
+            .min((columns::BLOCKS / across).max(1));
+        return Builder::new(
+            "convolution_few_tf32",
+            [blocks, across, 1],
+            [BLOCK as u32, 1, 1],
+        )
+        .counted(pixels)
+        .pointers([x, weight, bias, y])
+        .argument(conv.window())
+        .build();
+    }
     let filters = g.filters / g.conv.groups;
     let kernel = conv.either("convolution", "convolution_tf32");
     tiles(kernel, pixels, filters, g.conv.groups)
@@ -164,9 +195,22 @@ fn weight_cut(conv: &Convolution) -> ([usize; 2], usize, usize) {
     (tiles, pixels.div_ceil(size), size)
 }
 
+/// The parts that the kernel for few terms cuts the output pixels into, with their size.
+fn few_cut(conv: &Convolution) -> (usize, usize) {
+    let g = &conv.geometry;
+    let pixels = g.images * g.out_pixels();
+    let wanted = (columns::BLOCKS / g.filters.div_ceil(FEW_GRADIENTS)).max(1);
+    let size = pixels.div_ceil(wanted).next_multiple_of(FEW_PIXELS / 2);
+    (pixels.div_ceil(size), size)
+}
+
 /// What [`weight_gradient`] needs.
 pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
     let (_, parts, _) = weight_cut(conv);
+    let parts = match conv.is_few(Prologue::default()) {
+        true => parts.max(few_cut(conv).0),
+        false => parts,
+    };
     ScratchSize {
         parts: parts * conv.geometry.weights(),
         counters: 0,
@@ -187,18 +231,31 @@ pub fn weight_gradient(
     add: bool,
 ) -> Result<(Launch, Join), Error> {
     let g = &conv.geometry;
-    let (tiles, parts, size) = weight_cut(conv);
-    let grid = [tiles[0], tiles[1], parts * g.conv.groups];
-    let kernel = conv.either("convolution_weights", "convolution_weights_tf32");
-    let products = Builder::new(kernel, grid, [BLOCK as u32, 1, 1])
-        .counted((g.images * g.out_pixels()).max(g.weights()))
-        .pointers([x, prologue.factor, prologue.offset])
-        .flag(prologue.relu)
-        .pointers([dy])
-        .ints([size, parts])
-        .pointers([scratch.parts])
-        .argument(conv.window())
-        .build()?;
+    let counted = (g.images * g.out_pixels()).max(g.weights());
+    let block = [BLOCK as u32, 1, 1];
+    let (parts, products) = if conv.is_few(prologue) {
+        let (parts, size) = few_cut(conv);
+        let grid = [parts, g.filters.div_ceil(FEW_GRADIENTS), 1];
+        let products = Builder::new("convolution_weights_few_tf32", grid, block)
+            .counted(counted)
+            .pointers([x, dy])
+            .ints([size])
+            .pointers([scratch.parts]);
+        (parts, products)
+    } else {
+        let (tiles, parts, size) = weight_cut(conv);
+        let grid = [tiles[0], tiles[1], parts * g.conv.groups];
+        let kernel = conv.either("convolution_weights", "convolution_weights_tf32");
+        let products = Builder::new(kernel, grid, block)
+            .counted(counted)
+            .pointers([x, prologue.factor, prologue.offset])
+            .flag(prologue.relu)
+            .pointers([dy])
+            .ints([size, parts])
+            .pointers([scratch.parts]);
+        (parts, products)
+    };
+    let products = products.argument(conv.window()).build()?;
     let job = Join {
         parts: scratch.parts,
         count: parts,

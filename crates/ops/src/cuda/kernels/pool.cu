@@ -13,6 +13,8 @@ struct Taps {
         first = start < 0 ? -start : 0;
         last = input - start < kernel ? input - start : kernel;
     }
+    // What each has a share of in their mean; some number where there are none.
+    __device__ __forceinline__ float share() const { return __fdividef(1.0f, (float)max(last - first, 1)); }
 };
 
 // The outputs whose window holds a pixel: first..last.
@@ -40,29 +42,53 @@ __device__ __forceinline__ void get_places(const unsigned char* from, int (&plac
     place[3] = q.w;
 }
 
+// Taps, or windows, along each axis that a thread reads at once, so that their loads are under way together.
+#define AT_ONCE 3
+
+// As many rows and columns of packs as are there, of AT_ONCE each; `down` and `right` numbers lie from one to the next.
+template <int V>
+__device__ __forceinline__ void read_block(const number* __restrict__ from, int down, int right, int rows, int columns,
+                                           float none, Pack<V> (&to)[AT_ONCE][AT_ONCE]) {
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; ++k)
+#pragma unroll
+        for (int l = 0; l < AT_ONCE; ++l)
+            to[k][l] = k < rows && l < columns ? load<V>(from + (k * down + l * right)) : splat<V>(none);
+}
+
 // `places` may be null. Of equal numbers the first in reading order wins; NaN wins over all.
 template <int V>
 __device__ __forceinline__ void max_pool(const number* __restrict__ x, number* y, unsigned char* places, const Pool& g) {
     const unsigned int work = (unsigned int)g.images * g.out_height * g.out_width * (g.channels / V);
+    const float lowest = -1.0f / 0.0f;
+    // Of wider windows only a row at once, so that they are read in order.
+    const int high = g.kernel_width <= AT_ONCE ? AT_ONCE : 1;
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, g.out_width, g.out_height);
         const Taps rows(at.i, g.stride_y, g.top, g.kernel_height, g.height);
         const Taps columns(at.j, g.stride_x, g.left, g.kernel_width, g.width);
-        Pack<V> best = splat<V>(0.0f);
+        Pack<V> best = splat<V>(lowest);
         int place[V];
-        bool first = true;
-        for (int k = rows.first; k < rows.last; ++k) {
-            const size_t row = (size_t)at.n * g.height + (at.i * g.stride_y - g.top + k);
-            for (int l = columns.first; l < columns.last; ++l) {
-                const int column = at.j * g.stride_x - g.left + l;
-                const Pack<V> value = load<V>(x + (row * g.width + column) * g.channels + at.c);
 #pragma unroll
-                for (int i = 0; i < V; ++i) {
-                    const bool larger = first || value.v[i] > best.v[i] || isnan(value.v[i]);
-                    best.v[i] = larger ? value.v[i] : best.v[i];
-                    place[i] = larger ? k * g.kernel_width + l : place[i];
+        for (int i = 0; i < V; ++i) place[i] = rows.first * g.kernel_width + columns.first;
+        for (int k = rows.first; k < rows.last; k += high) {
+            const size_t row = (size_t)at.n * g.height + (at.i * g.stride_y - g.top + k);
+            for (int l = columns.first; l < columns.last; l += AT_ONCE) {
+                const int column = at.j * g.stride_x - g.left + l;
+                Pack<V> values[AT_ONCE][AT_ONCE];
+                read_block<V>(x + (row * g.width + column) * g.channels + at.c, g.width * g.channels, g.channels,
+                              min(rows.last - k, high), columns.last - l, lowest, values);
+#pragma unroll
+                for (int tap = 0; tap < AT_ONCE * AT_ONCE; ++tap) {
+                    const Pack<V>& value = values[tap / AT_ONCE][tap % AT_ONCE];
+                    const int code = (k + tap / AT_ONCE) * g.kernel_width + l + tap % AT_ONCE;
+#pragma unroll
+                    for (int i = 0; i < V; ++i) {
+                        const bool larger = value.v[i] > best.v[i] || isnan(value.v[i]);
+                        best.v[i] = larger ? value.v[i] : best.v[i];
+                        place[i] = larger ? code : place[i];
+                    }
                 }
-                first = false;
             }
         }
         store(y + (size_t)index * V, best);
@@ -79,16 +105,30 @@ __device__ __forceinline__ void max_pool_gradient(const number* __restrict__ dy,
         const Windows rows(at.i, g.stride_y, g.top, g.kernel_height, g.out_height);
         const Windows columns(at.j, g.stride_x, g.left, g.kernel_width, g.out_width);
         Pack<V> sum = splat<V>(0.0f);
-        for (int oi = rows.first; oi < rows.last; ++oi) {
-            for (int oj = columns.first; oj < columns.last; ++oj) {
-                const int code = (at.i + g.top - oi * g.stride_y) * g.kernel_width + at.j + g.left - oj * g.stride_x;
+        for (int oi = rows.first; oi < rows.last; oi += AT_ONCE) {
+            for (int oj = columns.first; oj < columns.last; oj += AT_ONCE) {
                 const size_t from = (((size_t)at.n * g.out_height + oi) * g.out_width + oj) * g.channels + at.c;
-                const Pack<V> gradient = load<V>(dy + from);
-                int place[V];
-                get_places(places + from, place);
+                const int down = g.out_width * g.channels, right = g.channels;
+                Pack<V> gradients[AT_ONCE][AT_ONCE];
+                read_block<V>(dy + from, down, right, rows.last - oi, columns.last - oj, 0.0f, gradients);
+                int place[AT_ONCE][AT_ONCE][V];
 #pragma unroll
-                for (int i = 0; i < V; ++i)
-                    if (place[i] == code) sum.v[i] += gradient.v[i];
+                for (int k = 0; k < AT_ONCE; ++k)
+#pragma unroll
+                    for (int l = 0; l < AT_ONCE; ++l) {
+                        const bool inside = oi + k < rows.last && oj + l < columns.last;
+                        get_places(places + from + (inside ? k * down + l * right : 0), place[k][l]);
+                    }
+#pragma unroll
+                for (int k = 0; k < AT_ONCE; ++k)
+#pragma unroll
+                    for (int l = 0; l < AT_ONCE; ++l) {
+                        const int code = (at.i + g.top - (oi + k) * g.stride_y) * g.kernel_width + at.j + g.left -
+                                         (oj + l) * g.stride_x;
+#pragma unroll
+                        for (int i = 0; i < V; ++i)
+                            sum.v[i] += place[k][l][i] == code ? gradients[k][l].v[i] : 0.0f;
+                    }
             }
         }
         put<V>(dx + (size_t)index * V, sum, add);
@@ -103,14 +143,18 @@ __device__ __forceinline__ void average_pool(const number* __restrict__ x, numbe
         const Taps rows(at.i, g.stride_y, g.top, g.kernel_height, g.height);
         const Taps columns(at.j, g.stride_x, g.left, g.kernel_width, g.width);
         Pack<V> sum = splat<V>(0.0f);
-        for (int k = rows.first; k < rows.last; ++k) {
+        for (int k = rows.first; k < rows.last; k += AT_ONCE) {
             const size_t row = (size_t)at.n * g.height + (at.i * g.stride_y - g.top + k);
-            for (int l = columns.first; l < columns.last; ++l) {
+            for (int l = columns.first; l < columns.last; l += AT_ONCE) {
                 const int column = at.j * g.stride_x - g.left + l;
-                plus<V>(sum, load<V>(x + (row * g.width + column) * g.channels + at.c));
+                Pack<V> values[AT_ONCE][AT_ONCE];
+                read_block<V>(x + (row * g.width + column) * g.channels + at.c, g.width * g.channels, g.channels,
+                              rows.last - k, columns.last - l, 0.0f, values);
+#pragma unroll
+                for (int tap = 0; tap < AT_ONCE * AT_ONCE; ++tap) plus<V>(sum, values[tap / AT_ONCE][tap % AT_ONCE]);
             }
         }
-        const float share = 1.0f / (float)((rows.last - rows.first) * (columns.last - columns.first));
+        const float share = rows.share() * columns.share();
 #pragma unroll
         for (int i = 0; i < V; ++i) sum.v[i] *= share;
         store(y + (size_t)index * V, sum);
@@ -125,13 +169,21 @@ __device__ __forceinline__ void average_pool_gradient(const number* __restrict__
         const Windows rows(at.i, g.stride_y, g.top, g.kernel_height, g.out_height);
         const Windows columns(at.j, g.stride_x, g.left, g.kernel_width, g.out_width);
         Pack<V> sum = splat<V>(0.0f);
-        for (int oi = rows.first; oi < rows.last; ++oi) {
-            const Taps down(oi, g.stride_y, g.top, g.kernel_height, g.height);
-            for (int oj = columns.first; oj < columns.last; ++oj) {
-                const Taps right(oj, g.stride_x, g.left, g.kernel_width, g.width);
-                const Pack<V> share = splat<V>(1.0f / (float)((down.last - down.first) * (right.last - right.first)));
-                const size_t from = (((size_t)at.n * g.out_height + oi) * g.out_width + oj) * g.channels + at.c;
-                fma<V>(sum, load<V>(dy + from), share);
+        for (int oi = rows.first; oi < rows.last; oi += AT_ONCE) {
+            for (int oj = columns.first; oj < columns.last; oj += AT_ONCE) {
+                Pack<V> gradients[AT_ONCE][AT_ONCE];
+                read_block<V>(dy + (((size_t)at.n * g.out_height + oi) * g.out_width + oj) * g.channels + at.c,
+                              g.out_width * g.channels, g.channels, rows.last - oi, columns.last - oj, 0.0f, gradients);
+                float right[AT_ONCE];
+#pragma unroll
+                for (int l = 0; l < AT_ONCE; ++l)
+                    right[l] = Taps(oj + l, g.stride_x, g.left, g.kernel_width, g.width).share();
+#pragma unroll
+                for (int k = 0; k < AT_ONCE; ++k) {
+                    const float down = Taps(oi + k, g.stride_y, g.top, g.kernel_height, g.height).share();
+#pragma unroll
+                    for (int l = 0; l < AT_ONCE; ++l) fma<V>(sum, gradients[k][l], splat<V>(down * right[l]));
+                }
             }
         }
         put<V>(dx + (size_t)index * V, sum, add);
@@ -139,15 +191,15 @@ __device__ __forceinline__ void average_pool_gradient(const number* __restrict__
 }
 
 #define POOL(V)                                                                                                          \
-    extern "C" __global__ void max_pool_##V(const number* x, number* y, unsigned char* places, Pool g) {                 \
+    extern "C" __global__ void __launch_bounds__(256, 3) max_pool_##V(const number* x, number* y, unsigned char* places, Pool g) {                 \
         max_pool<V>(x, y, places, g);                                                                                    \
     }                                                                                                                    \
-    extern "C" __global__ void max_pool_gradient_##V(const number* dy, const unsigned char* places, number* dx, int add, \
+    extern "C" __global__ void __launch_bounds__(256, 2) max_pool_gradient_##V(const number* dy, const unsigned char* places, number* dx, int add, \
                                                      Pool g) {                                                           \
         max_pool_gradient<V>(dy, places, dx, add, g);                                                                    \
     }                                                                                                                    \
-    extern "C" __global__ void average_pool_##V(const number* x, number* y, Pool g) { average_pool<V>(x, y, g); }        \
-    extern "C" __global__ void average_pool_gradient_##V(const number* dy, number* dx, int add, Pool g) {                \
+    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_##V(const number* x, number* y, Pool g) { average_pool<V>(x, y, g); }        \
+    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_gradient_##V(const number* dy, number* dx, int add, Pool g) {                \
         average_pool_gradient<V>(dy, dx, add, g);                                                                        \
     }
 POOL(4)

@@ -45,6 +45,7 @@ inline unsigned int bf16_pair(float low, float high) { return bf16_bits(low) | b
 
 template <class T> inline T min(T a, T b) { return b < a ? b : a; }
 template <class T> inline T max(T a, T b) { return a < b ? b : a; }
+inline float __fdividef(float a, float b) { return a / b; }
 using std::isfinite;
 using std::isnan;
 template <class T> inline T atomicAdd(T* to, T value) { T old = *to; *to += value; return old; }
