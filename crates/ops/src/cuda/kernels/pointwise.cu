@@ -32,13 +32,6 @@ template <int V> using Raw = Pack<V>;
 template <int V> __device__ __forceinline__ Raw<V> read(const number* from, Raw<V>) { return load<V>(from); }
 template <int V> __device__ __forceinline__ Pack<V> unpacked(const Raw<V>& raw) { return raw; }
 #endif
-// Reads where `real`, and else gives zeros.
-template <int V> __device__ __forceinline__ Raw<V> read_if(bool real, const number* from) {
-    Raw<V> raw = {};
-    if (real) raw = read(from, raw);
-    return raw;
-}
-
 // What a kernel for up to N of dy's channels takes: a warp S times 8 · V of x's channels, and UNITS times eight rows of each
 // tile. Blocks have LEAST warps for channels at least, so that a thread makes UNITS · N / 16 / LEAST packs of dz.
 template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
@@ -47,12 +40,11 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
     static const int BESIDE = N == 16 ? 2 : 4;
     // From a row of dz to the next, and of a warp's sums: steps that keep a warp's lanes in different banks.
     static const int STEP = N + 4, SUM_STEP = N + 1;
-    static const int ROWS = UNITS * 8 * (8 / LEAST);
-    union Room {
-        struct { __align__(16) float dz[2][ROWS * STEP], norm[5][N]; } tiles;
-        float sums[8 * CHANNELS * SUM_STEP];
-    };
-    struct Product { float v[S][V / 2][ACROSS][4]; };
+    // Shared memory holds the norm's five vectors, w as the first product takes it, and two tiles of dz; in the end the sums.
+    static const int FRAGMENTS = CHANNELS * N, UNIT = 8 * UNITS * STEP;
+    static const int NARROW_ROOM = LEAST * FRAGMENTS + 2 * 8 / LEAST * UNIT, WIDE_ROOM = 8 * FRAGMENTS + 2 * UNIT;
+    static const int TILES_ROOM = 5 * N + (NARROW_ROOM > WIDE_ROOM ? NARROW_ROOM : WIDE_ROOM);
+    static const int SUMS_ROOM = 8 * CHANNELS * SUM_STEP, ROOM = TILES_ROOM > SUMS_ROOM ? TILES_ROOM : SUMS_ROOM;
 
     // For x of rows × all and dy of rows × n numbers, multiples of 4, n ≤ N. A block has 32 lanes × warps for channels × warps
     // for rows, and takes tiles from blockIdx.x on and the channels of its warps from blockIdx.y on. parts: [blocks][all][n],
@@ -60,7 +52,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
     static __device__ __forceinline__ void run(const number* __restrict__ x, const float* factor, const float* offset,
                                                int with_relu, const float* __restrict__ w, const number* __restrict__ dy,
                                                const Incoming& norm, int rows, int all, int n, number* dx, int add,
-                                               float* parts, Room& room) {
+                                               float* parts, float* room) {
         const int lane = threadIdx.x, group = lane / 4, within = lane % 4, warp = threadIdx.z * blockDim.y + threadIdx.y;
         const int thread = warp * WARP + lane, threads = blockDim.z * blockDim.y * WARP;
         const int tall = blockDim.z * UNITS * 8, tiles = (rows + tall - 1) / tall;
@@ -76,64 +68,77 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
         if (normalises && thread < N) {
             const float* const vectors[5] = {norm.mean, norm.factor, norm.offset, norm.slope, norm.constant};
 #pragma unroll
-            for (int v = 0; v < 5; ++v) room.tiles.norm[v][thread] = thread < n ? vectors[v][thread] : 0.0f;
+            for (int v = 0; v < 5; ++v) room[v * N + thread] = thread < n ? vectors[v][thread] : 0.0f;
         }
 
+        // Rows past the end are read as the last one, so that nothing waits for whether there are more.
         Raw<4> z[MADE], came[MADE];
         float shares[MADE];
+#pragma unroll
+        for (int i = 0; i < MADE; ++i) {
+            came[i] = z[i] = {};
+            shares[i] = norm.share;
+        }
         const auto bring_dz = [&](int tile) {
 #pragma unroll
             for (int i = 0; i < MADE; ++i) {
-                const int local = own_row + i * rows_at_once, row = tile * tall + local;
-                const bool real = of_dz && local < tall && row < rows;
-                came[i] = read_if<4>(real, dy + (size_t)row * step + c);
-                z[i] = read_if<4>(real && normalises, norm.z + (size_t)row * n + c);
-                shares[i] = norm.share;
-                if (share.each && real) shares[i] = share.of((unsigned int)row);
+                const unsigned int row = min(tile * tall + own_row + i * rows_at_once, rows - 1);
+                if (of_dz) came[i] = read(dy + ((size_t)row * (unsigned int)step + c), came[i]);
+                if (of_dz && normalises) z[i] = read(norm.z + (row * n + c), z[i]);
+                if (share.each) shares[i] = share.of(row);
             }
         };
         Raw<V> own[UNITS][2][S], old[UNITS][2][S];
+        bool real[S];
+#pragma unroll
+        for (int s = 0; s < S; ++s) real[s] = first + s * 8 * V < all;
+#pragma unroll
+        for (int i = 0; i < UNITS * 2 * S; ++i) own[i / S / 2][i / S % 2][i % S] = old[i / S / 2][i / S % 2][i % S] = {};
         const auto row_of = [&](int tile, int u, int h) { return tile * tall + warp_row + u * 8 + 2 * within + h; };
-        const auto bring_x = [&](int tile) {
+        const bool writes = dx != nullptr, adds = writes && add, passes = !with_relu;
+        // Where its first number of a row is.
+        const auto place = [&](int tile, int u, int h) {
+            return (unsigned int)(min(row_of(tile, u, h), rows - 1) * all + first);
+        };
+        const auto bring = [&](const number* from, bool wanted, int tile, int u, Raw<V> (&to)[2][S]) {
 #pragma unroll
-            for (int u = 0; u < UNITS; ++u)
+            for (int h = 0; h < 2; ++h)
 #pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    const size_t at = (size_t)row_of(tile, u, h) * all + first;
-                    const bool inside = row_of(tile, u, h) < rows;
-#pragma unroll
-                    for (int s = 0; s < S; ++s) {
-                        const bool real = inside && first + s * 8 * V < all;
-                        own[u][h][s] = read_if<V>(real, x + at + s * 8 * V);
-                        old[u][h][s] = read_if<V>(real && add && dx, dx + at + s * 8 * V);
-                    }
-                }
+                for (int s = 0; s < S; ++s)
+                    if (real[s] & wanted) to[h][s] = read(from + place(tile, u, h) + s * 8 * V, to[h][s]);
         };
         bring_dz(blockIdx.x);
-        bring_x(blockIdx.x);
+#pragma unroll
+        for (int u = 0; u < UNITS; ++u) {
+            bring(x, true, blockIdx.x, u, own[u]);
+            bring(dx, adds, blockIdx.x, u, old[u]);
+        }
 
-        Product left, sums;
         Prologue<V> prologues[S];
+        float sums[S][V / 2][ACROSS][4];
+        float* const left = room + 5 * N + threadIdx.y * FRAGMENTS + lane * 4;
+        float* const dz_room = room + 5 * N + blockDim.y * FRAGMENTS;
 #pragma unroll
         for (int s = 0; s < S; ++s) {
             const int channel = first + s * 8 * V;
-            prologues[s] = Prologue<V>(channel < all ? factor : nullptr, offset, channel, with_relu);
-            prologues[s].normalises = factor != nullptr;
+            prologues[s] = Prologue<V>(real[s] ? factor : nullptr, offset, channel, with_relu);
+            prologues[s].normalises = true;
 #pragma unroll
             for (int t = 0; t < V / 2; ++t)
 #pragma unroll
                 for (int j = 0; j < ACROSS; j += 2) {
                     // The terms of two steps are four channels side by side.
                     const int column = j * 8 + within * 4;
+                    const bool has = real[s] && column < n;
+                    const float* const from = w + (channel + 2 * t) * n + column;
+                    const Pack<4> upper = has ? load<4>(from) : splat<4>(0.0f), lower = has ? load<4>(from + n) : splat<4>(0.0f);
 #pragma unroll
                     for (int i = 0; i < 2; ++i) {
-                        const int row = channel + 2 * t + i;
-                        const Pack<4> four = row < all && column < n ? load<4>(w + (size_t)row * n + column) : splat<4>(0.0f);
+                        const Pack<4> four = {{to_tf32(upper.v[2 * i]), to_tf32(lower.v[2 * i]), to_tf32(upper.v[2 * i + 1]),
+                                               to_tf32(lower.v[2 * i + 1])}};
+                        if (threadIdx.z == 0) store(left + ((s * V / 2 + t) * ACROSS + j + i) * WARP * 4, four);
 #pragma unroll
-                        for (int v = 0; v < 4; ++v) {
-                            left.v[s][t][j + v / 2][i + v % 2 * 2] = to_tf32(four.v[v]);
-                            sums.v[s][t][j + v / 2][i + v % 2 * 2] = 0.0f;
-                        }
+                        for (int v = 0; v < 4; ++v) sums[s][t][j + i][v] = 0.0f;
                     }
                 }
         }
@@ -143,26 +148,23 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
         for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, turn ^= 1) {
             const int next = tile + gridDim.x;
             // Warps that are still at the tile before read the other buffer.
-            float* const buffer = room.tiles.dz[turn];
+            float* const buffer = dz_room + turn * tall * STEP;
 #pragma unroll
             for (int i = 0; i < MADE; ++i) {
-                const int local = own_row + i * rows_at_once, row = tile * tall + local;
-                if (local >= tall) continue;
+                const int local = own_row + i * rows_at_once;
+                const bool inside = of_dz && tile * tall + local < rows;
                 Pack<4> dz = unpacked<4>(came[i]);
                 if (normalises) {
-                    const Pack<4> value = unpacked<4>(z[i]), f = load<4>(room.tiles.norm[1] + c);
-                    const Pack<4> m = load<4>(room.tiles.norm[0] + c), o = load<4>(room.tiles.norm[2] + c);
-                    const Pack<4> s = load<4>(room.tiles.norm[3] + c), q = load<4>(room.tiles.norm[4] + c);
+                    const Pack<4> value = unpacked<4>(z[i]), m = load<4>(room + c), f = load<4>(room + N + c);
+                    const Pack<4> o = load<4>(room + 2 * N + c), s = load<4>(room + 3 * N + c), q = load<4>(room + 4 * N + c);
                     dz = let_through<4>(value, Share::times<4>(shares[i], dz), f, o, norm.with_relu);
 #pragma unroll
-                    for (int v = 0; v < 4; ++v) {
+                    for (int v = 0; v < 4; ++v)
                         dz.v[v] = fmaf(dz.v[v], f.v[v], fmaf(value.v[v] - m.v[v], s.v[v], q.v[v]));
-                        if (row >= rows) dz.v[v] = 0.0f;
-                    }
                 }
 #pragma unroll
-                for (int v = 0; v < 4; ++v) dz.v[v] = to_tf32(dz.v[v]);
-                store(buffer + local * STEP + c, dz);
+                for (int v = 0; v < 4; ++v) dz.v[v] = inside ? to_tf32(dz.v[v]) : 0.0f;
+                if (local < tall) store(buffer + local * STEP + c, dz);
             }
             __syncthreads();
             // The next ones are on their way meanwhile; past the end they are zeros.
@@ -177,39 +179,43 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
 #pragma unroll
                     for (int v = 0; v < 4; ++v) right[j + v / 2][v % 2] = four.v[v];
                 }
+                // As the second product takes x: of two channels and both rows.
                 float rounded[S][V / 2][4];
 #pragma unroll
-                for (int s = 0; s < S; ++s) {
-                    Pack<V> value[2], made[2];
+                for (int s = 0; s < S; ++s)
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
-                        value[h] = prologues[s].of(unpacked<V>(own[u][h][s]));
+                        const Pack<V> value = prologues[s].of(unpacked<V>(own[u][h][s]));
 #pragma unroll
-                        for (int v = 0; v < V; ++v) rounded[s][v / 2][v % 2 + 2 * h] = to_tf32(value[h].v[v]);
+                        for (int v = 0; v < V; ++v) rounded[s][v / 2][v % 2 + 2 * h] = to_tf32(value.v[v]);
                     }
-                    if (!dx) continue;
+                bring(x, true, next, u, own[u]);
+#pragma unroll
+                for (int s = 0; s < S; ++s) {
+                    Pack<V> made[2];
 #pragma unroll
                     for (int t = 0; t < V / 2; ++t) {
                         float four[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
-                        for (int j = 0; j < ACROSS; ++j) multiply_rounded(four, left.v[s][t][j], right[j]);
+                        for (int j = 0; j < ACROSS; ++j) {
+                            const Pack<4> a = load<4>(left + ((s * V / 2 + t) * ACROSS + j) * WARP * 4);
+                            multiply_rounded(four, a.v, right[j]);
+                        }
+                        // A ReLU's output is positive where its input is. The lane has dx of what it has of x.
 #pragma unroll
-                        for (int h = 0; h < 2; ++h) {
-                            made[h].v[2 * t] = four[h];
-                            made[h].v[2 * t + 1] = four[2 + h];
+                        for (int i = 0; i < 4; ++i) {
+                            const float after = rounded[s][t][i % 2 * 2 + i / 2];
+                            made[i % 2].v[2 * t + i / 2] = (after > 0.0f) | passes ? four[i] : 0.0f;
                         }
                     }
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
-                        // A ReLU's output is positive where its input is.
-#pragma unroll
-                        for (int v = 0; v < V; ++v)
-                            if (with_relu && !(value[h].v[v] > 0.0f)) made[h].v[v] = 0.0f;
                         plus(made[h], unpacked<V>(old[u][h][s]));
-                        const int row = row_of(tile, u, h), channel = first + s * 8 * V;
-                        if (row < rows && channel < all) store(dx + (size_t)row * all + channel, made[h]);
+                        const bool inside = row_of(tile, u, h) < rows;
+                        if (inside & real[s] & writes) store(dx + place(tile, u, h) + s * 8 * V, made[h]);
                     }
                 }
+                bring(dx, adds, next, u, old[u]);
                 // Of two rows, whose numbers of x the lane has: those of dz that lie beside each other.
 #pragma unroll
                 for (int j = 0; j < ACROSS; j += BESIDE) {
@@ -222,16 +228,15 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
 #pragma unroll
                         for (int s = 0; s < S; ++s)
 #pragma unroll
-                            for (int t = 0; t < V / 2; ++t) multiply_rounded(sums.v[s][t][j + i], rounded[s][t], b);
+                            for (int t = 0; t < V / 2; ++t) multiply_rounded(sums[s][t][j + i], rounded[s][t], b);
                     }
                 }
             }
-            bring_x(next);
         }
         __syncthreads();
 
         // The warps' sums, each a matrix of its channels by N.
-        float* const mine = room.sums + warp * CHANNELS * SUM_STEP;
+        float* const mine = room + warp * CHANNELS * SUM_STEP;
 #pragma unroll
         for (int s = 0; s < S; ++s)
 #pragma unroll
@@ -242,7 +247,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                     for (int i = 0; i < 4; ++i) {
                         const int row = s * 8 * V + V * group + 2 * t + i / 2;
                         const int column = j / BESIDE * BESIDE * 8 + (2 * within + i % 2) * BESIDE + j % BESIDE;
-                        mine[row * SUM_STEP + column] = sums.v[s][t][j][i];
+                        mine[row * SUM_STEP + column] = sums[s][t][j][i];
                     }
         __syncthreads();
         const int block_channels = blockDim.y * CHANNELS, block_first = blockIdx.y * block_channels;
@@ -250,7 +255,8 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
             const int row = i / N, column = i % N, channel = block_first + row;
             if (channel >= all || column >= n) continue;
             float sum = 0.0f;
-            for (int g = 0; g < blockDim.z; ++g) sum += room.sums[(g * block_channels + row) * SUM_STEP + column];
+#pragma unroll 2
+            for (int g = 0; g < blockDim.z; ++g) sum += room[(g * block_channels + row) * SUM_STEP + column];
             parts[((size_t)blockIdx.x * all + channel) * n + column] = sum;
         }
     }
@@ -262,7 +268,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
              const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows, int k, int n,          \
              number* dx, int add, float* parts) {                                                                        \
         typedef PointwiseGradient<N, V, S, UNITS, LEAST> Kernel;                                                         \
-        __shared__ Kernel::Room room;                                                                                    \
+        __shared__ __align__(16) float room[Kernel::ROOM];                                                                                  \
         Kernel::run(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);                        \
     }
 POINTWISE_GRADIENT(pointwise_gradient_16, 16, 2, 1, 2, 1)

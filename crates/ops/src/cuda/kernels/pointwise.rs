@@ -81,7 +81,7 @@ impl Cut {
         let tiles = rows.div_ceil(down * kernel.rows);
         let most = (BLOCKS / across).max(1);
         // Parts are written and joined: where they are large, half as many blocks rather than less than some tiles for each.
-        let halve = k * n >= LARGE && tiles < 4 * most;
+        let halve = k * n >= LARGE && tiles < 2 * most;
         let most = if halve { most.div_ceil(2) } else { most };
         Some(Self {
             kernel,
