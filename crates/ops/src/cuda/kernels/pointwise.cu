@@ -1,9 +1,9 @@
 // Both gradients of a pointwise convolution to few channels, and that of the batch norm after it, by one read of what they
 // need: dz = g · factor + z' · slope + constant as in batch_norm_gradient.cu, dx = dz · wᵀ and dw = prologue(x)ᵀ · dz.
 //
-// A block makes dz of a tile of rows in shared memory. A warp takes eight rows and some of x's channels at a time, as the
-// products wᵀ · dz and prologue(x)ᵀ · dz on the tensor cores with x's channels down: then a lane has the numbers of x that the
-// second needs where the first leaves dx, and what it reads and writes of both stays in its registers.
+// A block makes dz of a tile of rows in shared memory. A warp then takes eight rows of it and some of x's channels at a time, on
+// the tensor cores and as w · dzᵀ and prologue(x)ᵀ · dz, both with x's channels down: so a lane has those numbers of x for the
+// second product of which it makes dx in the first, and x and dx never leave its registers.
 
 // How dz comes of dy; without a mean it is dy.
 struct __align__(8) Incoming {
@@ -13,11 +13,13 @@ struct __align__(8) Incoming {
     int image_rows, with_relu, stride;  // From a row of dy to the next.
 };
 
-// V numbers as they lie in memory, which are on their way until they are unpacked.
+// V numbers as they lie in memory: nothing waits for them before they are unpacked. `read_raw` takes what is to hold them.
 #ifdef BF16
 template <int V> struct Raw { unsigned int v[V / 2]; };
-__device__ __forceinline__ Raw<2> read(const number* from, Raw<2>) { return {{*reinterpret_cast<const unsigned int*>(from)}}; }
-__device__ __forceinline__ Raw<4> read(const number* from, Raw<4>) {
+__device__ __forceinline__ Raw<2> read_raw(const number* from, Raw<2>) {
+    return {{*reinterpret_cast<const unsigned int*>(from)}};
+}
+__device__ __forceinline__ Raw<4> read_raw(const number* from, Raw<4>) {
     const uint2 q = *reinterpret_cast<const uint2*>(from);
     return {{q.x, q.y}};
 }
@@ -29,9 +31,10 @@ template <int V> __device__ __forceinline__ Pack<V> unpacked(const Raw<V>& raw) 
 }
 #else
 template <int V> using Raw = Pack<V>;
-template <int V> __device__ __forceinline__ Raw<V> read(const number* from, Raw<V>) { return load<V>(from); }
+template <int V> __device__ __forceinline__ Raw<V> read_raw(const number* from, Raw<V>) { return load<V>(from); }
 template <int V> __device__ __forceinline__ Pack<V> unpacked(const Raw<V>& raw) { return raw; }
 #endif
+
 // What a kernel for up to N of dy's channels takes: a warp S times 8 · V of x's channels, and UNITS times eight rows of each
 // tile. Blocks have LEAST warps for channels at least, so that a thread makes UNITS · N / 16 / LEAST packs of dz.
 template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
@@ -40,15 +43,16 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
     static const int BESIDE = N == 16 ? 2 : 4;
     // From a row of dz to the next, and of a warp's sums: steps that keep a warp's lanes in different banks.
     static const int STEP = N + 4, SUM_STEP = N + 1;
-    // Shared memory holds the norm's five vectors, w as the first product takes it, and two tiles of dz; in the end the sums.
+    // Shared memory holds the norm's five vectors, w as the first product takes it and two tiles of dz, in the end the sums.
+    // With as few warps for channels as may be tiles have the most rows, with eight of them there is the most of w.
     static const int FRAGMENTS = CHANNELS * N, UNIT = 8 * UNITS * STEP;
     static const int NARROW_ROOM = LEAST * FRAGMENTS + 2 * 8 / LEAST * UNIT, WIDE_ROOM = 8 * FRAGMENTS + 2 * UNIT;
     static const int TILES_ROOM = 5 * N + (NARROW_ROOM > WIDE_ROOM ? NARROW_ROOM : WIDE_ROOM);
     static const int SUMS_ROOM = 8 * CHANNELS * SUM_STEP, ROOM = TILES_ROOM > SUMS_ROOM ? TILES_ROOM : SUMS_ROOM;
 
     // For x of rows × all and dy of rows × n numbers, multiples of 4, n ≤ N. A block has 32 lanes × warps for channels × warps
-    // for rows, and takes tiles from blockIdx.x on and the channels of its warps from blockIdx.y on. parts: [blocks][all][n],
-    // which join_parts joins. dx may be null. With `with_relu` dx is what a ReLU of the prologue let through.
+    // for rows, eight warps at most. Blocks take tiles of rows, blockIdx.x first; blockIdx.y picks the channels. parts:
+    // [blocks][all][n], which join_parts joins. dx may be null. With `with_relu` dx is what a ReLU of the prologue let through.
     static __device__ __forceinline__ void run(const number* __restrict__ x, const float* factor, const float* offset,
                                                int with_relu, const float* __restrict__ w, const number* __restrict__ dy,
                                                const Incoming& norm, int rows, int all, int n, number* dx, int add,
@@ -56,12 +60,12 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
         const int lane = threadIdx.x, group = lane / 4, within = lane % 4, warp = threadIdx.z * blockDim.y + threadIdx.y;
         const int thread = warp * WARP + lane, threads = blockDim.z * blockDim.y * WARP;
         const int tall = blockDim.z * UNITS * 8, tiles = (rows + tall - 1) / tall;
-        // What the thread makes of dz.
+        // Of dz the thread makes four channels of some rows.
         const int c = thread % PACKS * 4, own_row = thread / PACKS, rows_at_once = threads / PACKS;
         const bool of_dz = c < n, normalises = norm.mean != nullptr;
         const int step = normalises ? norm.stride : n;
         const Share share = {norm.shares, norm.share, norm.image_rows};
-        // What it takes of x: V channels of each slab, of rows 2 · within and the next one of each unit.
+        // Of x it takes V channels of each of S slabs, and of each unit of eight rows two: 2 · within and the next.
         const int first = (blockIdx.y * blockDim.y + threadIdx.y) * CHANNELS + V * group;
         const int warp_row = threadIdx.z * UNITS * 8;
 
@@ -71,32 +75,36 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
             for (int v = 0; v < 5; ++v) room[v * N + thread] = thread < n ? vectors[v][thread] : 0.0f;
         }
 
-        // Rows past the end are read as the last one, so that nothing waits for whether there are more.
+        // What is on its way. Rows past the end are read as the last one, and their dz is then 0.
         Raw<4> z[MADE], came[MADE];
         float shares[MADE];
+        bool makes[MADE];
 #pragma unroll
         for (int i = 0; i < MADE; ++i) {
             came[i] = z[i] = {};
             shares[i] = norm.share;
+            makes[i] = own_row + i * rows_at_once < tall;
         }
         const auto bring_dz = [&](int tile) {
 #pragma unroll
             for (int i = 0; i < MADE; ++i) {
                 const unsigned int row = min(tile * tall + own_row + i * rows_at_once, rows - 1);
-                if (of_dz) came[i] = read(dy + ((size_t)row * (unsigned int)step + c), came[i]);
-                if (of_dz && normalises) z[i] = read(norm.z + (row * n + c), z[i]);
-                if (share.each) shares[i] = share.of(row);
+                if (of_dz & makes[i]) came[i] = read_raw(dy + ((size_t)row * (unsigned int)step + c), came[i]);
+                if (of_dz & makes[i] & normalises) z[i] = read_raw(norm.z + (row * n + c), z[i]);
+                if (share.each && makes[i]) shares[i] = share.of(row);
             }
         };
         Raw<V> own[UNITS][2][S], old[UNITS][2][S];
         bool real[S];
 #pragma unroll
-        for (int s = 0; s < S; ++s) real[s] = first + s * 8 * V < all;
+        for (int s = 0; s < S; ++s) {
+            real[s] = first + s * 8 * V < all;
 #pragma unroll
-        for (int i = 0; i < UNITS * 2 * S; ++i) own[i / S / 2][i / S % 2][i % S] = old[i / S / 2][i / S % 2][i % S] = {};
-        const auto row_of = [&](int tile, int u, int h) { return tile * tall + warp_row + u * 8 + 2 * within + h; };
+            for (int i = 0; i < UNITS * 2; ++i) own[i / 2][i % 2][s] = old[i / 2][i % 2][s] = {};
+        }
         const bool writes = dx != nullptr, adds = writes && add, passes = !with_relu;
-        // Where its first number of a row is.
+        const auto row_of = [&](int tile, int u, int h) { return tile * tall + warp_row + u * 8 + 2 * within + h; };
+        // Where the first number of x or dx that it takes of a row lies.
         const auto place = [&](int tile, int u, int h) {
             return (unsigned int)(min(row_of(tile, u, h), rows - 1) * all + first);
         };
@@ -105,7 +113,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
             for (int h = 0; h < 2; ++h)
 #pragma unroll
                 for (int s = 0; s < S; ++s)
-                    if (real[s] & wanted) to[h][s] = read(from + place(tile, u, h) + s * 8 * V, to[h][s]);
+                    if (real[s] & wanted) to[h][s] = read_raw(from + place(tile, u, h) + s * 8 * V, to[h][s]);
         };
         bring_dz(blockIdx.x);
 #pragma unroll
@@ -122,16 +130,18 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
         for (int s = 0; s < S; ++s) {
             const int channel = first + s * 8 * V;
             prologues[s] = Prologue<V>(real[s] ? factor : nullptr, offset, channel, with_relu);
+            // Without a norm the factor is 1 and the offset 0.
             prologues[s].normalises = true;
 #pragma unroll
             for (int t = 0; t < V / 2; ++t)
 #pragma unroll
                 for (int j = 0; j < ACROSS; j += 2) {
-                    // The terms of two steps are four channels side by side.
+                    // Two steps' terms are four channels of dz side by side.
                     const int column = j * 8 + within * 4;
                     const bool has = real[s] && column < n;
                     const float* const from = w + (channel + 2 * t) * n + column;
-                    const Pack<4> upper = has ? load<4>(from) : splat<4>(0.0f), lower = has ? load<4>(from + n) : splat<4>(0.0f);
+                    const Pack<4> upper = has ? load<4>(from) : splat<4>(0.0f);
+                    const Pack<4> lower = has ? load<4>(from + n) : splat<4>(0.0f);
 #pragma unroll
                     for (int i = 0; i < 2; ++i) {
                         const Pack<4> four = {{to_tf32(upper.v[2 * i]), to_tf32(lower.v[2 * i]), to_tf32(upper.v[2 * i + 1]),
@@ -151,6 +161,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
             float* const buffer = dz_room + turn * tall * STEP;
 #pragma unroll
             for (int i = 0; i < MADE; ++i) {
+                if (!makes[i]) continue;
                 const int local = own_row + i * rows_at_once;
                 const bool inside = of_dz && tile * tall + local < rows;
                 Pack<4> dz = unpacked<4>(came[i]);
@@ -164,21 +175,14 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                 }
 #pragma unroll
                 for (int v = 0; v < 4; ++v) dz.v[v] = inside ? to_tf32(dz.v[v]) : 0.0f;
-                if (local < tall) store(buffer + local * STEP + c, dz);
+                store(buffer + local * STEP + c, dz);
             }
             __syncthreads();
-            // The next ones are on their way meanwhile; past the end they are zeros.
+            // The next numbers are on their way meanwhile.
             bring_dz(next);
 #pragma unroll
             for (int u = 0; u < UNITS; ++u) {
                 const float* const unit = buffer + (warp_row + u * 8) * STEP;
-                float right[ACROSS][2];
-#pragma unroll
-                for (int j = 0; j < ACROSS; j += 2) {
-                    const Pack<4> four = load<4>(unit + group * STEP + j * 8 + within * 4);
-#pragma unroll
-                    for (int v = 0; v < 4; ++v) right[j + v / 2][v % 2] = four.v[v];
-                }
                 // As the second product takes x: of two channels and both rows.
                 float rounded[S][V / 2][4];
 #pragma unroll
@@ -190,23 +194,27 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                         for (int v = 0; v < V; ++v) rounded[s][v / 2][v % 2 + 2 * h] = to_tf32(value.v[v]);
                     }
                 bring(x, true, next, u, own[u]);
+                float products[S][V / 2][4] = {};
+#pragma unroll
+                for (int j = 0; j < ACROSS; j += 2) {
+                    const Pack<4> four = load<4>(unit + group * STEP + j * 8 + within * 4);
+                    const float right[2][2] = {{four.v[0], four.v[1]}, {four.v[2], four.v[3]}};
+#pragma unroll
+                    for (int i = 0; i < 2 * S * V / 2; ++i) {
+                        const int at = i / 2, step = i % 2;
+                        const Pack<4> a = load<4>(left + (at * ACROSS + j + step) * WARP * 4);
+                        multiply_rounded(products[at / (V / 2)][at % (V / 2)], a.v, right[step]);
+                    }
+                }
 #pragma unroll
                 for (int s = 0; s < S; ++s) {
+                    // A ReLU's output is positive where its input is. The lane has dx of what it has of x.
                     Pack<V> made[2];
 #pragma unroll
-                    for (int t = 0; t < V / 2; ++t) {
-                        float four[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-                        for (int j = 0; j < ACROSS; ++j) {
-                            const Pack<4> a = load<4>(left + ((s * V / 2 + t) * ACROSS + j) * WARP * 4);
-                            multiply_rounded(four, a.v, right[j]);
-                        }
-                        // A ReLU's output is positive where its input is. The lane has dx of what it has of x.
-#pragma unroll
-                        for (int i = 0; i < 4; ++i) {
-                            const float after = rounded[s][t][i % 2 * 2 + i / 2];
-                            made[i % 2].v[2 * t + i / 2] = (after > 0.0f) | passes ? four[i] : 0.0f;
-                        }
+                    for (int i = 0; i < 2 * V; ++i) {
+                        const int h = i / V, v = i % V;
+                        const bool through = (rounded[s][v / 2][v % 2 + 2 * h] > 0.0f) | passes;
+                        made[h].v[v] = through ? products[s][v / 2][v % 2 * 2 + h] : 0.0f;
                     }
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
@@ -274,4 +282,4 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
 POINTWISE_GRADIENT(pointwise_gradient_16, 16, 2, 1, 2, 1)
 POINTWISE_GRADIENT(pointwise_gradient_16_wide, 16, 2, 3, 1, 1)
 POINTWISE_GRADIENT(pointwise_gradient_32, 32, 4, 1, 1, 1)
-POINTWISE_GRADIENT(pointwise_gradient_64, 64, 2, 1, 2, 4)
+POINTWISE_GRADIENT(pointwise_gradient_64, 64, 2, 1, 1, 4)

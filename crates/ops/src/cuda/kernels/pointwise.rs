@@ -29,7 +29,7 @@ const KERNELS: [Kernel; 4] = [
     Kernel::new("pointwise_gradient_16", [16, 16, 16, 1]),
     Kernel::new("pointwise_gradient_16_wide", [16, 48, 8, 1]),
     Kernel::new("pointwise_gradient_32", [32, 32, 8, 1]),
-    Kernel::new("pointwise_gradient_64", [64, 16, 16, 4]),
+    Kernel::new("pointwise_gradient_64", [64, 16, 8, 4]),
 ];
 /// Warps of a block at most.
 const WARPS: usize = 8;
@@ -81,7 +81,7 @@ impl Cut {
         let tiles = rows.div_ceil(down * kernel.rows);
         let most = (BLOCKS / across).max(1);
         // Parts are written and joined: where they are large, half as many blocks rather than less than some tiles for each.
-        let halve = k * n >= LARGE && tiles < 2 * most;
+        let halve = k * n >= LARGE && tiles < 4 * most;
         let most = if halve { most.div_ceil(2) } else { most };
         Some(Self {
             kernel,
