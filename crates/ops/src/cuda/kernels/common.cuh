@@ -147,6 +147,7 @@ __device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
 template <int V> struct Prologue {
     Pack<V> factor, offset;
     bool normalises, rectifies;
+    Prologue() = default;
     __device__ __forceinline__ Prologue(const float* factors, const float* offsets, int c, int with_relu) {
         normalises = factors != nullptr;
         rectifies = with_relu != 0;

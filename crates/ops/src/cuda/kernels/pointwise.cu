@@ -1,5 +1,9 @@
 // Both gradients of a pointwise convolution to few channels, and that of the batch norm after it, by one read of what they
 // need: dz = g · factor + z' · slope + constant as in batch_norm_gradient.cu, dx = dz · wᵀ and dw = prologue(x)ᵀ · dz.
+//
+// A block makes dz of a tile of rows in shared memory. A warp then takes eight rows of it and some of x's channels at a time, on
+// the tensor cores and as w · dzᵀ and prologue(x)ᵀ · dz, both with x's channels down: so a lane has those numbers of x for the
+// second product of which it makes dx in the first, and x and dx never leave its registers.
 
 // How dz comes of dy; without a mean it is dy.
 struct __align__(8) Incoming {
@@ -9,169 +13,273 @@ struct __align__(8) Incoming {
     int image_rows, with_relu, stride;  // From a row of dy to the next.
 };
 
-// The numbers of a tile that a thread brings: four channels of two rows.
-struct Brought {
-    Pack<4> z[2], dy[2], x[2];
-    float share[2];
-};
-
-// Room for a tile's dz and prologue(x), R rows each, and w. The steps between rows keep a warp's lanes in different banks.
-template <int C, int R> struct Room {
-    static const int PACKS = C / 4, STEP = C + 4, STEP_X = C + 8;
-    __align__(16) float dz[R * STEP], x[R * STEP_X], w[C * STEP];
-};
-
-// For x of rows × all and dy of rows × n numbers, multiples of 4, n ≤ C: k ≤ C of x's channels, which blockIdx.y picks. Blocks
-// take tiles of R rows, blockIdx.x first. parts: [blocks][all][n], which join_parts joins. dx may be null. With `with_relu` dx
-// is what a ReLU of the prologue let through.
-template <int C, int R>
-__device__ __forceinline__ void pointwise_gradient(const number* __restrict__ x, const float* factor, const float* offset,
-                                                   int with_relu, const float* __restrict__ w,
-                                                   const number* __restrict__ dy, const Incoming& norm, int rows, int all, int n,
-                                                   number* dx, int add, float* parts, Room<C, R>& room) {
-    typedef Room<C, R> At;
-    const int k0 = blockIdx.y * C, k = all - k0 < C ? all - k0 : C;
-    const int ROWS_AT_ONCE = 256 / At::PACKS;
-    const int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
-    const int c = thread % At::PACKS * 4, own_row = thread / At::PACKS, tiles = (rows + R - 1) / R;
-    const bool of_x = c < k, of_dz = c < n, normalises = norm.mean != nullptr;
-    const Prologue<4> prologue(of_x ? factor : nullptr, offset, k0 + c, with_relu);
-    const bool has_norm = of_dz && normalises;
-    const Pack<4> m = has_norm ? load<4>(norm.mean + c) : splat<4>(0.0f);
-    const Pack<4> f = has_norm ? load<4>(norm.factor + c) : splat<4>(1.0f);
-    const Pack<4> o = has_norm ? load<4>(norm.offset + c) : splat<4>(0.0f);
-    const Pack<4> s = has_norm ? load<4>(norm.slope + c) : splat<4>(0.0f);
-    const Pack<4> q = has_norm ? load<4>(norm.constant + c) : splat<4>(0.0f);
-    const int step = normalises ? norm.stride : n;
-    const Share share = {norm.shares, norm.share, norm.image_rows};
-
-    Brought brought;
-    const auto bring = [&](int tile) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const int row = tile * R + own_row + i * ROWS_AT_ONCE;
-            const bool real = row < rows;
-            brought.dy[i] = real && of_dz ? load<4>(dy + (size_t)row * step + c) : splat<4>(0.0f);
-            brought.share[i] = real && has_norm ? share.of((unsigned int)row) : 1.0f;
-            brought.z[i] = real && has_norm ? load<4>(norm.z + (size_t)row * n + c) : splat<4>(0.0f);
-            brought.x[i] = real && of_x ? load<4>(x + (size_t)row * all + k0 + c) : splat<4>(0.0f);
-        }
-    };
-    // Of dw a warp makes 16 rows and PER times eight columns; where that is more than there are, each takes other rows of
-    // the tile.
-    const int SPLIT = C == 16 ? 8 : 1, PER = C == 64 ? 4 : C == 32 ? 1 : 2, DOWN = C / 16;
-    const int m0 = SPLIT > 1 ? 0 : warp % DOWN * 16, n0 = SPLIT > 1 ? 0 : warp / DOWN * PER * 8;
-    const int first_term = SPLIT > 1 ? warp * (R / SPLIT) : 0;
-    float sums[PER][4];
-#pragma unroll
-    for (int j = 0; j < PER; ++j)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sums[j][i] = 0.0f;
-
-    bring(blockIdx.x);
-    for (int place = thread; place < C * At::PACKS; place += 256) {
-        const int row = place / At::PACKS;
-        store(room.w + row * At::STEP + c, row < k && c < n ? load<4>(w + (size_t)(k0 + row) * n + c) : splat<4>(0.0f));
-    }
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const int within_tile = own_row + i * ROWS_AT_ONCE, row = tile * R + within_tile;
-            const bool real = row < rows;
-            Pack<4> dz = brought.dy[i], value = brought.x[i];
-            if (real && has_norm) {
-                const Pack<4>& z = brought.z[i];
-                dz = let_through<4>(z, Share::times<4>(brought.share[i], dz), f, o, norm.with_relu);
-#pragma unroll
-                for (int v = 0; v < 4; ++v) dz.v[v] = fmaf(dz.v[v], f.v[v], fmaf(z.v[v] - m.v[v], s.v[v], q.v[v]));
-            }
-            if (real && of_x) value = prologue.of(value);
-            store(room.dz + within_tile * At::STEP + c, dz);
-            store(room.x + within_tile * At::STEP_X + c, value);
-        }
-        __syncthreads();
-        // The next ones are on their way meanwhile.
-        if (tile + (int)gridDim.x < tiles) bring(tile + gridDim.x);
-        if (dx) {
-#pragma unroll
-            for (int u = 0; u < 2; ++u) {
-                const int index = warp * 2 + u, r0 = index / (C / 8) * 16, c0 = index % (C / 8) * 8;
-                if (c0 >= k) continue;
-                float made[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-                const float* const left = room.dz + (r0 + group) * At::STEP + within;
-                const float* const right = room.w + (c0 + group) * At::STEP + within;
-#pragma unroll
-                for (int t = 0; t < C; t += 8) {
-                    if (t >= n) break;
-                    const float a[4] = {left[t], left[8 * At::STEP + t], left[t + 4], left[8 * At::STEP + t + 4]};
-                    const float b[2] = {right[t], right[t + 4]};
-                    multiply_tf32(made, a, b);
-                }
-                const int column = c0 + within * 2;
-                if (column >= k) continue;
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    const int row = tile * R + r0 + group + r * 8;
-                    if (row >= rows) continue;
-                    float2 value = make_float2(made[2 * r], made[2 * r + 1]);
-                    // A ReLU's output is positive where its input is.
-                    const float* const after = room.x + (r0 + group + r * 8) * At::STEP_X + column;
-                    if (with_relu && !(after[0] > 0.0f)) value.x = 0.0f;
-                    if (with_relu && !(after[1] > 0.0f)) value.y = 0.0f;
-                    put_pair(dx + (size_t)row * all + k0 + column, value, add);
-                }
-            }
-        }
-#pragma unroll
-        for (int step = 0; step < R / SPLIT; step += 8) {
-            const float* const down = room.x + (first_term + step + within) * At::STEP_X + m0 + group;
-            const float* const across = room.dz + (first_term + step + within) * At::STEP + n0 + group;
-            const float a[4] = {down[0], down[8], down[4 * At::STEP_X], down[4 * At::STEP_X + 8]};
-#pragma unroll
-            for (int j = 0; j < PER; ++j) {
-                const float b[2] = {across[j * 8], across[4 * At::STEP + j * 8]};
-                multiply_tf32(sums[j], a, b);
-            }
-        }
-        __syncthreads();
-    }
-
-    float* const part = parts + ((size_t)blockIdx.x * all + k0) * n;
-    if (SPLIT == 1) {
-#pragma unroll
-        for (int j = 0; j < PER; ++j) {
-            const int row = m0 + group, column = n0 + j * 8 + within * 2;
-            if (column >= n) continue;
-            if (row < k) put_pair(part + (size_t)row * n + column, make_float2(sums[j][0], sums[j][1]), 0);
-            if (row + 8 < k) put_pair(part + (size_t)(row + 8) * n + column, make_float2(sums[j][2], sums[j][3]), 0);
-        }
-        return;
-    }
-    // The warps' sums, which lie in the room of dz.
-    const int STEP = 18;
-    float* const own = room.dz + (warp * 16 + group) * STEP + within * 2;
-#pragma unroll
-    for (int j = 0; j < PER; ++j) {
-        put_pair(own + j * 8, make_float2(sums[j][0], sums[j][1]), 0);
-        put_pair(own + 8 * STEP + j * 8, make_float2(sums[j][2], sums[j][3]), 0);
-    }
-    __syncthreads();
-    const int row = thread / 16, column = thread % 16;
-    if (row >= k || column >= n) return;
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) sum += room.dz[(i * 16 + row) * STEP + column];
-    part[(size_t)row * n + column] = sum;
+// V numbers as they lie in memory: nothing waits for them before they are unpacked. `read_raw` takes what is to hold them.
+#ifdef BF16
+template <int V> struct Raw { unsigned int v[V / 2]; };
+__device__ __forceinline__ Raw<2> read_raw(const number* from, Raw<2>) {
+    return {{*reinterpret_cast<const unsigned int*>(from)}};
 }
+__device__ __forceinline__ Raw<4> read_raw(const number* from, Raw<4>) {
+    const uint2 q = *reinterpret_cast<const uint2*>(from);
+    return {{q.x, q.y}};
+}
+template <int V> __device__ __forceinline__ Pack<V> unpacked(const Raw<V>& raw) {
+    Pack<V> p;
+#pragma unroll
+    for (int i = 0; i < V; ++i) p.v[i] = of_bits(i % 2 ? raw.v[i / 2] & 0xffff0000u : raw.v[i / 2] << 16);
+    return p;
+}
+#else
+template <int V> using Raw = Pack<V>;
+template <int V> __device__ __forceinline__ Raw<V> read_raw(const number* from, Raw<V>) { return load<V>(from); }
+template <int V> __device__ __forceinline__ Pack<V> unpacked(const Raw<V>& raw) { return raw; }
+#endif
 
-#define POINTWISE_GRADIENT(C, R)                                                                                         \
-    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
-        pointwise_gradient_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,    \
-                               const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows,      \
-                               int k, int n, number* dx, int add, float* parts) {                                        \
-        __shared__ Room<C, R> room;                                                                                      \
-        pointwise_gradient<C, R>(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);           \
+// What a kernel for up to N of dy's channels takes: a warp S times 8 · V of x's channels, and UNITS times eight rows of each
+// tile. Blocks have LEAST warps for channels at least, so that a thread makes UNITS · N / 16 / LEAST packs of dz.
+template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
+    static const int CHANNELS = S * V * 8, ACROSS = N / 8, PACKS = N / 4, MADE = UNITS * N / 16 / LEAST;
+    // The channels of dy that a lane has side by side in the second product.
+    static const int BESIDE = N == 16 ? 2 : 4;
+    // From a row of dz to the next, and of a warp's sums: steps that keep a warp's lanes in different banks.
+    static const int STEP = N + 4, SUM_STEP = N + 1;
+    // Shared memory holds the norm's five vectors, w as the first product takes it and two tiles of dz, in the end the sums.
+    // With as few warps for channels as may be tiles have the most rows, with eight of them there is the most of w.
+    static const int FRAGMENTS = CHANNELS * N, UNIT = 8 * UNITS * STEP;
+    static const int NARROW_ROOM = LEAST * FRAGMENTS + 2 * 8 / LEAST * UNIT, WIDE_ROOM = 8 * FRAGMENTS + 2 * UNIT;
+    static const int TILES_ROOM = 5 * N + (NARROW_ROOM > WIDE_ROOM ? NARROW_ROOM : WIDE_ROOM);
+    static const int SUMS_ROOM = 8 * CHANNELS * SUM_STEP, ROOM = TILES_ROOM > SUMS_ROOM ? TILES_ROOM : SUMS_ROOM;
+
+    // For x of rows × all and dy of rows × n numbers, multiples of 4, n ≤ N. A block has 32 lanes × warps for channels × warps
+    // for rows, eight warps at most. Blocks take tiles of rows, blockIdx.x first; blockIdx.y picks the channels. parts:
+    // [blocks][all][n], which join_parts joins. dx may be null. With `with_relu` dx is what a ReLU of the prologue let through.
+    static __device__ __forceinline__ void run(const number* __restrict__ x, const float* factor, const float* offset,
+                                               int with_relu, const float* __restrict__ w, const number* __restrict__ dy,
+                                               const Incoming& norm, int rows, int all, int n, number* dx, int add,
+                                               float* parts, float* room) {
+        const int lane = threadIdx.x, group = lane / 4, within = lane % 4, warp = threadIdx.z * blockDim.y + threadIdx.y;
+        const int thread = warp * WARP + lane, threads = blockDim.z * blockDim.y * WARP;
+        const int tall = blockDim.z * UNITS * 8, tiles = (rows + tall - 1) / tall;
+        // Of dz the thread makes four channels of some rows.
+        const int c = thread % PACKS * 4, own_row = thread / PACKS, rows_at_once = threads / PACKS;
+        const bool of_dz = c < n, normalises = norm.mean != nullptr;
+        const int step = normalises ? norm.stride : n;
+        const Share share = {norm.shares, norm.share, norm.image_rows};
+        // Of x it takes V channels of each of S slabs, and of each unit of eight rows two: 2 · within and the next.
+        const int first = (blockIdx.y * blockDim.y + threadIdx.y) * CHANNELS + V * group;
+        const int warp_row = threadIdx.z * UNITS * 8;
+
+        if (normalises && thread < N) {
+            const float* const vectors[5] = {norm.mean, norm.factor, norm.offset, norm.slope, norm.constant};
+#pragma unroll
+            for (int v = 0; v < 5; ++v) room[v * N + thread] = thread < n ? vectors[v][thread] : 0.0f;
+        }
+
+        // What is on its way. Rows past the end are read as the last one, and their dz is then 0.
+        Raw<4> z[MADE], came[MADE];
+        float shares[MADE];
+        bool makes[MADE];
+#pragma unroll
+        for (int i = 0; i < MADE; ++i) {
+            came[i] = z[i] = {};
+            shares[i] = norm.share;
+            makes[i] = own_row + i * rows_at_once < tall;
+        }
+        const auto bring_dz = [&](int tile) {
+#pragma unroll
+            for (int i = 0; i < MADE; ++i) {
+                const unsigned int row = min(tile * tall + own_row + i * rows_at_once, rows - 1);
+                if (of_dz & makes[i]) came[i] = read_raw(dy + ((size_t)row * (unsigned int)step + c), came[i]);
+                if (of_dz & makes[i] & normalises) z[i] = read_raw(norm.z + (row * n + c), z[i]);
+                if (share.each && makes[i]) shares[i] = share.of(row);
+            }
+        };
+        Raw<V> own[UNITS][2][S], old[UNITS][2][S];
+        bool real[S];
+#pragma unroll
+        for (int s = 0; s < S; ++s) {
+            real[s] = first + s * 8 * V < all;
+#pragma unroll
+            for (int i = 0; i < UNITS * 2; ++i) own[i / 2][i % 2][s] = old[i / 2][i % 2][s] = {};
+        }
+        const bool writes = dx != nullptr, adds = writes && add, passes = !with_relu;
+        const auto row_of = [&](int tile, int u, int h) { return tile * tall + warp_row + u * 8 + 2 * within + h; };
+        // Where the first number of x or dx that it takes of a row lies.
+        const auto place = [&](int tile, int u, int h) {
+            return (unsigned int)(min(row_of(tile, u, h), rows - 1) * all + first);
+        };
+        const auto bring = [&](const number* from, bool wanted, int tile, int u, Raw<V> (&to)[2][S]) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h)
+#pragma unroll
+                for (int s = 0; s < S; ++s)
+                    if (real[s] & wanted) to[h][s] = read_raw(from + place(tile, u, h) + s * 8 * V, to[h][s]);
+        };
+        bring_dz(blockIdx.x);
+#pragma unroll
+        for (int u = 0; u < UNITS; ++u) {
+            bring(x, true, blockIdx.x, u, own[u]);
+            bring(dx, adds, blockIdx.x, u, old[u]);
+        }
+
+        Prologue<V> prologues[S];
+        float sums[S][V / 2][ACROSS][4];
+        float* const left = room + 5 * N + threadIdx.y * FRAGMENTS + lane * 4;
+        float* const dz_room = room + 5 * N + blockDim.y * FRAGMENTS;
+#pragma unroll
+        for (int s = 0; s < S; ++s) {
+            const int channel = first + s * 8 * V;
+            prologues[s] = Prologue<V>(real[s] ? factor : nullptr, offset, channel, with_relu);
+            // Without a norm the factor is 1 and the offset 0.
+            prologues[s].normalises = true;
+#pragma unroll
+            for (int t = 0; t < V / 2; ++t)
+#pragma unroll
+                for (int j = 0; j < ACROSS; j += 2) {
+                    // Two steps' terms are four channels of dz side by side.
+                    const int column = j * 8 + within * 4;
+                    const bool has = real[s] && column < n;
+                    const float* const from = w + (channel + 2 * t) * n + column;
+                    const Pack<4> upper = has ? load<4>(from) : splat<4>(0.0f);
+                    const Pack<4> lower = has ? load<4>(from + n) : splat<4>(0.0f);
+#pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        const Pack<4> four = {{to_tf32(upper.v[2 * i]), to_tf32(lower.v[2 * i]), to_tf32(upper.v[2 * i + 1]),
+                                               to_tf32(lower.v[2 * i + 1])}};
+                        if (threadIdx.z == 0) store(left + ((s * V / 2 + t) * ACROSS + j + i) * WARP * 4, four);
+#pragma unroll
+                        for (int v = 0; v < 4; ++v) sums[s][t][j + i][v] = 0.0f;
+                    }
+                }
+        }
+        __syncthreads();
+
+        int turn = 0;
+        for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, turn ^= 1) {
+            const int next = tile + gridDim.x;
+            // Warps that are still at the tile before read the other buffer.
+            float* const buffer = dz_room + turn * tall * STEP;
+#pragma unroll
+            for (int i = 0; i < MADE; ++i) {
+                if (!makes[i]) continue;
+                const int local = own_row + i * rows_at_once;
+                const bool inside = of_dz && tile * tall + local < rows;
+                Pack<4> dz = unpacked<4>(came[i]);
+                if (normalises) {
+                    const Pack<4> value = unpacked<4>(z[i]), m = load<4>(room + c), f = load<4>(room + N + c);
+                    const Pack<4> o = load<4>(room + 2 * N + c), s = load<4>(room + 3 * N + c), q = load<4>(room + 4 * N + c);
+                    dz = let_through<4>(value, Share::times<4>(shares[i], dz), f, o, norm.with_relu);
+#pragma unroll
+                    for (int v = 0; v < 4; ++v)
+                        dz.v[v] = fmaf(dz.v[v], f.v[v], fmaf(value.v[v] - m.v[v], s.v[v], q.v[v]));
+                }
+#pragma unroll
+                for (int v = 0; v < 4; ++v) dz.v[v] = inside ? to_tf32(dz.v[v]) : 0.0f;
+                store(buffer + local * STEP + c, dz);
+            }
+            __syncthreads();
+            // The next numbers are on their way meanwhile.
+            bring_dz(next);
+#pragma unroll
+            for (int u = 0; u < UNITS; ++u) {
+                const float* const unit = buffer + (warp_row + u * 8) * STEP;
+                // As the second product takes x: of two channels and both rows.
+                float rounded[S][V / 2][4];
+#pragma unroll
+                for (int s = 0; s < S; ++s)
+#pragma unroll
+                    for (int h = 0; h < 2; ++h) {
+                        const Pack<V> value = prologues[s].of(unpacked<V>(own[u][h][s]));
+#pragma unroll
+                        for (int v = 0; v < V; ++v) rounded[s][v / 2][v % 2 + 2 * h] = to_tf32(value.v[v]);
+                    }
+                bring(x, true, next, u, own[u]);
+                float products[S][V / 2][4] = {};
+#pragma unroll
+                for (int j = 0; j < ACROSS; j += 2) {
+                    const Pack<4> four = load<4>(unit + group * STEP + j * 8 + within * 4);
+                    const float right[2][2] = {{four.v[0], four.v[1]}, {four.v[2], four.v[3]}};
+#pragma unroll
+                    for (int i = 0; i < 2 * S * V / 2; ++i) {
+                        const int at = i / 2, step = i % 2;
+                        const Pack<4> a = load<4>(left + (at * ACROSS + j + step) * WARP * 4);
+                        multiply_rounded(products[at / (V / 2)][at % (V / 2)], a.v, right[step]);
+                    }
+                }
+#pragma unroll
+                for (int s = 0; s < S; ++s) {
+                    // A ReLU's output is positive where its input is. The lane has dx of what it has of x.
+                    Pack<V> made[2];
+#pragma unroll
+                    for (int i = 0; i < 2 * V; ++i) {
+                        const int h = i / V, v = i % V;
+                        const bool through = (rounded[s][v / 2][v % 2 + 2 * h] > 0.0f) | passes;
+                        made[h].v[v] = through ? products[s][v / 2][v % 2 * 2 + h] : 0.0f;
+                    }
+#pragma unroll
+                    for (int h = 0; h < 2; ++h) {
+                        plus(made[h], unpacked<V>(old[u][h][s]));
+                        const bool inside = row_of(tile, u, h) < rows;
+                        if (inside & real[s] & writes) store(dx + place(tile, u, h) + s * 8 * V, made[h]);
+                    }
+                }
+                bring(dx, adds, next, u, old[u]);
+                // Of two rows, whose numbers of x the lane has: those of dz that lie beside each other.
+#pragma unroll
+                for (int j = 0; j < ACROSS; j += BESIDE) {
+                    Pack<BESIDE> pair[2];
+#pragma unroll
+                    for (int h = 0; h < 2; ++h) pair[h] = load<BESIDE>(unit + (2 * within + h) * STEP + j * 8 + group * BESIDE);
+#pragma unroll
+                    for (int i = 0; i < BESIDE; ++i) {
+                        const float b[2] = {pair[0].v[i], pair[1].v[i]};
+#pragma unroll
+                        for (int s = 0; s < S; ++s)
+#pragma unroll
+                            for (int t = 0; t < V / 2; ++t) multiply_rounded(sums[s][t][j + i], rounded[s][t], b);
+                    }
+                }
+            }
+        }
+        __syncthreads();
+
+        // The warps' sums, each a matrix of its channels by N.
+        float* const mine = room + warp * CHANNELS * SUM_STEP;
+#pragma unroll
+        for (int s = 0; s < S; ++s)
+#pragma unroll
+            for (int t = 0; t < V / 2; ++t)
+#pragma unroll
+                for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        const int row = s * 8 * V + V * group + 2 * t + i / 2;
+                        const int column = j / BESIDE * BESIDE * 8 + (2 * within + i % 2) * BESIDE + j % BESIDE;
+                        mine[row * SUM_STEP + column] = sums[s][t][j][i];
+                    }
+        __syncthreads();
+        const int block_channels = blockDim.y * CHANNELS, block_first = blockIdx.y * block_channels;
+        for (int i = thread; i < block_channels * N; i += threads) {
+            const int row = i / N, column = i % N, channel = block_first + row;
+            if (channel >= all || column >= n) continue;
+            float sum = 0.0f;
+#pragma unroll 2
+            for (int g = 0; g < blockDim.z; ++g) sum += room[(g * block_channels + row) * SUM_STEP + column];
+            parts[((size_t)blockIdx.x * all + channel) * n + column] = sum;
+        }
     }
-POINTWISE_GRADIENT(16, 128)
-POINTWISE_GRADIENT(32, 64)
-POINTWISE_GRADIENT(64, 32)
+};
+
+#define POINTWISE_GRADIENT(NAME, N, V, S, UNITS, LEAST)                                                                  \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
+             const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows, int k, int n,          \
+             number* dx, int add, float* parts) {                                                                        \
+        typedef PointwiseGradient<N, V, S, UNITS, LEAST> Kernel;                                                         \
+        __shared__ __align__(16) float room[Kernel::ROOM];                                                                                  \
+        Kernel::run(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);                        \
+    }
+POINTWISE_GRADIENT(pointwise_gradient_16, 16, 2, 1, 2, 1)
+POINTWISE_GRADIENT(pointwise_gradient_16_wide, 16, 2, 3, 1, 1)
+POINTWISE_GRADIENT(pointwise_gradient_32, 32, 4, 1, 1, 1)
+POINTWISE_GRADIENT(pointwise_gradient_64, 64, 2, 1, 1, 4)

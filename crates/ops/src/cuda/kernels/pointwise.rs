@@ -2,7 +2,6 @@
 //! both need is read once (what the norm needs once for so many of the input's channels as a block takes), and the
 //! gradient between them is never in memory.
 
-use super::BLOCK;
 use super::affine::Prologue;
 use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize};
@@ -12,40 +11,89 @@ use crate::Error;
 use crate::cuda::launch::{Builder, pack};
 use crate::cuda::{Launch, Pointer};
 
-/// The kernels: channels that a block takes at most, and rows of a tile.
-const KERNELS: [(&str, usize, usize); 3] = [
-    ("pointwise_gradient_16", 16, 128),
-    ("pointwise_gradient_32", 32, 64),
-    ("pointwise_gradient_64", 64, 32),
-];
+/// A kernel as pointwise.cu has it.
+#[derive(Clone, Copy)]
+struct Kernel {
+    name: &'static str,
+    /// Channels of dy at most.
+    n: usize,
+    /// Channels of x of a warp.
+    channels: usize,
+    /// Rows that a warp takes of a tile.
+    rows: usize,
+    /// Warps for channels of x, at least, of a block's [`WARPS`] at most.
+    least: usize,
+}
 
-/// The one for all channels at once, or the one for most of them, where the input has more, but not so many that what the
-/// norm needs is read too often: gradients that are made one after the other read and write some 3k + 5n channels.
-fn kernel([_, k, n]: [usize; 3]) -> Option<(&'static str, usize, usize)> {
-    let last = KERNELS[KERNELS.len() - 1];
-    let together = 2 * k + k.div_ceil(last.1) * 2 * n;
-    let found = KERNELS.into_iter().find(|&(_, most, _)| k.max(n) <= most);
-    found.or((n <= last.1 && together <= 3 * k + 5 * n).then_some(last))
+const KERNELS: [Kernel; 4] = [
+    Kernel::new("pointwise_gradient_16", [16, 16, 16, 1]),
+    Kernel::new("pointwise_gradient_16_wide", [16, 48, 8, 1]),
+    Kernel::new("pointwise_gradient_32", [32, 32, 8, 1]),
+    Kernel::new("pointwise_gradient_64", [64, 16, 8, 4]),
+];
+/// Warps of a block at most.
+const WARPS: usize = 8;
+/// Numbers of a part from which on blocks are to have some tiles each.
+const LARGE: usize = 2048;
+
+impl Kernel {
+    const fn new(name: &'static str, [n, channels, rows, least]: [usize; 4]) -> Self {
+        Self {
+            name,
+            n,
+            channels,
+            rows,
+            least,
+        }
+    }
+
+    /// Of those for so many channels of dy the one whose warps leave the fewest channels of x idle, of equals the last,
+    /// which has the fewest warps.
+    fn of([_, k, n]: [usize; 3]) -> Option<Self> {
+        let most = KERNELS.into_iter().map(|it| it.n).find(|&most| n <= most)?;
+        let all = KERNELS.into_iter().rev().filter(|it| it.n == most);
+        all.min_by_key(|it| k.next_multiple_of(it.channels))
+    }
 }
 
 /// Whether [`gradient`] is for a convolution of rows × k numbers to rows × n.
 pub fn suits_gradient(size: [usize; 3]) -> bool {
-    is_tall(size) && kernel(size).is_some()
+    is_tall(size) && Kernel::of(size).is_some()
 }
 
-/// Blocks that the rows are cut into, and the input's channels. With many channels parts are large, so there are fewer.
-fn cut([rows, k, _]: [usize; 3], (_, most, tile): (&str, usize, usize)) -> [usize; 2] {
-    let across = k.div_ceil(most);
-    let enough = match (most > 32, across) {
-        (true, 1) => BLOCKS / 2,
-        _ => (BLOCKS / across.max(1)).max(1),
-    };
-    [rows.div_ceil(tile).clamp(1, enough), across]
+/// How the work is cut.
+struct Cut {
+    kernel: Kernel,
+    /// Blocks that the rows are cut into, and x's channels.
+    grid: [usize; 2],
+    /// Warps of a block, for channels and for rows.
+    warps: [usize; 2],
+}
+
+impl Cut {
+    fn of(size: [usize; 3]) -> Option<Self> {
+        let kernel = Kernel::of(size)?;
+        let [rows, k, n] = size;
+        let slabs = k.div_ceil(kernel.channels);
+        let across = slabs.div_ceil(WARPS).max(1);
+        let abreast = slabs.div_ceil(across).max(kernel.least);
+        let down = WARPS / abreast;
+        let tiles = rows.div_ceil(down * kernel.rows);
+        let most = (BLOCKS / across).max(1);
+        // Parts are written and joined: where they are large, half as many blocks rather than less than some tiles for each.
+        let halve = k * n >= LARGE && tiles < 4 * most;
+        let most = if halve { most.div_ceil(2) } else { most };
+        Some(Self {
+            kernel,
+            grid: [tiles.clamp(1, most), across],
+            warps: [abreast, down],
+        })
+    }
 }
 
 /// What [`gradient`] needs.
 pub fn gradient_scratch(size: [usize; 3]) -> ScratchSize {
-    let blocks = kernel(size).map_or(0, |kernel| cut(size, kernel)[0]);
+    let blocks = Cut::of(size).map_or(0, |cut| cut.grid[0]);
     ScratchSize {
         parts: blocks * size[1] * size[2],
         counters: 0,
@@ -81,11 +129,11 @@ pub fn gradient(
     dw: Pointer,
 ) -> Result<(Launch, Join), Error> {
     let [rows, k, n] = of.size;
-    let Some(found) = kernel(of.size) else {
+    let Some(cut) = Cut::of(of.size) else {
         return Err(Error::shape("conv2d", format!("{k} and {n} channels")));
     };
-    let [blocks, across] = cut(of.size, found);
-    let gradients = Builder::new(found.0, [blocks, across, 1], [BLOCK as u32, 1, 1])
+    let ([blocks, across], [abreast, down]) = (cut.grid, cut.warps.map(|it| it as u32));
+    let gradients = Builder::new(cut.kernel.name, [blocks, across, 1], [32, abreast, down])
         .counted(rows * k.max(n))
         .pointers([of.x, of.prologue.factor, of.prologue.offset])
         .flag(of.prologue.relu)
