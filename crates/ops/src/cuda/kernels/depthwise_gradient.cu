@@ -78,7 +78,7 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
                                                    const number* __restrict__ x, const float* mean, const float* offset,
                                                    int with_relu, number* dx, int add, int band, int pieces, float* parts,
                                                    unsigned int* counters, const Sums& to, const Window& g, float* room,
-                                                   float* weights, double* wide, unsigned int* flag) {
+                                                   float* fixed, double* wide, unsigned int* flag) {
     const int lane = (threadIdx.y * TAP_CHANNELS + threadIdx.x) % WARP, warp = threadIdx.y / (WARP / TAP_CHANNELS);
     const int c = blockIdx.x * TAP_CHANNELS + threadIdx.x, strip = lane / TAP_CHANNELS * STRIP;
     const bool has_channel = c < g.channels, whole = g.channels % 4 == 0;
@@ -91,25 +91,22 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
     float* const own_dy = dy_row + TAP_PLACE(strip) + threadIdx.x;
     float* const own_x = x_row + TAP_PLACE(strip) + threadIdx.x;
 
-    // The weights, in registers or in shared memory.
-    float kept[KEEPS ? K * K : 1], taps[K * K], factor = 1.0f, shift = 0.0f, middle = 0.0f;
+    // The weights, and factor, offset and mean of the norm; a kernel that `KEEPS` has registers for the weights.
+    const bool summing = to.slope != nullptr, rectifies = with_relu != 0;
+    for (int t = threadIdx.y; t < K * K + 3; t += blockDim.y) {
+        const float* const other = t == K * K ? to.factor : t > K * K + 1 ? mean : to.factor ? offset : nullptr;
+        const float* const of = t < K * K ? w + t * g.channels : other;
+        fixed[t * TAP_CHANNELS + threadIdx.x] = has_channel && of ? of[c] : t == K * K ? 1.0f : 0.0f;
+    }
+    __syncthreads();
+    const float* const own_fixed = fixed + threadIdx.x;
+    float weights[K * K], taps[K * K];
     Pack<1> totals[2] = {splat<1>(0.0f), splat<1>(0.0f)};
 #pragma unroll
     for (int t = 0; t < K * K; ++t) {
-        const float weight = has_channel ? w[t * g.channels + c] : 0.0f;
-        if (KEEPS)
-            kept[t] = weight;
-        else if (warp == 0)
-            weights[t * TAP_CHANNELS + threadIdx.x] = weight;
+        if (KEEPS) weights[t] = own_fixed[t * TAP_CHANNELS];
         taps[t] = 0.0f;
     }
-    if (!KEEPS) __syncthreads();
-    const bool summing = to.slope != nullptr, rectifies = with_relu != 0;
-    if (has_channel && to.factor) {
-        factor = to.factor[c];
-        shift = offset[c];
-    }
-    if (has_channel && summing) middle = mean[c];
 
     const int tiles = ((g.width + D - 1) / D + TAP_COLUMNS - 1) / TAP_COLUMNS;
     const int bands = ((g.height + D - 1) / D + band - 1) / band;
@@ -124,7 +121,7 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
         const int dy_count = (unsigned int)dy_column < (unsigned int)g.out_width ? brings : 0;
         const int behind = dy_column + TAP_COLUMNS * D;
         const int behind_count = (column < K - 1) & ((unsigned int)behind < (unsigned int)g.out_width) ? brings : 0;
-        const int x_count = x_column < g.width ? brings : 0;
+        const int x_count = x_column < g.width ? brings : 0, stored = dx ? x_count : 0;
         int dy_down = i + g.top - (K - 1) * D;
         const number* from_dy =
             dy + (((long long)image * g.out_height + dy_down) * g.out_width + dy_column) * g.channels + first_channel;
@@ -158,7 +155,9 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
                 for (int m = 0; m < STRIP + K - 1; ++m) lines[turn][m] = own_dy[TAP_PLACE(m)];
                 if (step < K - 1) continue;
                 Four old = {};
-                if (dx && add) old = fetch(dx + place, x_count, whole);
+                if (add) old = fetch(dx + place, stored, whole);
+                const float factor = own_fixed[K * K * TAP_CHANNELS], shift = own_fixed[(K * K + 1) * TAP_CHANNELS];
+                const float middle = own_fixed[(K * K + 2) * TAP_CHANNELS];
                 float value[STRIP], sums[STRIP];
 #pragma unroll
                 for (int p = 0; p < STRIP; ++p) {
@@ -172,7 +171,7 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
 #pragma unroll
                     for (int b = 0; b < K; ++b) {
                         const int t = a * K + b;
-                        const float weight = KEEPS ? kept[t] : weights[t * TAP_CHANNELS + threadIdx.x];
+                        const float weight = KEEPS ? weights[t] : own_fixed[t * TAP_CHANNELS];
 #pragma unroll
                         for (int p = 0; p < STRIP; ++p) {
                             sums[p] = fmaf(line[p + K - 1 - b], weight, sums[p]);
@@ -180,27 +179,25 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
                         }
                     }
                 }
-                if (dx) {
 #pragma unroll
-                    for (int p = 0; p < STRIP; ++p) {
-                        // A ReLU's output is positive where its input is.
-                        if (!(rectifies ? value[p] > 0.0f : p < left)) sums[p] = 0.0f;
-                        if (summing) {
-                            totals[0].v[0] += sums[p];
-                            totals[1].v[0] = fmaf(sums[p], own_x[TAP_PLACE(p)] - middle, totals[1].v[0]);
-                        }
-                        own_x[TAP_PLACE(p)] = sums[p];
+                for (int p = 0; p < STRIP; ++p) {
+                    // A ReLU's output is positive where its input is.
+                    if (!(rectifies ? value[p] > 0.0f : p < left)) sums[p] = 0.0f;
+                    if (summing) {
+                        totals[0].v[0] += sums[p];
+                        totals[1].v[0] = fmaf(sums[p], own_x[TAP_PLACE(p)] - middle, totals[1].v[0]);
                     }
-                    __syncwarp();
-                    Pack<4> made = load<4>(brought + DY_ROOM(K));
-                    if (add) plus<4>(made, wide_of(old));
-                    if (whole) {
-                        if (x_count > 0) store(dx + place, made);
-                    } else {
+                    own_x[TAP_PLACE(p)] = sums[p];
+                }
+                __syncwarp();
+                Pack<4> made = load<4>(brought + DY_ROOM(K));
+                if (add) plus<4>(made, wide_of(old));
+                if (whole) {
+                    if (stored > 0) store(dx + place, made);
+                } else {
 #pragma unroll
-                        for (int k = 0; k < 4; ++k)
-                            if (k < x_count) dx[place + k] = (number)made.v[k];
-                    }
+                    for (int k = 0; k < 4; ++k)
+                        if (k < stored) dx[place + k] = (number)made.v[k];
                 }
                 place += line_size;
             }
@@ -223,15 +220,21 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
              float* dshift, Window g) {                                                                                  \
         constexpr int rows = TAP_WARPS * (DY_ROOM(K) + X_ROOM), ends = K * K * TAP_ROOM;                                 \
         __shared__ __align__(16) float room[rows > ends ? rows : ends];                                                  \
-        __shared__ float weights[KEEPS ? 1 : K * K * TAP_CHANNELS];                                                      \
+        __shared__ float fixed[(K * K + 3) * TAP_CHANNELS];                                                              \
         __shared__ double wide[2 * TAP_ROOM];                                                                            \
         __shared__ unsigned int flag;                                                                                    \
         const Sums to = {inverse, factor, slope, constant, dscale, dshift};                                              \
         depthwise_gradient<K, D, KEEPS>(dy, w, x, mean, offset, with_relu, dx, add, band, pieces, parts, counters, to,   \
-                                        g, room, weights, wide, &flag);                                                  \
+                                        g, room, fixed, wide, &flag);                                                    \
     }
 DEPTHWISE_GRADIENT(depthwise_gradient_k3, 3, 1, true, 2)
-DEPTHWISE_GRADIENT(depthwise_gradient_k5, 5, 1, false, 2)
 DEPTHWISE_GRADIENT(depthwise_gradient_k7, 7, 1, true, 1)
 DEPTHWISE_GRADIENT(depthwise_gradient_k3_dilated, 3, 2, true, 2)
-DEPTHWISE_GRADIENT(depthwise_gradient_k5_dilated, 5, 2, false, 2)
+// With the registers of a second block it spills on compute capability 10.0 and later.
+#if __CUDA_ARCH__ >= 1000 && !defined(BF16)
+#define K5_BLOCKS 1
+#else
+#define K5_BLOCKS 2
+#endif
+DEPTHWISE_GRADIENT(depthwise_gradient_k5, 5, 1, false, K5_BLOCKS)
+DEPTHWISE_GRADIENT(depthwise_gradient_k5_dilated, 5, 2, false, K5_BLOCKS)
