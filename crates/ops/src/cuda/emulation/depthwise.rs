@@ -346,6 +346,7 @@ fn agrees_with_the_cpu() {
                 (5, 40, 41, 8),
                 (1, 3, 2, 132),
                 (2, 5, 4, 6),
+                (1, 6, 19, 19),
             ] {
                 let conv = Conv2d {
                     dilation: [d; 2],

@@ -15,13 +15,8 @@ const ROWS_PER_THREAD: usize = 4;
 
 /// A block for rows of `packs` vectors, and the blocks that a row takes.
 pub(super) fn lanes(packs: usize) -> ([u32; 3], usize) {
-    lanes_within(packs, LANES)
-}
-
-/// The same with so many lanes at most, a power of two that divides a warp.
-pub(super) fn lanes_within(packs: usize, most: usize) -> ([u32; 3], usize) {
     let packs = packs.max(1);
-    let lanes = packs.next_power_of_two().min(most);
+    let lanes = packs.next_power_of_two().min(LANES);
     let block = [lanes as u32, (BLOCK / lanes) as u32, 1];
     (block, packs.div_ceil(lanes))
 }

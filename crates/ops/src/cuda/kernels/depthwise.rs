@@ -2,10 +2,10 @@
 
 use super::affine::Prologue;
 use super::batch_norm::Backward;
-use super::columns::{BLOCKS, Scratch, ScratchSize, lanes, lanes_within};
+use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
 use super::convolution::{Convolution, Gate};
-use super::flat;
 use super::join::Join;
+use super::{BLOCK, flat};
 use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
@@ -141,38 +141,46 @@ pub fn input_gradient(
 /// The kernel for both gradients at once, and how it is cut; none for other convolutions.
 struct Both {
     kernel: &'static str,
-    block: [u32; 3],
     grid: [usize; 3],
-    strips_per_block: usize,
+    /// Rows of a piece of a warp's work.
+    band: usize,
+    pieces: usize,
 }
 
-/// Channels of a block of it at most: `TAP_CHANNELS` of depthwise_gradient.cu.
+/// Channels and columns of a warp of it: `TAP_CHANNELS` and `TAP_COLUMNS` of depthwise_gradient.cu.
 const CHANNELS: usize = 16;
+const COLUMNS: usize = 8;
+/// Warps of a block.
+const WARPS: usize = BLOCK / 32;
 
 impl Both {
     fn new(conv: &Convolution) -> Option<Self> {
         let g = &conv.geometry;
-        // With the channels and the pixels of a thread.
-        let (kernel, vector, strip) = match Variant::size(conv) {
-            [3, 1, 1] => ("depthwise_gradient_k3", 2, 4),
-            [5, 1, 1] => ("depthwise_gradient_k5", 2, 4),
-            [7, 1, 1] => ("depthwise_gradient_k7", 1, 8),
-            [3, 1, 2] => ("depthwise_gradient_k3_dilated", 2, 4),
-            [5, 1, 2] => ("depthwise_gradient_k5_dilated", 1, 8),
+        let size = Variant::size(conv);
+        // With the blocks that a multiprocessor has at once.
+        let (kernel, at_once) = match size {
+            [3, 1, 1] => ("depthwise_gradient_k3", 2),
+            [5, 1, 1] => ("depthwise_gradient_k5", 2),
+            [7, 1, 1] => ("depthwise_gradient_k7", 1),
+            [3, 1, 2] => ("depthwise_gradient_k3_dilated", 2),
+            [5, 1, 2] => ("depthwise_gradient_k5_dilated", 2),
             _ => return None,
         };
-        if !g.channels.is_multiple_of(vector) {
-            return None;
-        }
-        let (block, across) = lanes_within(g.channels / vector, CHANNELS / vector);
-        let strips = g.images * g.height * g.width.div_ceil(strip);
-        let parts = (BLOCKS / across).max(1);
-        let strips_per_block = strips.div_ceil(parts).max(block[1] as usize);
+        let [taps, _, dilation] = size;
+        let rows = g.height.div_ceil(dilation);
+        let tiles = g.width.div_ceil(dilation).div_ceil(COLUMNS);
+        let across = g.channels.div_ceil(CHANNELS).max(1);
+        let blocks = (BLOCKS * at_once / 2 / across).max(1);
+        let pieces = |band: usize| g.images * dilation * dilation * tiles * rows.div_ceil(band);
+        // Each piece first reads the rows that its first row needs above; the fewer rows the longest walk has, the better.
+        let walk = |band: &usize| pieces(*band).div_ceil(blocks * WARPS) * (band + taps - 1);
+        let band = (1..=rows).rev().min_by_key(walk).unwrap_or(1);
+        let pieces = pieces(band);
         Some(Self {
             kernel,
-            block,
-            grid: [across, strips.div_ceil(strips_per_block).max(1), 1],
-            strips_per_block,
+            grid: [across, pieces.div_ceil(WARPS).clamp(1, blocks), 1],
+            band,
+            pieces,
         })
     }
 }
@@ -228,18 +236,22 @@ pub fn gradient(
         }
         None => [Pointer::NULL; 6],
     };
-    let gradients = Builder::new(cut.kernel, cut.grid, cut.block)
-        .counted(conv.geometry.out_len())
-        .pointers([of.dy, of.w, of.x, mean, inverse])
-        .pointers([prologue.factor, prologue.offset])
-        .flag(prologue.relu)
-        .pointers([dx])
-        .flag(add)
-        .ints([cut.strips_per_block])
-        .pointers([scratch.parts, scratch.counters, slope, constant])
-        .pointers([dscale, dshift])
-        .argument(conv.window())
-        .build()?;
+    let gradients = Builder::new(
+        cut.kernel,
+        cut.grid,
+        [CHANNELS as u32, (BLOCK / CHANNELS) as u32, 1],
+    )
+    .counted(conv.geometry.out_len())
+    .pointers([of.dy, of.w, of.x, mean, inverse])
+    .pointers([prologue.factor, prologue.offset])
+    .flag(prologue.relu)
+    .pointers([dx])
+    .flag(add)
+    .ints([cut.band, cut.pieces])
+    .pointers([scratch.parts, scratch.counters, slope, constant])
+    .pointers([dscale, dshift])
+    .argument(conv.window())
+    .build()?;
     let job = Join {
         parts: scratch.parts,
         count: cut.grid[1],
