@@ -1,9 +1,9 @@
 // Both gradients of a pointwise convolution to few channels, and that of the batch norm after it, by one read of what they
 // need: dz = g · factor + z' · slope + constant as in batch_norm_gradient.cu, dx = dz · wᵀ and dw = prologue(x)ᵀ · dz.
 //
-// A block makes dz of a tile of rows in shared memory. A warp then takes eight rows of it and some of x's channels at a time, on
-// the tensor cores and as w · dzᵀ and prologue(x)ᵀ · dz, both with x's channels down: so a lane has those numbers of x for the
-// second product of which it makes dx in the first, and x and dx never leave its registers.
+// A block makes dz of a tile of rows in shared memory. A warp then takes eight rows of it and some of x's channels at a time,
+// on the tensor cores and as w · dzᵀ and prologue(x)ᵀ · dz, both with x's channels down: so a lane has those numbers of x for
+// the second product of which it makes dx in the first, and x and dx never leave its registers.
 
 // How dz comes of dy; without a mean it is dy.
 struct __align__(8) Incoming {
@@ -276,7 +276,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
              const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows, int k, int n,          \
              number* dx, int add, float* parts) {                                                                        \
         typedef PointwiseGradient<N, V, S, UNITS, LEAST> Kernel;                                                         \
-        __shared__ __align__(16) float room[Kernel::ROOM];                                                                                  \
+        __shared__ __align__(16) float room[Kernel::ROOM];                                                               \
         Kernel::run(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);                        \
     }
 POINTWISE_GRADIENT(pointwise_gradient_16, 16, 2, 1, 2, 1)
