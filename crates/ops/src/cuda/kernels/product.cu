@@ -81,8 +81,9 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     }
 }
 
-// y = or += prologue(x) · w for x of rows × k numbers and w of k × n or, transposed, of n × k; 4 divides k and n. A block makes C
-// columns, with w's terms of them in shared memory; its eight warps go down the rows without waiting for each other.
+// y = or += prologue(x) · w for x of rows × k numbers and w of k × n or, transposed, of n × k; 4 divides k and n. A block makes
+// C columns, with w's terms of them in shared memory; its eight warps go down the rows without waiting for each other, unless w
+// has more terms than there is room for.
 struct __align__(8) Tiles {
     int rows, k, n;
     int steps;  // So many times a block makes Cut::ROWS rows, one below the other.
@@ -98,7 +99,7 @@ template <int C> struct Cut {
     static const int M = C == 16 ? 2 : 1, HALVES = C == 64 && sizeof(number) == 4 ? 2 : C / 16, SLAB = 16 * HALVES;
     static const int J = C == 16 ? 2 : 4, FOURS = J / 2, DOWN = WARPS * J * 8 / C;
     static const int ROWS = DOWN * M * 16;  // of a block at a time
-    static const int HELD = W_ROOM / C;    // of w that are in shared memory at a time
+    static const int HELD = W_ROOM / C;     // terms of w that are in shared memory at a time
 };
 
 // Some terms of w, rounded, and of the prologue, which is 1 and 0 where there is none.
@@ -108,7 +109,7 @@ template <int C> struct Weights {
     float w[W_ROOM];
     float factor[Cut<C>::HELD], offset[Cut<C>::HELD];
 
-    // What is beyond k and n is 0.
+    // Those from k0 on, as many as there is room for, and 0 for the rest of a slab and of the columns.
     template <bool TRANSPOSED>
     __device__ __forceinline__ void fill(const float* __restrict__ from, const float* factors, const float* offsets,
                                          const Tiles& t, int n0, int k0, int thread) {
@@ -125,6 +126,7 @@ template <int C> struct Weights {
                 shift[i] = offsets[l];
             }
         }
+        // Two pieces at a time, the second perhaps beyond the last one, where there is room as well.
         for (int first = thread / WARP; first < pieces; first += 2 * WARPS) {
             Pack<4> of[2][2];
 #pragma unroll
@@ -148,7 +150,6 @@ template <int C> struct Weights {
             for (int i = 0; i < 2; ++i) {
                 const int piece = first + i * WARPS;
                 const int term = k0 + piece / (C / 16) * 16 + within * 4, column = n0 + piece % (C / 16) * 16 + group * 2;
-                if (piece >= pieces) break;
 #pragma unroll
                 for (int odd = 0; odd < 2; ++odd) {
 #pragma unroll
@@ -305,8 +306,8 @@ template <class N> __device__ __forceinline__ void put_pair(N* to, float2 value,
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
         product_tf32_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,          \
                          const float* __restrict__ w, int transposed, number* y, int add, Tiles t) {                     \
-        __shared__ __align__(16) Weights<C> weights;                                                                         \
-        tall_product<C>(x, factor, offset, with_relu, w, transposed, t, weights, [&](Made<C>& made) {                      \
+        __shared__ __align__(16) Weights<C> weights;                                                                     \
+        tall_product<C>(x, factor, offset, with_relu, w, transposed, t, weights, [&](Made<C>& made) {                    \
             if (add) made.plus(y, t);                                                                                    \
             made.put(y, t);                                                                                              \
         });                                                                                                              \
@@ -328,7 +329,8 @@ template <int C>
 __device__ __forceinline__ void product_statistics(const number* __restrict__ x, const float* factor, const float* offset,
                                                    int with_relu, const float* __restrict__ w, number* y, const Tiles& t,
                                                    float* parts, unsigned int* counters, const Norm& norm,
-                                                   const Normaliser& to, Weights<C>& weights, double* wide, unsigned int* flag) {
+                                                   const Normaliser& to, Weights<C>& weights, double* wide,
+                                                   unsigned int* flag) {
     typedef Cut<C> At;
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, lane = thread % WARP, warp = thread / WARP;
     const int down = warp % At::DOWN, n0 = blockIdx.y * C, begin = blockIdx.x * t.steps * At::ROWS;
@@ -381,13 +383,12 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
     }
     if (lane == 0) counts[down] = (float)count;
     __syncthreads();
-    // Then those of all: Chan, Golub and LeVeque 1979.
+    // Then those of all, of which the first has rows: Chan, Golub and LeVeque 1979.
     if (thread < C && n0 + thread < t.n) {
         float rows = 0.0f, mean = 0.0f, deviations = 0.0f;
 #pragma unroll
         for (int i = 0; i < At::DOWN; ++i) {
             const float here = counts[i], delta = room[i * 2 * C + thread] - mean;
-            if (here == 0.0f) break;
             const float share = here / (rows + here);
             deviations += fmaf(delta * delta, rows * share, room[(i * 2 + 1) * C + thread]);
             mean = fmaf(delta, share, mean);
@@ -410,12 +411,12 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
                                     unsigned int* counters, const float* scale, const float* shift, float* running_mean, \
                                     float* running_variance, double momentum, double epsilon, float* mean,               \
                                     float* inverse, float* norm_factor, float* norm_offset) {                            \
-        __shared__ __align__(16) Weights<C> weights;                                                                         \
+        __shared__ __align__(16) Weights<C> weights;                                                                     \
         __shared__ __align__(16) double wide[2 * 4 * SUM_ROOM];                                                          \
         __shared__ unsigned int flag;                                                                                    \
         const Normaliser to = {mean, inverse, norm_factor, norm_offset};                                                 \
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
-        product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, wide, &flag);     \
+        product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, wide, &flag);   \
     }
 PRODUCT_STATISTICS(16)
 PRODUCT_STATISTICS(32)
