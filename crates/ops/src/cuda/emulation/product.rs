@@ -268,6 +268,8 @@ fn agree_with_the_sums() {
             [130, 100, 68],
             [7, 4, 12],
             [64, 32, 64],
+            [100, 24, 28],
+            [70, 260, 40],
             [17_000, 4, 64],
         ] {
             for transposed in [false, true] {
@@ -281,6 +283,8 @@ fn agree_with_the_sums() {
             [18_000, 8, 20],
             [300_000, 4, 4],
             [9000, 4, 64],
+            [150, 192, 64],
+            [150, 260, 36],
         ] {
             with_statistics(device, size, &mut random);
         }

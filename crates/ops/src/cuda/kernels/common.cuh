@@ -77,9 +77,13 @@ template <> __device__ __forceinline__ Pack<2> load<2>(const number* from) {
     const unsigned int pair = *reinterpret_cast<const unsigned int*>(from);
     return pack(make_float2(of_bits(pair << 16), of_bits(pair & 0xffff0000u)));
 }
-template <> __device__ __forceinline__ Pack<4> load<4>(const number* from) {
-    const uint2 q = *reinterpret_cast<const uint2*>(from);
+// Four numbers as they lie in memory, where they take half as many registers.
+typedef uint2 Four;
+__device__ __forceinline__ Pack<4> pack(Four q) {
     return pack(make_float4(of_bits(q.x << 16), of_bits(q.x & 0xffff0000u), of_bits(q.y << 16), of_bits(q.y & 0xffff0000u)));
+}
+template <> __device__ __forceinline__ Pack<4> load<4>(const number* from) {
+    return pack(*reinterpret_cast<const Four*>(from));
 }
 __device__ __forceinline__ void store(number* to, const Pack<1>& p) { *to = (number)p.v[0]; }
 __device__ __forceinline__ void store(number* to, const Pack<2>& p) {
@@ -88,6 +92,8 @@ __device__ __forceinline__ void store(number* to, const Pack<2>& p) {
 __device__ __forceinline__ void store(number* to, const Pack<4>& p) {
     *reinterpret_cast<uint2*>(to) = make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
 }
+#else
+typedef float4 Four;
 #endif
 
 // Reads what another block has just written, so not from the multiprocessor's own cache.

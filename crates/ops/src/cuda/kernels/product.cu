@@ -81,168 +81,240 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     }
 }
 
-// y = or += prologue(x) · w for x of rows × k numbers and w of k × n or, transposed, of n × k numbers; 4 divides k and n. A
-// block makes `down` times 16 rows and `width` ≤ COLUMNS columns: so many of its eight warps lie below each other, and
-// each of them takes 16 rows and `per_warp` columns.
-#define COLUMNS 64
-// Terms that are in shared memory at a time, and the numbers between two of them, which keep a warp's lanes in different banks.
-#define SLAB_TERMS 32
-#define TERM_PITCH (COLUMNS + 2)
-
+// y = or += prologue(x) · w for x of rows × k numbers and w of k × n or, transposed, of n × k; 4 divides k and n. A block makes
+// C columns, with w's terms of them in shared memory; its eight warps go down the rows without waiting for each other, unless w
+// has more terms than there is room for.
 struct __align__(8) Tiles {
     int rows, k, n;
-    int down, width, per_warp;
-    int heights, unused;  // So many times below each other, for statistics.
+    int steps;  // So many times a block makes Cut::ROWS rows, one below the other.
 };
 
-// What a thread makes: of J times eight columns two each, in two rows.
-template <int J> struct Made {
-    float sums[J][4];
-    int row, column;  // the first row; the first column within the block's
-    __device__ __forceinline__ int row_of(int r) const { return row + r * 8; }
-    __device__ __forceinline__ int column_of(int j) const { return column + j * 8; }
+// Numbers of w that are in shared memory at a time.
+#define W_ROOM 8192
+
+// How a block is cut for C columns: in width by warps that make J times eight of them, of which a lane has FOURS times four in
+// a row, and in height by DOWN warps that take M times 16 rows. They read 16 · HALVES terms of x at a time, the next ones while
+// they multiply these: as many as there are registers for.
+template <int C> struct Cut {
+    static const int M = C == 16 ? 2 : 1, HALVES = C == 64 && sizeof(number) == 4 ? 2 : C / 16, SLAB = 16 * HALVES;
+    static const int J = C == 16 ? 2 : 4, FOURS = J / 2, DOWN = WARPS * J * 8 / C;
+    static const int ROWS = DOWN * M * 16;  // of a block at a time
+    static const int HELD = W_ROOM / C;     // terms of w that are in shared memory at a time
 };
 
-// Of 16 terms a lane has four that follow each other, in two rows; so of SLAB_TERMS.
-struct Lines {
-    Pack<4> of[2][2];
-    __device__ __forceinline__ void fetch(const number* __restrict__ x, const Tiles& t, int row, int k0, int within) {
+// Some terms of w, rounded, and of the prologue, which is 1 and 0 where there is none.
+template <int C> struct Weights {
+    // By 16 terms and 16 columns, and of these first the even columns, then the odd ones: each lane's four terms of its column,
+    // which are its part of two products. So a lane has four columns in a row of what the two make.
+    float w[W_ROOM];
+    float factor[Cut<C>::HELD], offset[Cut<C>::HELD];
+
+    // Those from k0 on, as many as there is room for, and 0 for the rest of a slab and of the columns.
+    template <bool TRANSPOSED>
+    __device__ __forceinline__ void fill(const float* __restrict__ from, const float* factors, const float* offsets,
+                                         const Tiles& t, int n0, int k0, int thread) {
+        const int lane = thread % WARP, group = lane / 4, within = lane % 4;
+        const int pieces = min((t.k - k0 + Cut<C>::SLAB - 1) / Cut<C>::SLAB * Cut<C>::SLAB, Cut<C>::HELD) / 16 * (C / 16);
+        float scale[Cut<C>::HELD / 128], shift[Cut<C>::HELD / 128];
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int term = k0 + half * 16 + within * 4;
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-                const bool real = term < t.k && row + r * 8 < t.rows;
-                of[half][r] = real ? load<4>(x + ((row + r * 8) * t.k + term)) : splat<4>(0.0f);
+        for (int i = 0; i < Cut<C>::HELD / 128; ++i) {
+            const int l = k0 + i * 128 + thread % 128;
+            scale[i] = l < t.k ? 1.0f : 0.0f;
+            shift[i] = 0.0f;
+            if (factors && l < t.k) {
+                scale[i] = factors[l];
+                shift[i] = offsets[l];
             }
         }
-    }
-    // What there is goes through the prologue; what is not there stays 0.
-    __device__ __forceinline__ void apply(const float* factor, const float* offset, int with_relu, const Tiles& t, int row,
-                                          int k0, int within) {
+        // Two pieces at a time, the second perhaps beyond the last one, where there is room as well.
+        for (int first = thread / WARP; first < pieces; first += 2 * WARPS) {
+            Pack<4> of[2][2];
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int term = k0 + half * 16 + within * 4;
-            if (term >= t.k) break;
-            const Prologue<4> prologue(factor, offset, term, with_relu);
+            for (int i = 0; i < 2; ++i) {
+                const int piece = first + i * WARPS;
+                const int term = k0 + piece / (C / 16) * 16 + within * 4, column = n0 + piece % (C / 16) * 16 + group * 2;
+                const int l = min(term, t.k - 4), c = min(column, t.n - 2);
+                if (TRANSPOSED) {
+                    of[i][0] = load<4>(from + c * t.k + l);
+                    of[i][1] = load<4>(from + (c + 1) * t.k + l);
+                } else {
 #pragma unroll
-            for (int r = 0; r < 2; ++r)
-                if (row + r * 8 < t.rows) of[half][r] = prologue.of(of[half][r]);
-        }
-    }
-};
-
-// The SLAB_TERMS of w from k0 on, by four: of 256 threads each has two.
-struct Slab {
-    Pack<4> of[2];
-    // Consecutive threads read consecutive numbers. The first term and the first column of the i-th four.
-    static __device__ __forceinline__ int term(int i, int transposed) {
-        const int place = threadIdx.y * blockDim.x + threadIdx.x + i * 256;
-        return transposed ? place % (SLAB_TERMS / 4) * 4 : place / (COLUMNS / 4);
-    }
-    static __device__ __forceinline__ int column(int i, int transposed) {
-        const int place = threadIdx.y * blockDim.x + threadIdx.x + i * 256;
-        return transposed ? place / (SLAB_TERMS / 4) : place % (COLUMNS / 4) * 4;
-    }
-    __device__ __forceinline__ void fetch(const float* __restrict__ w, const Tiles& t, int n0, int k0, int transposed) {
+                    for (int v = 0; v < 4; ++v) {
+                        const Pack<2> pair = load<2>(from + (l + v) * t.n + c);
+                        of[i][0].v[v] = pair.v[0];
+                        of[i][1].v[v] = pair.v[1];
+                    }
+                }
+            }
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const int l = k0 + term(i, transposed), c = column(i, transposed);
-            const bool real = l < t.k && c < t.width && n0 + c < t.n;
-            const int at = transposed ? (n0 + c) * t.k + l : l * t.n + n0 + c;
-            of[i] = real ? load<4>(w + at) : splat<4>(0.0f);
-        }
-    }
-    __device__ __forceinline__ void put(float* room, int width, int transposed) const {
+            for (int i = 0; i < 2; ++i) {
+                const int piece = first + i * WARPS;
+                const int term = k0 + piece / (C / 16) * 16 + within * 4, column = n0 + piece % (C / 16) * 16 + group * 2;
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const int l = term(i, transposed), c = column(i, transposed);
-            if (c >= width) continue;
+                for (int odd = 0; odd < 2; ++odd) {
 #pragma unroll
-            for (int v = 0; v < 4; ++v) room[transposed ? (l + v) * TERM_PITCH + c : l * TERM_PITCH + c + v] = of[i].v[v];
-        }
-    }
-};
-
-template <int J>
-__device__ __forceinline__ void tall_product(const number* __restrict__ x, const float* factor, const float* offset,
-                                             int with_relu, const float* __restrict__ w, int transposed, const Tiles& t,
-                                             int block, float* room, Made<J>& made) {
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
-    const int lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
-    const int n0 = blockIdx.y * t.width;
-    made.row = (block * t.down + warp % t.down) * 16 + group;
-    made.column = warp / t.down * t.per_warp + within * 2;
-    const int first = warp / t.down * t.per_warp;
-#pragma unroll
-    for (int j = 0; j < J; ++j)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) made.sums[j][i] = 0.0f;
-    Lines lines;
-    Slab slab;
-    lines.fetch(x, t, made.row, 0, within);
-    slab.fetch(w, t, n0, 0, transposed);
-    for (int k0 = 0; k0 < t.k; k0 += SLAB_TERMS) {
-        __syncthreads();
-        slab.put(room, t.width, transposed);
-        __syncthreads();
-        Lines now = lines;
-        now.apply(factor, offset, with_relu, t, made.row, k0, within);
-        // The next ones are on their way meanwhile.
-        if (k0 + SLAB_TERMS < t.k) {
-            lines.fetch(x, t, made.row, k0 + SLAB_TERMS, within);
-            slab.fetch(w, t, n0, k0 + SLAB_TERMS, transposed);
-        }
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            if (k0 + half * 16 >= t.k) break;
-#pragma unroll
-            for (int s = 0; s < 2; ++s) {
-                const Pack<4>&top = now.of[half][0], &below = now.of[half][1];
-                const float a[4] = {top.v[2 * s], below.v[2 * s], top.v[2 * s + 1], below.v[2 * s + 1]};
-                const float* const term = room + (half * 16 + within * 4 + 2 * s) * TERM_PITCH + first + group;
-#pragma unroll
-                for (int j = 0; j < J; ++j) {
-                    // What lies beyond the block's columns is computed all the same, of whatever is in the room there, and goes
-                    // nowhere: a warp that has to ask its lanes for each of these would do them one after the other.
-                    if (j * 8 >= t.per_warp) break;
-                    const float b[2] = {term[j * 8], term[TERM_PITCH + j * 8]};
-                    multiply_tf32(made.sums[j], a, b);
+                    for (int v = 0; v < 4; ++v)
+                        of[i][odd].v[v] = term < t.k && column < t.n ? to_tf32(of[i][odd].v[v]) : 0.0f;
+                    store(w + ((piece * 2 + odd) * WARP + lane) * 4, of[i][odd]);
                 }
             }
         }
+#pragma unroll
+        for (int i = 0; i < Cut<C>::HELD / 128; ++i) {
+            factor[i * 128 + thread % 128] = scale[i];
+            offset[i * 128 + thread % 128] = shift[i];
+        }
     }
-}
+};
 
-// Calls it(j, r, row, column) for the pairs of numbers of this thread that are there; `column` is that of the first.
-template <int J, class F> __device__ __forceinline__ void each_pair(const Tiles& t, const Made<J>& made, F it) {
+// What a lane has of a warp's product: of FOURS times 16 columns four in a row, in two of each 16 rows.
+template <int C> struct Made {
+    float sums[Cut<C>::M][Cut<C>::J][4];
+    int row, column;  // the first of them; they may lie beyond the end
+    __device__ __forceinline__ int row_of(int m, int r) const { return row + m * 16 + r * 8; }
+    __device__ __forceinline__ int column_of(int q) const { return column + q * 16; }
+    __device__ __forceinline__ float& at(int m, int r, int q, int v) { return sums[m][2 * q + v % 2][2 * r + v / 2]; }
+    // Calls it(m, r, q) for the fours.
+    template <class F> __device__ __forceinline__ void each(F it) const {
 #pragma unroll
-    for (int j = 0; j < J; ++j) {
-        if (j * 8 >= t.per_warp) break;
-        const int column = made.column_of(j);
-        if (column >= t.width || blockIdx.y * t.width + column >= t.n) break;
+        for (int m = 0; m < Cut<C>::M; ++m)
 #pragma unroll
-        for (int r = 0; r < 2; ++r)
-            if (made.row_of(r) < t.rows) it(j, r, made.row_of(r), blockIdx.y * t.width + column);
+            for (int r = 0; r < 2; ++r)
+#pragma unroll
+                for (int q = 0; q < Cut<C>::FOURS; ++q) it(m, r, q);
+    }
+    // A four's place in rows of n numbers, or one before the end.
+    __device__ __forceinline__ int place(const Tiles& t, int m, int r, int q) const {
+        return min(row_of(m, r), t.rows - 1) * t.n + min(column_of(q), t.n - 4);
+    }
+    __device__ __forceinline__ Pack<4> four(int m, int r, int q) {
+        Pack<4> p;
+#pragma unroll
+        for (int v = 0; v < 4; ++v) p.v[v] = at(m, r, q, v);
+        return p;
+    }
+    __device__ __forceinline__ void put(number* y, const Tiles& t) {
+        each([&](int m, int r, int q) {
+            if (row_of(m, r) >= t.rows || column_of(q) >= t.n) return;
+            store(y + (row_of(m, r) * t.n + column_of(q)), four(m, r, q));
+        });
+    }
+    __device__ __forceinline__ void plus(const number* y, const Tiles& t) {
+        each([&](int m, int r, int q) {
+            const Pack<4> old = load<4>(y + place(t, m, r, q));
+#pragma unroll
+            for (int v = 0; v < 4; ++v) at(m, r, q, v) += old.v[v];
+        });
+    }
+    // What a ReLU lets through where x · factor + offset came to it.
+    __device__ __forceinline__ void gate(const number* x, const float* factor, const float* offset, const Tiles& t) {
+        each([&](int m, int r, int q) {
+            const Prologue<4> prologue(factor, offset, min(column_of(q), t.n - 4), 0);
+            const Pack<4> passed = prologue.gate(load<4>(x + place(t, m, r, q)), four(m, r, q));
+#pragma unroll
+            for (int v = 0; v < 4; ++v) at(m, r, q, v) = passed.v[v];
+        });
+    }
+};
+
+// Calls take(made) for each step's product.
+template <int C, class F>
+__device__ __forceinline__ void tall_product(const number* __restrict__ x, const float* factor, const float* offset,
+                                             int with_relu, const float* __restrict__ w, int transposed, const Tiles& t,
+                                             Weights<C>& weights, F take) {
+    typedef Cut<C> At;
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
+    const int lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
+    const int n0 = blockIdx.y * C, across = warp / At::DOWN * At::FOURS;
+    const int own_row = warp % At::DOWN * (At::M * 16) + group;
+    const float least = with_relu ? 0.0f : -1.0f / 0.0f;
+    // What lies beyond the end is multiplied by 0 or goes nowhere: any number of x stands for it.
+    const auto read = [&](int row, int k0, int m, int half, int r) {
+        const int at = min(row + own_row + m * 16 + r * 8, t.rows - 1) * t.k + min(k0 + half * 16 + within * 4, t.k - 4);
+        return *reinterpret_cast<const Four*>(x + at);
+    };
+    Four lines[At::M][At::HALVES][2];
+    const int begin = blockIdx.x * t.steps * At::ROWS, end = min(t.rows, begin + t.steps * At::ROWS);
+#pragma unroll
+    for (int half = 0; half < At::HALVES; ++half)
+#pragma unroll
+        for (int m = 0; m < At::M; ++m)
+#pragma unroll
+            for (int r = 0; r < 2; ++r) lines[m][half][r] = read(begin, 0, m, half, r);
+    for (int row = begin; row < end; row += At::ROWS) {
+        Made<C> made;
+        made.row = row + own_row;
+        made.column = n0 + across * 16 + within * 4;
+#pragma unroll
+        for (int m = 0; m < At::M; ++m)
+#pragma unroll
+            for (int j = 0; j < At::J; ++j)
+#pragma unroll
+                for (int i = 0; i < 4; ++i) made.sums[m][j][i] = 0.0f;
+        for (int k0 = 0; k0 < t.k; k0 += At::SLAB) {
+            const int held = k0 % At::HELD;
+            if (held == 0 && (row == begin || At::HELD < t.k)) {
+                __syncthreads();
+                if (transposed)
+                    weights.template fill<true>(w, factor, offset, t, n0, k0, thread);
+                else
+                    weights.template fill<false>(w, factor, offset, t, n0, k0, thread);
+                __syncthreads();
+            }
+            // What is read next; after all of it the last again, as a branch would keep loads from being under way together.
+            const bool in_row = k0 + At::SLAB < t.k, in_next = !in_row && row + At::ROWS < end;
+            const int next_row = in_next ? row + At::ROWS : row, next_k = in_row ? k0 + At::SLAB : in_next ? 0 : k0;
+#pragma unroll
+            for (int half = 0; half < At::HALVES; ++half) {
+                const Pack<4> scale = load<4>(weights.factor + held + half * 16 + within * 4);
+                const Pack<4> shift = load<4>(weights.offset + held + half * 16 + within * 4);
+                const float* const piece = weights.w + (((held / 16 + half) * (C / 16) + across) * 2 * WARP + lane) * 4;
+#pragma unroll
+                for (int m = 0; m < At::M; ++m) {
+                    Pack<4> a[2];
+#pragma unroll
+                    for (int r = 0; r < 2; ++r) {
+                        a[r] = pack(lines[m][half][r]);
+                        // The next one is on its way meanwhile.
+                        lines[m][half][r] = read(next_row, next_k, m, half, r);
+#pragma unroll
+                        for (int v = 0; v < 4; ++v) {
+                            const float value = fmaf(a[r].v[v], scale.v[v], shift.v[v]);
+                            a[r].v[v] = to_tf32(value < least ? least : value);
+                        }
+                    }
+#pragma unroll
+                    for (int j = 0; j < At::J; ++j) {
+                        const Pack<4> b = load<4>(piece + j * WARP * 4);
+#pragma unroll
+                        for (int s = 0; s < 2; ++s) {
+                            const float down[4] = {a[0].v[2 * s], a[1].v[2 * s], a[0].v[2 * s + 1], a[1].v[2 * s + 1]};
+                            const float beside[2] = {b.v[2 * s], b.v[2 * s + 1]};
+                            multiply_rounded(made.sums[m][j], down, beside);
+                        }
+                    }
+                }
+            }
+        }
+        take(made);
     }
 }
 
 template <class N> __device__ __forceinline__ void put_pair(N* to, float2 value, int add) { put<2>(to, pack(value), add); }
 
-// Kernels for warps of up to 16 and up to 64 columns: with fewer there is room for more of them at once.
-#define PRODUCT(NAME, J, BLOCKS)                                                                                         \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
-        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
-             const float* __restrict__ w, int transposed, number* y, int add, Tiles t) {                                 \
-        __shared__ float room[SLAB_TERMS * TERM_PITCH];                                                                  \
-        Made<J> made;                                                                                                    \
-        tall_product(x, factor, offset, with_relu, w, transposed, t, blockIdx.x, room, made);                            \
-        each_pair(t, made, [&](int j, int r, int row, int column) {                                                      \
-            put_pair(y + (row * t.n + column), make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]), add);          \
+#define PRODUCT(C)                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+        product_tf32_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,          \
+                         const float* __restrict__ w, int transposed, number* y, int add, Tiles t) {                     \
+        __shared__ __align__(16) Weights<C> weights;                                                                     \
+        tall_product<C>(x, factor, offset, with_relu, w, transposed, t, weights, [&](Made<C>& made) {                    \
+            if (add) made.plus(y, t);                                                                                    \
+            made.put(y, t);                                                                                              \
         });                                                                                                              \
     }
-PRODUCT(product_tf32_16, 2, 3)
-PRODUCT(product_tf32_64, 8, 2)
+PRODUCT(16)
+PRODUCT(32)
+PRODUCT(64)
 
 // The sum over the lanes of a warp that have the same columns.
 __device__ __forceinline__ float over_rows(float x) {
@@ -253,106 +325,116 @@ __device__ __forceinline__ float over_rows(float x) {
 
 // A product, and batch norm's statistics of it: see batch_norm_statistics. parts: [blocks of rows][mean, squared deviations
 // from it][columns].
-template <int J>
+template <int C>
 __device__ __forceinline__ void product_statistics(const number* __restrict__ x, const float* factor, const float* offset,
                                                    int with_relu, const float* __restrict__ w, number* y, const Tiles& t,
                                                    float* parts, unsigned int* counters, const Norm& norm,
-                                                   const Normaliser& to, float* room, double* wide, unsigned int* flag) {
+                                                   const Normaliser& to, Weights<C>& weights, double* wide,
+                                                   unsigned int* flag) {
+    typedef Cut<C> At;
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, lane = thread % WARP, warp = thread / WARP;
-    const int n0 = blockIdx.y * t.width;
-    // Of this thread's column: rows, mean, squared deviations from it.
-    float count = 0.0f, mean = 0.0f, squares = 0.0f;
-    for (int height = 0; height < t.heights; ++height) {
-        const int block = blockIdx.x * t.heights + height, first_row = block * t.down * 16;
-        if (first_row >= t.rows) break;
-        Made<J> made;
-        tall_product(x, factor, offset, with_relu, w, 0, t, block, room, made);
-        each_pair(t, made, [&](int j, int r, int row, int column) {
-            put_pair(y + (row * t.n + column), make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]), 0);
-        });
-
-        // First of each warp's rows, of which those beyond the end are 0.
-        const auto rows_of = [&](int place) {
-            const int left = t.rows - (first_row + place * 16);
-            return left < 0 ? 0 : left < 16 ? left : 16;
-        };
-        const int own_rows = rows_of(warp % t.down);
-        const float part_of_row = 1.0f / (float)(own_rows > 0 ? own_rows : 1);
-        __syncthreads();
+    const int down = warp % At::DOWN, n0 = blockIdx.y * C, begin = blockIdx.x * t.steps * At::ROWS;
+    // Sums of this lane's columns about the warp's first row, which lies within the data, so that a large mean costs no digits.
+    float* const origin = reinterpret_cast<float*>(wide) + warp * At::FOURS * 16 + lane % 4 * 4;
+    Pack<4> sums[At::FOURS], squares[At::FOURS];
 #pragma unroll
-        for (int j = 0; j < J; ++j) {
-            if (j * 8 >= t.per_warp) break;
+    for (int q = 0; q < At::FOURS; ++q) sums[q] = squares[q] = splat<4>(0.0f);
+    int count = 0;
+    tall_product<C>(x, factor, offset, with_relu, w, 0, t, weights, [&](Made<C>& made) {
+        made.put(y, t);
+        if (made.row - lane / 4 == begin + down * At::M * 16) {
 #pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                const float top = made.sums[j][i], below = made.sums[j][2 + i];
-                const float average = over_rows(top + below) * part_of_row;
-                const float above = made.row_of(0) < t.rows ? top - average : 0.0f;
-                const float under = made.row_of(1) < t.rows ? below - average : 0.0f;
-                const float deviations = over_rows(fmaf(above, above, under * under));
-                const int column = made.column_of(j) + i;
-                if (lane < 4 && column < t.width) {
-                    room[warp % t.down * 2 * COLUMNS + column] = average;
-                    room[(warp % t.down * 2 + 1) * COLUMNS + column] = deviations;
-                }
+            for (int q = 0; q < At::FOURS; ++q)
+                if (lane < 4) store(origin + q * 16, made.four(0, 0, q));
+            __syncwarp();
+        }
+        made.each([&](int m, int r, int q) {
+            const bool real = made.row_of(m, r) < t.rows;
+            const Pack<4> about = load<4>(origin + q * 16);
+#pragma unroll
+            for (int v = 0; v < 4; ++v) {
+                const float delta = real ? made.at(m, r, q, v) - about.v[v] : 0.0f;
+                sums[q].v[v] += delta;
+                squares[q].v[v] = fmaf(delta, delta, squares[q].v[v]);
             }
+        });
+        count += min(max(t.rows - (made.row - lane / 4), 0), At::M * 16);
+    });
+
+    // Each warp's mean and squared deviations from it.
+    float* const room = weights.w;
+    float* const counts = room + At::DOWN * 2 * C;
+    __syncthreads();
+    const float share_of_row = 1.0f / (float)max(count, 1);
+#pragma unroll
+    for (int q = 0; q < At::FOURS; ++q) {
+        const Pack<4> about = load<4>(origin + q * 16);
+        Pack<4> mean, deviations;
+#pragma unroll
+        for (int v = 0; v < 4; ++v) {
+            const float sum = over_rows(sums[q].v[v]), step = sum * share_of_row;
+            mean.v[v] = about.v[v] + step;
+            deviations.v[v] = fmaf(-sum, step, over_rows(squares[q].v[v]));
         }
-        __syncthreads();
-        // Then of what the thread has so far and of each warp's: Chan, Golub and LeVeque 1979.
-        if (thread >= t.width || n0 + thread >= t.n) continue;
-        for (int place = 0; place < t.down; ++place) {
-            const float here = (float)rows_of(place), delta = room[place * 2 * COLUMNS + thread] - mean;
-            if (here == 0.0f) break;
-            const float share = here / (count + here);
-            squares += fmaf(delta * delta, count * share, room[(place * 2 + 1) * COLUMNS + thread]);
-            mean = fmaf(delta, share, mean);
-            count += here;
-        }
+        if (lane >= 4) continue;
+        float* const own = room + down * 2 * C + (warp / At::DOWN * At::FOURS + q) * 16 + lane * 4;
+        store(own, mean);
+        store(own + C, deviations);
     }
-    if (thread < t.width && n0 + thread < t.n) {
+    if (lane == 0) counts[down] = (float)count;
+    __syncthreads();
+    // Then those of all, of which the first has rows: Chan, Golub and LeVeque 1979.
+    if (thread < C && n0 + thread < t.n) {
+        float rows = 0.0f, mean = 0.0f, deviations = 0.0f;
+#pragma unroll
+        for (int i = 0; i < At::DOWN; ++i) {
+            const float here = counts[i], delta = room[i * 2 * C + thread] - mean;
+            const float share = here / (rows + here);
+            deviations += fmaf(delta * delta, rows * share, room[(i * 2 + 1) * C + thread]);
+            mean = fmaf(delta, share, mean);
+            rows += here;
+        }
         float* const part = parts + (size_t)blockIdx.x * 2 * t.n + n0 + thread;
         part[0] = mean;
-        part[t.n] = squares;
+        part[t.n] = deviations;
     }
     if (!last_block(counters + blockIdx.y, gridDim.x, flag)) return;
-    for (int c = 0; c < t.width; c += blockDim.x * 4) {
-        join_statistics<4>(parts, gridDim.x, t.down * 16 * t.heights, t.rows, n0 + c, t.n, norm, to, room, wide);
+    for (int c = 0; c < C; c += blockDim.x * 4) {
+        join_statistics<4>(parts, gridDim.x, t.steps * At::ROWS, t.rows, n0 + c, t.n, norm, to, room, wide);
         __syncthreads();
     }
 }
-#define PRODUCT_STATISTICS(NAME, J, BLOCKS)                                                                              \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
-        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
-             const float* __restrict__ w, number* y, Tiles t, float* parts, unsigned int* counters, const float* scale,  \
-             const float* shift, float* running_mean, float* running_variance, double momentum, double epsilon,          \
-             float* mean, float* inverse, float* norm_factor, float* norm_offset) {                                      \
-        __shared__ __align__(16) float room[SLAB_TERMS * TERM_PITCH];                                                    \
-        __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
+#define PRODUCT_STATISTICS(C)                                                                                            \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+        product_statistics_tf32_##C(const number* __restrict__ x, const float* factor, const float* offset,              \
+                                    int with_relu, const float* __restrict__ w, number* y, Tiles t, float* parts,        \
+                                    unsigned int* counters, const float* scale, const float* shift, float* running_mean, \
+                                    float* running_variance, double momentum, double epsilon, float* mean,               \
+                                    float* inverse, float* norm_factor, float* norm_offset) {                            \
+        __shared__ __align__(16) Weights<C> weights;                                                                     \
+        __shared__ __align__(16) double wide[2 * 4 * SUM_ROOM];                                                          \
         __shared__ unsigned int flag;                                                                                    \
         const Normaliser to = {mean, inverse, norm_factor, norm_offset};                                                 \
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
-        product_statistics<J>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, room, wide, &flag);      \
+        product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, wide, &flag);   \
     }
-// With the registers of a third block it spills on compute capabilities 10.0 to 11.0.
-#if __CUDA_ARCH__ >= 1000 && __CUDA_ARCH__ < 1200
-PRODUCT_STATISTICS(product_statistics_tf32_16, 2, 2)
-#else
-PRODUCT_STATISTICS(product_statistics_tf32_16, 2, 3)
-#endif
-PRODUCT_STATISTICS(product_statistics_tf32_64, 8, 2)
+PRODUCT_STATISTICS(16)
+PRODUCT_STATISTICS(32)
+PRODUCT_STATISTICS(64)
 
 // dx = or += dy · wᵀ where a ReLU let x · factor + offset through, for dy of rows × k and w of n × k numbers: what a pointwise
 // convolution with a ReLU before it gives its input.
-extern "C" __global__ void __launch_bounds__(256, 2)
-    product_input_tf32(const number* __restrict__ dy, const float* __restrict__ w, const number* x, const float* factor,
-                       const float* offset, number* dx, int add, Tiles t) {
-    __shared__ float room[SLAB_TERMS * TERM_PITCH];
-    Made<8> made;
-    tall_product(dy, nullptr, nullptr, 0, w, 1, t, blockIdx.x, room, made);
-    each_pair(t, made, [&](int j, int r, int row, int column) {
-        const Pack<2> before = load<2>(x + (row * t.n + column));
-        float2 value = make_float2(made.sums[j][2 * r], made.sums[j][2 * r + 1]);
-        if (!((factor ? fmaf(before.v[0], factor[column], offset[column]) : before.v[0]) > 0.0f)) value.x = 0.0f;
-        if (!((factor ? fmaf(before.v[1], factor[column + 1], offset[column + 1]) : before.v[1]) > 0.0f)) value.y = 0.0f;
-        put_pair(dx + (row * t.n + column), value, add);
-    });
-}
+#define PRODUCT_INPUT(C)                                                                                                 \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+        product_input_tf32_##C(const number* __restrict__ dy, const float* __restrict__ w, const number* x,              \
+                               const float* factor, const float* offset, number* dx, int add, Tiles t) {                 \
+        __shared__ __align__(16) Weights<C> weights;                                                                     \
+        tall_product<C>(dy, nullptr, nullptr, 0, w, 1, t, weights, [&](Made<C>& made) {                                  \
+            made.gate(x, factor, offset, t);                                                                             \
+            if (add) made.plus(dx, t);                                                                                   \
+            made.put(dx, t);                                                                                             \
+        });                                                                                                              \
+    }
+PRODUCT_INPUT(16)
+PRODUCT_INPUT(32)
+PRODUCT_INPUT(64)

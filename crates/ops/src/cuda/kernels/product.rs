@@ -12,9 +12,8 @@ use crate::conv2d::geometry::NARROW_WEIGHT;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 
-/// Columns of [`product`] that a block makes, and warps of it.
+/// Columns of [`product`] that a block makes at most.
 pub const COLUMNS: usize = 64;
-const WARPS: usize = 8;
 /// Rows and columns of a block's tile of [`weight_gradient`].
 const SIDE: usize = 32;
 /// Rows that a block of it sums at least: four times eight for each of its warps.
@@ -45,66 +44,52 @@ pub fn suits_weight_gradient([rows, m, n]: [usize; 3]) -> bool {
     rows >= MANY && m * n <= FEW
 }
 
-/// How a product is cut into blocks of eight warps.
+/// The kernels' ways to cut a product into blocks: the columns of a block, and the rows that it makes at a time.
+const WAYS: [(usize, usize); 3] = [(16, 256), (32, 128), (64, 64)];
+/// Numbers of w that a block has in shared memory at a time.
+const W_ROOM: usize = 8192;
+
+/// How a product is cut into blocks.
 struct Tiles {
     size: [usize; 3],
-    /// Warps below each other, 16 rows each.
-    down: usize,
-    /// Columns of a block, and of a warp.
-    width: usize,
-    per_warp: usize,
-    /// How many times a block does this, one below the other.
-    heights: usize,
+    /// Which of [`WAYS`].
+    way: usize,
+    /// How many times a block makes rows, one below the other.
+    steps: usize,
 }
 
-/// Blocks below each other that a product with statistics has at most: each leaves a part to join.
-const PARTS: usize = 4 * BLOCKS;
-
 impl Tiles {
-    /// As tall as leaves a block for each multiprocessor, or as low as can be.
     fn new(size: [usize; 3]) -> Self {
-        let [rows, _, n] = size;
-        let width = n.min(COLUMNS);
-        let across = n.div_ceil(COLUMNS);
-        let enough = |down: &usize| rows.div_ceil(down * 16) * across >= BLOCKS / 2;
-        let down = [8, 4].into_iter().find(enough).unwrap_or(2);
-        Self {
-            size,
-            down,
-            width,
-            per_warp: (width * down).div_ceil(WARPS).next_multiple_of(8),
-            heights: 1,
-        }
-    }
-
-    /// So that few blocks leave statistics.
-    fn with_statistics(size: [usize; 3]) -> Self {
-        let one = Self::new(size);
-        let heights = one.grid()[0].div_ceil(PARTS).max(1);
-        Self { heights, ..one }
+        let [rows, k, n] = size;
+        let fits = |way: usize| k * WAYS[way].0 <= W_ROOM;
+        let wide = WAYS.iter().position(|it| n <= it.0);
+        let wide = wide.unwrap_or(WAYS.len() - 1);
+        // Reading x twice is better than reading w again for each step.
+        let way = match wide > 0 && !fits(wide) && fits(wide - 1) {
+            true => wide - 1,
+            false => wide,
+        };
+        let (width, height) = WAYS[way];
+        let wanted = (BLOCKS / n.div_ceil(width).max(1)).max(1);
+        let steps = rows.div_ceil(height * wanted).max(1);
+        Self { size, way, steps }
     }
 
     fn grid(&self) -> [usize; 3] {
         let [rows, _, n] = self.size;
-        let height = self.down * 16 * self.heights;
-        [rows.div_ceil(height), n.div_ceil(COLUMNS), 1]
+        let (width, height) = WAYS[self.way];
+        [rows.div_ceil(height * self.steps), n.div_ceil(width), 1]
     }
 
-    /// The kernel for warps of few columns, or the one for any.
-    fn kernel(&self, few: &'static str, any: &'static str) -> &'static str {
-        if self.per_warp <= 16 { few } else { any }
-    }
-
-    /// A launch, whose threads are as many beside each other as joining the statistics takes.
-    fn launch(&self, kernel: &'static str) -> Builder {
-        let (block, _) = lanes(self.width / 4);
+    /// A launch of the way's kernel, whose threads are as many beside each other as joining the statistics takes.
+    fn launch(&self, kernels: [&'static str; 3]) -> Builder {
+        let (block, _) = lanes(WAYS[self.way].0 / 4);
         let [rows, k, n] = self.size;
-        Builder::new(kernel, self.grid(), block).counted(rows * k.max(n))
+        Builder::new(kernels[self.way], self.grid(), block).counted(rows * k.max(n))
     }
 
     fn argument(&self) -> Vec<u64> {
-        let cut = [self.down, self.width, self.per_warp, self.heights, 0];
-        sizes_of(self.size.into_iter().chain(cut))
+        sizes_of(self.size.into_iter().chain([self.steps]))
     }
 }
 
@@ -122,7 +107,7 @@ pub fn product(
 ) -> Result<Launch, Error> {
     let tiles = Tiles::new(size);
     tiles
-        .launch(tiles.kernel("product_tf32_16", "product_tf32_64"))
+        .launch(["product_tf32_16", "product_tf32_32", "product_tf32_64"])
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
         .pointers([w])
@@ -135,7 +120,7 @@ pub fn product(
 
 /// What [`product_statistics`] needs.
 pub fn statistics_scratch(size: [usize; 3]) -> ScratchSize {
-    let [down, across, _] = Tiles::with_statistics(size).grid();
+    let [down, across, _] = Tiles::new(size).grid();
     ScratchSize {
         parts: down * 2 * size[2],
         counters: across,
@@ -154,10 +139,13 @@ pub fn product_statistics(
     scratch: Scratch,
     to: Normaliser,
 ) -> Result<Launch, Error> {
-    let tiles = Tiles::with_statistics(size);
-    let (few, any) = ("product_statistics_tf32_16", "product_statistics_tf32_64");
+    let tiles = Tiles::new(size);
     let builder = tiles
-        .launch(tiles.kernel(few, any))
+        .launch([
+            "product_statistics_tf32_16",
+            "product_statistics_tf32_32",
+            "product_statistics_tf32_64",
+        ])
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
         .pointers([w, y])
@@ -178,7 +166,11 @@ pub fn gated_product(
 ) -> Result<Launch, Error> {
     let tiles = Tiles::new(size);
     tiles
-        .launch("product_input_tf32")
+        .launch([
+            "product_input_tf32_16",
+            "product_input_tf32_32",
+            "product_input_tf32_64",
+        ])
         .pointers([dy, w, x, prologue.factor, prologue.offset, dx])
         .flag(add)
         .structure(tiles.argument())
