@@ -22,14 +22,13 @@ __device__ __forceinline__ void subsample_gradient(const number* __restrict__ dy
     const unsigned int work = (unsigned int)images * height * width * (channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, channels, width, height);
-        const int i = at.i - offset, j = at.j - offset;
-        const bool taken = i >= 0 && j >= 0 && i % stride == 0 && j % stride == 0;
+        // As unsigned numbers, those before the first pixel lie beyond all that are taken.
+        const unsigned int i = (unsigned int)(at.i - offset), j = (unsigned int)(at.j - offset);
+        const unsigned int oi = i / (unsigned int)stride, oj = j / (unsigned int)stride;
+        const bool taken = oi < (unsigned int)out_height && oj < (unsigned int)out_width && oi * stride == i && oj * stride == j;
         if (!taken && add) continue;
-        Pack<V> value = splat<V>(0.0f);
-        if (taken) {
-            const size_t row = (size_t)at.n * out_height + i / stride;
-            value = load<V>(dy + (row * out_width + j / stride) * channels + at.c);
-        }
+        const number* const from = dy + (((size_t)at.n * out_height + oi) * out_width + oj) * channels + at.c;
+        const Pack<V> value = taken ? load<V>(from) : splat<V>(0.0f);
         put<V>(dx + (size_t)index * V, value, add);
     }
 }
