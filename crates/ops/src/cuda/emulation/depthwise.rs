@@ -325,7 +325,16 @@ fn agrees_with_the_cpu() {
             }
         }
         // Few and many channels, strips that end within a row, blocks that take several strips and parts.
-        for (k, d) in [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2)] {
+        for (k, s, d) in [
+            (3, 1, 1),
+            (5, 1, 1),
+            (7, 1, 1),
+            (3, 1, 2),
+            (5, 1, 2),
+            (3, 2, 1),
+            (5, 2, 1),
+            (7, 2, 1),
+        ] {
             for x in [
                 (2, 9, 11, 4),
                 (3, 8, 8, 20),
@@ -335,6 +344,7 @@ fn agrees_with_the_cpu() {
                 (2, 5, 4, 6),
             ] {
                 let conv = Conv2d {
+                    stride: [s; 2],
                     dilation: [d; 2],
                     groups: x.3,
                     ..Conv2d::default()

@@ -10,81 +10,97 @@ use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 
-/// The kernels for one kind of convolution, and how many outputs side by side a thread takes.
-struct Variant {
+/// Kernel, stride and dilation, 0 where the axes differ.
+fn size(conv: &Convolution) -> [usize; 3] {
+    let square = |[a, b]: [usize; 2]| if a == b { a } else { 0 };
+    let g = &conv.geometry;
+    [g.kernel, g.conv.stride, g.conv.dilation].map(square)
+}
+
+/// The kernels for any kernel, stride and dilation.
+struct Any {
     forward: &'static str,
     input: &'static str,
     weights: &'static str,
-    strip: usize,
     vector: usize,
-    /// Whether a block of the weight gradient takes a row of the kernel, not a tap.
-    by_rows: bool,
 }
 
-impl Variant {
-    /// Kernel, stride and dilation, 0 where the axes differ.
-    fn size(conv: &Convolution) -> [usize; 3] {
-        let square = |[a, b]: [usize; 2]| if a == b { a } else { 0 };
-        let g = &conv.geometry;
-        [g.kernel, g.conv.stride, g.conv.dilation].map(square)
-    }
-
+impl Any {
     fn of(conv: &Convolution) -> Self {
-        if !conv.geometry.channels.is_multiple_of(4) {
-            return Self {
+        match conv.geometry.channels.is_multiple_of(4) {
+            true => Self {
+                forward: "depthwise_any_4",
+                input: "depthwise_input_any_4",
+                weights: "depthwise_weights_any_4",
+                vector: 4,
+            },
+            false => Self {
                 forward: "depthwise_any_1",
                 input: "depthwise_input_any_1",
                 weights: "depthwise_weights_any_1",
-                strip: 1,
                 vector: 1,
-                by_rows: false,
-            };
+            },
         }
-        let any = Self {
-            forward: "depthwise_any_4",
-            input: "depthwise_input_any_4",
-            weights: "depthwise_weights_any_4",
-            strip: 1,
-            vector: 4,
-            by_rows: false,
+    }
+}
+
+/// What depthwise.cu calls `TILE_CHANNELS`, `TILE_THREADS` and `STRIP`.
+const TILE_CHANNELS: usize = 16;
+const TILE_THREADS: usize = 128;
+const STRIP: usize = 4;
+
+/// A kernel made for its size: how its output is cut into tiles.
+struct Tiles {
+    kernel: &'static str,
+    /// Strips side by side, strips below each other, and images, of a tile.
+    shape: [usize; 3],
+    /// All blocks.
+    blocks: usize,
+}
+
+impl Tiles {
+    fn new(conv: &Convolution) -> Option<Self> {
+        let g = &conv.geometry;
+        let [k, s, d] = size(conv);
+        // With the channels and the rows of a thread, and the pixels that a block has room for.
+        let (kernel, vector, rows, room) = match [k, s, d] {
+            [3, 1, 1] => ("depthwise_k3", 2, 4, 480),
+            [5, 1, 1] => ("depthwise_k5", 2, 4, 672),
+            [7, 1, 1] => ("depthwise_k7", 1, 4, 480),
+            [3, 2, 1] => ("depthwise_k3_stride2", 1, 2, 336),
+            [5, 2, 1] => ("depthwise_k5_stride2", 1, 2, 432),
+            [7, 2, 1] => ("depthwise_k7_stride2", 1, 2, 536),
+            [3, 1, 2] => ("depthwise_k3_dilated", 2, 4, 672),
+            [5, 1, 2] => ("depthwise_k5_dilated", 2, 4, 696),
+            _ => return None,
         };
-        // Of these both gradients are made at once.
-        let at_once = |forward| Self {
-            forward,
-            strip: 4,
-            ..any
-        };
-        let stride_2 = |forward, input, weights| Self {
-            forward,
-            input,
-            weights,
-            strip: 2,
-            vector: 4,
-            by_rows: true,
-        };
-        match Self::size(conv) {
-            [3, 1, 1] => at_once("depthwise_k3"),
-            [5, 1, 1] => at_once("depthwise_k5"),
-            [7, 1, 1] => at_once("depthwise_k7"),
-            [3, 1, 2] => at_once("depthwise_k3_dilated"),
-            [5, 1, 2] => at_once("depthwise_k5_dilated"),
-            [3, 2, 1] => stride_2(
-                "depthwise_k3_stride2",
-                "depthwise_input_k3_stride2",
-                "depthwise_weights_k3_stride2",
-            ),
-            [5, 2, 1] => stride_2(
-                "depthwise_k5_stride2",
-                "depthwise_input_k5_stride2",
-                "depthwise_weights_k5_stride2",
-            ),
-            [7, 2, 1] => stride_2(
-                "depthwise_k7_stride2",
-                "depthwise_input_k7_stride2",
-                "depthwise_weights_k7_stride2",
-            ),
-            _ => any,
+        if !g.channels.is_multiple_of(4) {
+            return None;
         }
+        let most = TILE_THREADS / (TILE_CHANNELS / vector);
+        // Of all shapes that fit, that with the least to bring and to make.
+        let shapes = (1..=most).flat_map(|across| (1..=most / across).map(move |down| (across, down)));
+        let cuts = shapes.filter_map(|(across, down)| {
+            let reach = (k - 1) * d + 1;
+            let height = (down * rows - 1) * s + reach;
+            let columns = (across * STRIP - 1) * s + reach;
+            let pixels = height * (columns + (columns - 1) / (STRIP * s));
+            let images = (most / (across * down)).min(room / pixels).min(g.images);
+            if images == 0 {
+                return None;
+            }
+            let tiles = g.out_width.div_ceil(across * STRIP)
+                * g.out_height.div_ceil(down * rows)
+                * g.images.div_ceil(images);
+            let cost = tiles * (images * pixels + most * STRIP * rows);
+            Some((cost, tiles, [across, down, images]))
+        });
+        let (_, tiles, shape) = cuts.min()?;
+        Some(Self {
+            kernel,
+            shape,
+            blocks: tiles * g.channels.div_ceil(TILE_CHANNELS),
+        })
     }
 }
 
@@ -100,17 +116,27 @@ pub fn forward(
     y: Pointer,
 ) -> Result<Launch, Error> {
     check(conv)?;
-    let (g, v) = (&conv.geometry, Variant::of(conv));
-    let strips = g.out_width.div_ceil(v.strip);
-    flat(
-        v.forward,
-        g.images * g.out_height * strips * (g.channels / v.vector),
-    )
-    .pointers([x, prologue.factor, prologue.offset])
-    .flag(prologue.relu)
-    .pointers([weight, y])
-    .argument(conv.window())
-    .build()
+    let g = &conv.geometry;
+    let any = Any::of(conv);
+    let tiles = Tiles::new(conv);
+    let launch = match &tiles {
+        Some(tiles) => {
+            let block = [TILE_THREADS as u32, 1, 1];
+            Builder::new(tiles.kernel, [tiles.blocks, 1, 1], block)
+                .counted(g.images * g.height * g.width)
+                .counted(g.images * g.out_height * g.out_width)
+        }
+        None => flat(any.forward, g.out_len() / any.vector),
+    };
+    let launch = launch
+        .pointers([x, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([weight, y]);
+    let launch = match tiles {
+        Some(tiles) => launch.ints(tiles.shape),
+        None => launch,
+    };
+    launch.argument(conv.window()).build()
 }
 
 /// `dx` ←, or +=, the gradient of what the convolution read; with a gate, of what stood before its ReLU.
@@ -126,11 +152,11 @@ pub fn input_gradient(
     add: bool,
 ) -> Result<Launch, Error> {
     check(conv)?;
-    let (g, v) = (&conv.geometry, Variant::of(conv));
+    let (g, any) = (&conv.geometry, Any::of(conv));
     let (x, prologue) = gate.map_or_else(Default::default, |gate| (gate.x, gate.prologue));
     flat(
-        v.input,
-        g.images * g.height * g.width * (g.channels / v.vector),
+        any.input,
+        g.images * g.height * g.width * (g.channels / any.vector),
     )
     .pointers([dy, weight, x, prologue.factor, prologue.offset, dx])
     .flag(add)
@@ -152,20 +178,31 @@ const CHANNELS: usize = 16;
 impl Both {
     fn new(conv: &Convolution) -> Option<Self> {
         let g = &conv.geometry;
-        // With the channels and the pixels of a thread.
-        let (kernel, vector, strip) = match Variant::size(conv) {
+        // With the channels of a thread, and its pixels in a row or, at stride 2, squares.
+        let (kernel, vector, strip) = match size(conv) {
             [3, 1, 1] => ("depthwise_gradient_k3", 2, 4),
             [5, 1, 1] => ("depthwise_gradient_k5", 2, 4),
             [7, 1, 1] => ("depthwise_gradient_k7", 1, 8),
             [3, 1, 2] => ("depthwise_gradient_k3_dilated", 2, 4),
             [5, 1, 2] => ("depthwise_gradient_k5_dilated", 1, 8),
+            [3, 2, 1] => ("depthwise_gradient_k3_stride2", 2, 2),
+            [5, 2, 1] => ("depthwise_gradient_k5_stride2", 2, 2),
+            [7, 2, 1] => ("depthwise_gradient_k7_stride2", 1, 4),
             _ => return None,
         };
         if !g.channels.is_multiple_of(vector) {
             return None;
         }
         let (block, across) = lanes_within(g.channels / vector, CHANNELS / vector);
-        let strips = g.images * g.height * g.width.div_ceil(strip);
+        let (tall, wide) = match g.conv.stride {
+            [2, 2] => {
+                let [top, _, left, _] = g.conv.padding;
+                let squares = |padding: usize, pixels| (padding + pixels - 1) / 2 - padding / 2 + 1;
+                (squares(top, g.height), squares(left, g.width))
+            }
+            _ => (g.height, g.width),
+        };
+        let strips = g.images * tall * wide.div_ceil(strip);
         let parts = (BLOCKS / across).max(1);
         let strips_per_block = strips.div_ceil(parts).max(block[1] as usize);
         Some(Self {
@@ -254,31 +291,27 @@ pub fn gradient(
 struct Cut {
     block: [u32; 3],
     grid: [usize; 3],
-    strips_per_block: usize,
+    pixels_per_block: usize,
 }
 
 impl Cut {
-    fn new(conv: &Convolution, v: &Variant) -> Self {
+    fn new(conv: &Convolution, vector: usize) -> Self {
         let g = &conv.geometry;
-        let (block, across) = lanes(g.channels / v.vector);
-        let (taps, strip) = match v.by_rows {
-            true => (g.kernel[0], v.strip),
-            false => (g.taps(), 1),
-        };
-        let strips = g.images * g.out_height * g.out_width.div_ceil(strip);
-        let parts = (BLOCKS / (across * taps)).max(1);
-        let strips_per_block = strips.div_ceil(parts).max(2 * block[1] as usize);
+        let (block, across) = lanes(g.channels / vector);
+        let pixels = g.images * g.out_height * g.out_width;
+        let parts = (BLOCKS / (across * g.taps())).max(1);
+        let pixels_per_block = pixels.div_ceil(parts).max(2 * block[1] as usize);
         Self {
             block,
-            grid: [across, taps, strips.div_ceil(strips_per_block)],
-            strips_per_block,
+            grid: [across, g.taps(), pixels.div_ceil(pixels_per_block)],
+            pixels_per_block,
         }
     }
 }
 
 /// What [`weight_gradient`] needs.
 pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
-    let cut = Cut::new(conv, &Variant::of(conv));
+    let cut = Cut::new(conv, Any::of(conv).vector);
     ScratchSize {
         parts: cut.grid[2] * conv.geometry.weights(),
         counters: cut.grid[0] * cut.grid[1],
@@ -299,14 +332,14 @@ pub fn weight_gradient(
     add: bool,
 ) -> Result<Launch, Error> {
     check(conv)?;
-    let v = Variant::of(conv);
-    let cut = Cut::new(conv, &v);
-    Builder::new(v.weights, cut.grid, cut.block)
+    let any = Any::of(conv);
+    let cut = Cut::new(conv, any.vector);
+    Builder::new(any.weights, cut.grid, cut.block)
         .counted(conv.geometry.out_len())
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
         .pointers([dy])
-        .ints([cut.strips_per_block])
+        .ints([cut.pixels_per_block])
         .pointers([scratch.parts, scratch.counters, dw])
         .flag(add)
         .argument(conv.window())
