@@ -4,8 +4,8 @@ use super::affine::Prologue;
 use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize, lanes, lanes_within};
 use super::convolution::{Convolution, Gate};
-use super::flat;
 use super::join::Join;
+use super::{BLOCK, flat};
 use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
@@ -79,7 +79,8 @@ impl Tiles {
         }
         let most = TILE_THREADS / (TILE_CHANNELS / vector);
         // Of all shapes that fit, that with the least to bring and to make.
-        let shapes = (1..=most).flat_map(|across| (1..=most / across).map(move |down| (across, down)));
+        let shapes =
+            (1..=most).flat_map(|across| (1..=most / across).map(move |down| (across, down)));
         let cuts = shapes.filter_map(|(across, down)| {
             let reach = (k - 1) * d + 1;
             let height = (down * rows - 1) * s + reach;
@@ -169,8 +170,12 @@ struct Both {
     kernel: &'static str,
     block: [u32; 3],
     grid: [usize; 3],
+    /// At stride 2, tiles.
     strips_per_block: usize,
 }
+
+/// A side of a tile in squares of four pixels: `SQUARES` of depthwise_gradient_stride2.cu.
+const SQUARES: usize = 8;
 
 /// Channels of a block of it at most: `TAP_CHANNELS` of depthwise_gradient.cu.
 const CHANNELS: usize = 16;
@@ -178,31 +183,23 @@ const CHANNELS: usize = 16;
 impl Both {
     fn new(conv: &Convolution) -> Option<Self> {
         let g = &conv.geometry;
-        // With the channels of a thread, and its pixels in a row or, at stride 2, squares.
+        if g.conv.stride == [2, 2] {
+            return Self::stride_2(conv);
+        }
+        // With the channels and the pixels of a thread.
         let (kernel, vector, strip) = match size(conv) {
             [3, 1, 1] => ("depthwise_gradient_k3", 2, 4),
             [5, 1, 1] => ("depthwise_gradient_k5", 2, 4),
             [7, 1, 1] => ("depthwise_gradient_k7", 1, 8),
             [3, 1, 2] => ("depthwise_gradient_k3_dilated", 2, 4),
             [5, 1, 2] => ("depthwise_gradient_k5_dilated", 1, 8),
-            [3, 2, 1] => ("depthwise_gradient_k3_stride2", 2, 2),
-            [5, 2, 1] => ("depthwise_gradient_k5_stride2", 2, 2),
-            [7, 2, 1] => ("depthwise_gradient_k7_stride2", 1, 4),
             _ => return None,
         };
         if !g.channels.is_multiple_of(vector) {
             return None;
         }
         let (block, across) = lanes_within(g.channels / vector, CHANNELS / vector);
-        let (tall, wide) = match g.conv.stride {
-            [2, 2] => {
-                let [top, _, left, _] = g.conv.padding;
-                let squares = |padding: usize, pixels| (padding + pixels - 1) / 2 - padding / 2 + 1;
-                (squares(top, g.height), squares(left, g.width))
-            }
-            _ => (g.height, g.width),
-        };
-        let strips = g.images * tall * wide.div_ceil(strip);
+        let strips = g.images * g.height * g.width.div_ceil(strip);
         let parts = (BLOCKS / across).max(1);
         let strips_per_block = strips.div_ceil(parts).max(block[1] as usize);
         Some(Self {
@@ -210,6 +207,33 @@ impl Both {
             block,
             grid: [across, strips.div_ceil(strips_per_block).max(1), 1],
             strips_per_block,
+        })
+    }
+    fn stride_2(conv: &Convolution) -> Option<Self> {
+        let g = &conv.geometry;
+        let [top, _, left, _] = g.conv.padding;
+        let kernel = match (size(conv), [top % 2, left % 2]) {
+            ([3, 2, 1], [0, 0]) => "depthwise_gradient_k3_stride2_even",
+            ([3, 2, 1], [1, 1]) => "depthwise_gradient_k3_stride2_odd",
+            ([5, 2, 1], [0, 0]) => "depthwise_gradient_k5_stride2_even",
+            ([5, 2, 1], [1, 1]) => "depthwise_gradient_k5_stride2_odd",
+            ([7, 2, 1], [0, 0]) => "depthwise_gradient_k7_stride2_even",
+            ([7, 2, 1], [1, 1]) => "depthwise_gradient_k7_stride2_odd",
+            _ => return None,
+        };
+        if !g.channels.is_multiple_of(4) {
+            return None;
+        }
+        let across = g.channels.div_ceil(TILE_CHANNELS);
+        let tiles = [g.height, g.width].map(|side| side.div_ceil(2 * SQUARES));
+        let tiles = g.images * tiles[0] * tiles[1];
+        let tiles_per_block = tiles.div_ceil((BLOCKS / across).max(1)).max(1);
+        let quads = TILE_CHANNELS / 4;
+        Some(Self {
+            kernel,
+            block: [quads as u32, (BLOCK / quads) as u32, 1],
+            grid: [across, tiles.div_ceil(tiles_per_block).max(1), 1],
+            strips_per_block: tiles_per_block,
         })
     }
 }

@@ -1,149 +1,197 @@
 // Both gradients of a depthwise convolution at stride 2, by one read of what they need; see depthwise_gradient.cu. Which taps
-// reach a pixel of the input, its place says: with i + top = 2u + e, where e is 0 or 1, those with a = e + 2α reach row i, from
-// row u − α of dy, and with columns it is the same. So the 2 × 2 pixels of a square share a window of dy.
+// reach a pixel of the input, its place says: with top = 2t + O those of pixel i = 2m + e, where e is 0 or 1, are
+// a = 2h + e − O, from row m + t + O − h of dy, and with columns it is the same. So the 2 × 2 pixels of a square share a window
+// of dy. A block takes tiles of SQUARES × SQUARES squares and TILE_CHANNELS channels one after the other: it brings a tile of x,
+// past the prologue, and the windows of dy into shared memory, with zeros for what is not there.
 
-// P squares next to each other, of V channels, at a time.
-template <int K, int V, int P>
+#define SQUARES 8
+// Numbers of a row of pixels; the rows of squares below each other lie in different banks.
+#define SQUARE_PITCH (2 * SQUARES * TILE_CHANNELS + TILE_CHANNELS / 2)
+#define QUADS (TILE_CHANNELS / 4)
+// What lies in shared memory: a tile and its windows, and later the sums of each warp.
+#define SQUARE_ROOM 6272
+
+// The block has QUADS × 64 threads. A thread brings and stores four channels of a pixel; of the taps it works on squares next
+// to each other, of V channels.
+template <int K, int O, int V>
 __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restrict__ dy, const float* __restrict__ w,
                                                            const number* __restrict__ x, const float* mean,
                                                            const float* offset, int with_relu, number* dx, int add,
-                                                           int strips_per_block, float* parts, unsigned int* counters,
-                                                           const Sums& to, const Window& g, float* room, double* wide,
-                                                           unsigned int* flag) {
-    const int HALF = (K + 1) / 2;
-    const int top = g.top / 2, left = g.left / 2, lanes = blockDim.x;
-    const int tall = (g.top + g.height - 1) / 2 - top + 1, across = (g.left + g.width - 1) / 2 - left + 1;
-    const int strips = (across + P - 1) / P;
-    const Columns<V> columns((long long)g.images * tall * strips, g.channels, strips_per_block);
-    const int c = columns.channel;
-    Pack<V> taps[K * K], totals[2] = {splat<V>(0.0f), splat<V>(0.0f)};
-#pragma unroll
-    for (int t = 0; t < K * K; ++t) taps[t] = splat<V>(0.0f);
+                                                           int tiles_per_block, float* parts, unsigned int* counters,
+                                                           const Sums& to, const Window& g, float* room, float* kept,
+                                                           double* wide, unsigned int* flag) {
+    const int HALF = (K + 1) / 2, EDGE = SQUARES + HALF - 1, WINDOW_PITCH = (EDGE | 1) * TILE_CHANNELS, P = 4 / V;
+    const int LANES = TILE_CHANNELS / V, TALL = COLUMN_THREADS / QUADS, ROWS = TALL / (2 * SQUARES);
+    const int LOADS = 2 * SQUARES / ROWS, WINDOW_LOADS = (EDGE * EDGE + TALL - 1) / TALL;
+    const int thread = threadIdx.y * QUADS + threadIdx.x, quad = threadIdx.x * 4;
+    const int c = blockIdx.x * TILE_CHANNELS + quad;
+    const bool has_channels = c < g.channels;
     // The weights, and factor, offset and mean of the norm; in registers they would take the room of sums.
-    for (int t = threadIdx.y; t < K * K + 3; t += blockDim.y) {
+    for (int t = threadIdx.y; t < K * K + 3; t += TALL) {
         const float* const other = t == K * K ? to.factor : t > K * K + 1 ? mean : to.factor ? offset : nullptr;
         const float* const of = t < K * K ? w + t * g.channels : other;
-        const Pack<V> none = splat<V>(t == K * K ? 1.0f : 0.0f);
-        if (columns.inside) store(room + (t * lanes + threadIdx.x) * V, of ? load<V>(of + c) : none);
+        const Pack<4> none = splat<4>(t == K * K ? 1.0f : 0.0f);
+        store(kept + t * TILE_CHANNELS + quad, of && has_channels ? load<4>(of + c) : none);
     }
-    const auto kept = [&](int t) { return load_again<V>(room + (t * lanes + threadIdx.x) * V); };
-    __syncthreads();
-    if (columns.inside) {
+    Pack<V> taps[K * K];
+#pragma unroll
+    for (int t = 0; t < K * K; ++t) taps[t] = splat<V>(0.0f);
+    Pack<4> totals[2] = {splat<4>(0.0f), splat<4>(0.0f)};
+    const bool summing = to.slope != nullptr;
+    // What is less becomes 0: nothing is less than a NaN.
+    const float least = with_relu ? 0.0f : of_bits(0x7fffffffu);
+    const int down = thread / LANES % SQUARES, over = thread / LANES / SQUARES * P, lane = thread % LANES * V;
+    float* const windows = room + 2 * SQUARES * SQUARE_PITCH;
+    float* const pixels = room + threadIdx.y / (2 * SQUARES) * SQUARE_PITCH + threadIdx.y % (2 * SQUARES) * TILE_CHANNELS + quad;
+    const float* const from = windows + down * WINDOW_PITCH + over * TILE_CHANNELS + lane;
+    float* const own = room + 2 * down * SQUARE_PITCH + 2 * over * TILE_CHANNELS + lane;
+    const int wide_tiles = (g.width + 2 * SQUARES - 1) / (2 * SQUARES), tall_tiles = (g.height + 2 * SQUARES - 1) / (2 * SQUARES);
+    const int all = g.images * tall_tiles * wide_tiles, end = min((int)(blockIdx.y + 1) * tiles_per_block, all);
+    for (int tile = blockIdx.y * tiles_per_block; tile < end; ++tile) {
+        const int n = tile / wide_tiles / tall_tiles;
+        const int m = tile / wide_tiles % tall_tiles * SQUARES, k = tile % wide_tiles * SQUARES;
         // Without branches, so that all loads can be under way together: what is not there is read from the first pixel.
-        const bool summing = to.slope != nullptr, rectifies = with_relu != 0;
-        for (long long strip = columns.first; strip < columns.end; strip += blockDim.y) {
-            const Strip<V, P> at((unsigned int)strip, V, across, tall);
-            const int i = 2 * (at.i + top) - g.top, j = 2 * (at.j + left) - g.left;
-            const int row = at.i + top, first = at.j + left - (HALF - 1);
-            const auto inside = [&](int e, int p) {
-                return ((unsigned int)(i + e) < (unsigned int)g.height) & ((unsigned int)(j + p) < (unsigned int)g.width);
-            };
-            const long long place = (((long long)at.n * g.height + i) * g.width + j) * g.channels + c;
-            const auto spot = [&](int e, int p) { return inside(e, p) ? place + (e * g.width + p) * g.channels : c; };
-            Pack<V> value[2][2 * P], sums[2][2 * P];
+        const int i = 2 * m + threadIdx.y / (2 * SQUARES), j = 2 * k + threadIdx.y % (2 * SQUARES);
+        const size_t place = (((size_t)n * g.height + i) * g.width + j) * g.channels + c;
+        const int step = ROWS * g.width * g.channels;
+        const auto inside = [&](int l) { return has_channels & (j < g.width) & (i + l * ROWS < g.height); };
+        Pack<4> values[LOADS], gradients[WINDOW_LOADS];
 #pragma unroll
-            for (int e = 0; e < 2; ++e) {
+        for (int l = 0; l < LOADS; ++l) values[l] = load<4>(x + (inside(l) ? place + l * step : 0));
 #pragma unroll
-                for (int p = 0; p < 2 * P; ++p) {
-                    sums[e][p] = splat<V>(0.0f);
-                    value[e][p] = load<V>(x + spot(e, p));
-                }
+        for (int l = 0; l < WINDOW_LOADS; ++l) {
+            const int pixel = threadIdx.y + l * TALL;
+            const int row = m + g.top / 2 + O - (HALF - 1) + pixel / EDGE, column = k + g.left / 2 + O - (HALF - 1) + pixel % EDGE;
+            const bool there = has_channels & ((unsigned int)row < (unsigned int)g.out_height) &
+                               ((unsigned int)column < (unsigned int)g.out_width);
+            const size_t at = (((size_t)n * g.out_height + row) * g.out_width + column) * g.channels + c;
+            gradients[l] = load<4>(dy + (there ? at : 0));
+#pragma unroll
+            for (int v = 0; v < 4; ++v) gradients[l].v[v] = there ? gradients[l].v[v] : 0.0f;
+        }
+        // What was kept is there, and the tile before is stored.
+        __syncthreads();
+        const Pack<4> factor = load<4>(kept + K * K * TILE_CHANNELS + quad);
+        const Pack<4> shift = load<4>(kept + (K * K + 1) * TILE_CHANNELS + quad);
+#pragma unroll
+        for (int l = 0; l < LOADS; ++l) {
+#pragma unroll
+            for (int v = 0; v < 4; ++v) {
+                const float read = fmaf(values[l].v[v], factor.v[v], shift.v[v]);
+                values[l].v[v] = inside(l) & !(read < least) ? read : 0.0f;
             }
-            const Pack<V> factor = kept(K * K), shift = kept(K * K + 1);
+            store(pixels + l * ROWS * SQUARE_PITCH, values[l]);
+        }
 #pragma unroll
-            for (int e = 0; e < 2; ++e) {
+        for (int l = 0; l < WINDOW_LOADS; ++l) {
+            const int pixel = threadIdx.y + l * TALL;
+            if (pixel < EDGE * EDGE) store(windows + pixel / EDGE * WINDOW_PITCH + pixel % EDGE * TILE_CHANNELS + quad, gradients[l]);
+        }
+        __syncthreads();
+        Pack<V> value[2][2 * P], sums[2][2 * P];
 #pragma unroll
-                for (int p = 0; p < 2 * P; ++p) {
+        for (int e = 0; e < 2; ++e) {
 #pragma unroll
-                    for (int v = 0; v < V; ++v) {
-                        const float read = fmaf(value[e][p].v[v], factor.v[v], shift.v[v]);
-                        value[e][p].v[v] = inside(e, p) & !(rectifies & (read < 0.0f)) ? read : 0.0f;
-                    }
-                }
+            for (int p = 0; p < 2 * P; ++p) {
+                value[e][p] = load<V>(own + e * SQUARE_PITCH + p * TILE_CHANNELS);
+                sums[e][p] = splat<V>(0.0f);
             }
+        }
 #pragma unroll
-            for (int h = 0; h < HALF; ++h) {
-                const bool real = (unsigned int)(row - h) < (unsigned int)g.out_height;
-                const long long line = (((long long)at.n * g.out_height + row - h) * g.out_width + first) * g.channels + c;
-                Pack<V> window[P + HALF - 1];
+        for (int h = 0; h < HALF; ++h) {
+            Pack<V> window[P + HALF - 1];
 #pragma unroll
-                for (int m = 0; m < P + HALF - 1; ++m) {
-                    const bool there = real & ((unsigned int)(first + m) < (unsigned int)g.out_width);
-                    window[m] = load<V>(dy + (there ? line + m * g.channels : c));
+            for (int p = 0; p < P + HALF - 1; ++p) window[p] = load<V>(from + (HALF - 1 - h) * WINDOW_PITCH + p * TILE_CHANNELS);
 #pragma unroll
-                    for (int v = 0; v < V; ++v) window[m].v[v] = there ? window[m].v[v] : 0.0f;
-                }
+            for (int t = 0; t < 4 * HALF; ++t) {
+                const int e = t / (2 * HALF), f = t % 2, q = t % (2 * HALF) / 2, a = 2 * h + e - O, b = 2 * q + f - O;
+                if (a < 0 || a >= K || b < 0 || b >= K) continue;
+                const Pack<V> weight = load<V>(kept + (a * K + b) * TILE_CHANNELS + lane);
 #pragma unroll
-                for (int e = 0; e < 2; ++e) {
-                    if (e + 2 * h >= K) continue;
-#pragma unroll
-                    for (int b = 0; b < K; ++b) {
-                        const int tap = (e + 2 * h) * K + b;
-                        const Pack<V> weight = kept(tap);
-#pragma unroll
-                        for (int p = 0; p < P; ++p) {
-                            fma<V>(sums[e][2 * p + b % 2], window[p + HALF - 1 - b / 2], weight);
-                            fma<V>(taps[tap], window[p + HALF - 1 - b / 2], value[e][2 * p + b % 2]);
-                        }
-                    }
-                }
-            }
-            if (!dx) continue;
-            const Pack<V> m = kept(K * K + 2);
-#pragma unroll
-            for (int e = 0; e < 2; ++e) {
-                Pack<V> old[2 * P], before[2 * P];
-#pragma unroll
-                for (int p = 0; p < 2 * P; ++p) {
-                    old[p] = splat<V>(0.0f);
-                    before[p] = m;
-                }
-                if (add) {
-#pragma unroll
-                    for (int p = 0; p < 2 * P; ++p) old[p] = load<V>(dx + spot(e, p));
-                }
-                if (summing) {
-#pragma unroll
-                    for (int p = 0; p < 2 * P; ++p) before[p] = load<V>(x + spot(e, p));
-                }
-#pragma unroll
-                for (int p = 0; p < 2 * P; ++p) {
-                    Pack<V> sum = sums[e][p];
-#pragma unroll
-                    for (int v = 0; v < V; ++v) {
-                        // A ReLU's output is positive where its input is.
-                        if (!inside(e, p) | (rectifies & !(value[e][p].v[v] > 0.0f))) sum.v[v] = 0.0f;
-                        totals[0].v[v] += sum.v[v];
-                        totals[1].v[v] = fmaf(sum.v[v], before[p].v[v] - m.v[v], totals[1].v[v]);
-                        sum.v[v] += old[p].v[v];
-                    }
-                    if (inside(e, p)) store(dx + spot(e, p), sum);
+                for (int p = 0; p < P; ++p) {
+                    fma<V>(sums[e][2 * p + f], window[p + HALF - 1 - q], weight);
+                    fma<V>(taps[a * K + b], window[p + HALF - 1 - q], value[e][2 * p + f]);
                 }
             }
         }
+        if (!dx) continue;
+        // The gradients take the place of what the thread read of x. A ReLU's output is positive where its input is.
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+#pragma unroll
+            for (int p = 0; p < 2 * P; ++p) {
+#pragma unroll
+                for (int v = 0; v < V; ++v) sums[e][p].v[v] = value[e][p].v[v] <= least ? 0.0f : sums[e][p].v[v];
+                store(own + e * SQUARE_PITCH + p * TILE_CHANNELS, sums[e][p]);
+            }
+        }
+        // Sums are taken of what is stored, not added to; so one of the two is read.
+        const number* const other = summing ? x : dx;
+        const bool reads = summing | (add != 0);
+#pragma unroll
+        for (int l = 0; l < LOADS; ++l) values[l] = load<4>(other + (reads & inside(l) ? place + l * step : 0));
+        const Pack<4> middle = load<4>(kept + (K * K + 2) * TILE_CHANNELS + quad);
+        __syncthreads();
+#pragma unroll
+        for (int l = 0; l < LOADS; ++l) {
+            if (!inside(l)) continue;
+            Pack<4> sum = load<4>(pixels + l * ROWS * SQUARE_PITCH);
+#pragma unroll
+            for (int v = 0; v < 4; ++v) {
+                totals[0].v[v] += sum.v[v];
+                totals[1].v[v] = fmaf(sum.v[v], values[l].v[v] - middle.v[v], totals[1].v[v]);
+                sum.v[v] += add ? values[l].v[v] : 0.0f;
+            }
+            store(dx + place + l * step, sum);
+        }
     }
     __syncthreads();
-    end_taps(taps, g.channels, parts, room);
+    // The sums of the taps over the block, as parts, [blocks][taps][channels], which join_parts joins.
+    for (int step = LANES; step < WARP; step *= 2) {
+#pragma unroll
+        for (int t = 0; t < K * K; ++t) {
+#pragma unroll
+            for (int v = 0; v < V; ++v) taps[t].v[v] += __shfl_xor_sync(ALL_LANES, taps[t].v[v], step);
+        }
+    }
+    if (thread % WARP < LANES) {
+#pragma unroll
+        for (int t = 0; t < K * K; ++t) store(room + (thread / WARP * K * K + t) * TILE_CHANNELS + lane, taps[t]);
+    }
+    __syncthreads();
+    float* const part = parts + (size_t)blockIdx.y * K * K * g.channels;
+    for (int place = thread; place < K * K * TILE_CHANNELS; place += COLUMN_THREADS) {
+        const int channel = blockIdx.x * TILE_CHANNELS + place % TILE_CHANNELS;
+        float sum = 0.0f;
+#pragma unroll
+        for (int warp = 0; warp < COLUMN_THREADS / WARP; ++warp) sum += room[warp * K * K * TILE_CHANNELS + place];
+        if (channel < g.channels) part[place / TILE_CHANNELS * g.channels + channel] = sum;
+    }
     if (!to.slope) return;
     __syncthreads();
     const long long rows = (long long)g.images * g.height * g.width;
-    float* const own = parts + (size_t)gridDim.y * K * K * g.channels;
-    end_sums<V>(totals, c, columns.inside, rows, g.channels, own, counters, 1, to, room, wide, flag);
+    float* const norm_parts = parts + (size_t)gridDim.y * K * K * g.channels;
+    end_sums<4>(totals, c, has_channels, rows, g.channels, norm_parts, counters, 1, to, room, wide, flag);
 }
 
-#define DEPTHWISE_GRADIENT_STRIDE2(NAME, K, V, P)                                                                        \
+#define DEPTHWISE_GRADIENT_STRIDE2(NAME, K, O, V)                                                                        \
     extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2)                                                      \
         NAME(const number* __restrict__ dy, const float* __restrict__ w, const number* __restrict__ x, const float* mean, \
              const float* inverse, const float* factor, const float* offset, int with_relu, number* dx, int add,         \
-             int strips_per_block, float* parts, unsigned int* counters, float* slope, float* constant, float* dscale,   \
+             int tiles_per_block, float* parts, unsigned int* counters, float* slope, float* constant, float* dscale,    \
              float* dshift, Window g) {                                                                                  \
-        __shared__ __align__(16) float room[K * K * TAP_ROOM];                                                           \
-        __shared__ double wide[2 * TAP_ROOM];                                                                            \
+        __shared__ __align__(16) float room[SQUARE_ROOM];                                                                \
+        __shared__ __align__(16) float kept[(K * K + 3) * TILE_CHANNELS];                                                \
+        __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
         __shared__ unsigned int flag;                                                                                    \
         const Sums to = {inverse, factor, slope, constant, dscale, dshift};                                              \
-        depthwise_gradient_stride2<K, V, P>(dy, w, x, mean, offset, with_relu, dx, add, strips_per_block, parts,         \
-                                            counters, to, g, room, wide, &flag);                                         \
+        depthwise_gradient_stride2<K, O, V>(dy, w, x, mean, offset, with_relu, dx, add, tiles_per_block, parts,          \
+                                            counters, to, g, room, kept, wide, &flag);                                   \
     }
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2, 3, 2, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2, 5, 2, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2, 7, 1, 4)
+// The padding's last bit follows the size.
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_even, 3, 0, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_odd, 3, 1, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_even, 5, 0, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_odd, 5, 1, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0, 1)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1, 1)
