@@ -28,28 +28,34 @@ template <int V, int P> struct Strip {
 #define TILE_THREADS 128
 #define STRIP 4
 // Pixels that a thread has under way to shared memory.
-#define TILE_LOADS 6
+#define TILE_LOADS 7
+
+#define TILE_QUADS (TILE_CHANNELS / 4)
+#define TILE_PIXELS (TILE_THREADS / TILE_QUADS)
+
+// How the output is cut: strips side by side, strips below each other and images of a tile; tiles side by side; and what the
+// pixels of the input's tile are multiplied by instead of divided by its columns and by its rows, 2¹⁶ as much.
+struct __align__(8) TileCut { int across, down, images, wide, by_columns, by_rows; };
 
 // Brings `count` pixels, as they lie in lines of `columns`, `rows` lines an image, to shared memory, from image n, row i and
-// column j on, of the four channels from c on. After each `strip` columns a place stays free, so that neighbouring strips lie
-// in different banks.
+// column j on, of the four channels from c on. After each STEP columns a place stays free, so that neighbouring strips lie in
+// different banks.
 template <int STEP>
 __device__ __forceinline__ void bring_tile(const number* __restrict__ x, const Prologue<4>& prologue, int n, int i, int j, int c,
                                            unsigned int count, unsigned int rows, unsigned int columns, unsigned int pitch,
-                                           const Window& g, float* to) {
-    const int each = TILE_THREADS / (TILE_CHANNELS / 4);
-    const float least = prologue.rectifies ? 0.0f : of_bits(0xff800000u);
-    // Pixels are few, so that a product stands for the quotient.
-    const unsigned int by_columns = 65536 / columns + 1, by_rows = 65536 / rows + 1;
-    for (unsigned int first = threadIdx.x / (TILE_CHANNELS / 4); first < count; first += TILE_LOADS * each) {
+                                           const TileCut& tiles, const Window& g, float* to) {
+    // What is less becomes 0: nothing is less than a NaN.
+    const float least = prologue.rectifies ? 0.0f : of_bits(0x7fffffffu);
+    for (unsigned int first = threadIdx.x / TILE_QUADS; first < count; first += TILE_LOADS * TILE_PIXELS) {
         // Without branches, so that all loads can be under way together: what is not there is read from the first pixel.
         Pack<4> values[TILE_LOADS];
         bool inside[TILE_LOADS];
         unsigned int places[TILE_LOADS];
 #pragma unroll
         for (int l = 0; l < TILE_LOADS; ++l) {
-            const unsigned int pixel = first + l * each, line = (pixel * by_columns) >> 16, column = pixel - line * columns;
-            const unsigned int image = (line * by_rows) >> 16, row = i + line - image * rows, place = j + column;
+            const unsigned int pixel = first + l * TILE_PIXELS, line = (pixel * tiles.by_columns) >> 16;
+            const unsigned int column = pixel - line * columns, image = (line * tiles.by_rows) >> 16;
+            const unsigned int row = i + line - image * rows, place = j + column;
             inside[l] = (pixel < count) & (row < (unsigned int)g.height) & (place < (unsigned int)g.width);
             const unsigned int from = ((n + image) * g.height + row) * g.width + place;
             values[l] = load<4>(x + (inside[l] ? (size_t)from * g.channels : 0) + c);
@@ -62,43 +68,41 @@ __device__ __forceinline__ void bring_tile(const number* __restrict__ x, const P
                 const float read = fmaf(values[l].v[v], prologue.factor.v[v], prologue.offset.v[v]);
                 values[l].v[v] = inside[l] & !(read < least) ? read : 0.0f;
             }
-            if (first + l * each < count) store(to + places[l], values[l]);
+            if (first + l * TILE_PIXELS < count) store(to + places[l], values[l]);
         }
     }
 }
 
+// blockIdx.x picks the channels, blockIdx.y the tile of the image, blockIdx.z the images.
 template <int K, int S, int D, int V, int R>
 __device__ __forceinline__ void depthwise_tile(const number* __restrict__ x, const float* factor, const float* offset,
-                                               int with_relu, const float* __restrict__ w, number* y, unsigned int across,
-                                               unsigned int down, unsigned int images, const Window& g, float* room,
-                                               float* weight_room) {
+                                               int with_relu, const float* __restrict__ w, number* y, const TileCut& tiles,
+                                               const Window& g, float* room, float* weight_room) {
+    const unsigned int across = tiles.across, down = tiles.down;
     // The block's channels and its first output.
-    const unsigned int groups = (g.channels + TILE_CHANNELS - 1) / TILE_CHANNELS;
-    const unsigned int wide = (g.out_width + across * STRIP - 1) / (across * STRIP);
-    const unsigned int tall = (g.out_height + down * R - 1) / (down * R);
-    unsigned int index = blockIdx.x;
-    const int group = index % groups * TILE_CHANNELS;
-    index /= groups;
-    const int j = index % wide * across * STRIP;
-    index /= wide;
-    const int i = index % tall * down * R, n = index / tall * images;
-    const unsigned int real = min((int)images, g.images - n);
-
+    const int group = blockIdx.x * TILE_CHANNELS, n = blockIdx.z * tiles.images;
+    const int i = blockIdx.y / tiles.wide * down * R, j = blockIdx.y % tiles.wide * across * STRIP;
+    const unsigned int images = min(tiles.images, g.images - n);
     const unsigned int rows = (down * R - 1) * S + (K - 1) * D + 1, columns = (across * STRIP - 1) * S + (K - 1) * D + 1;
     const unsigned int pitch = columns + (columns - 1) / (STRIP * S);
-    const int quad = threadIdx.x % (TILE_CHANNELS / 4) * 4;
+    const int quad = threadIdx.x % TILE_QUADS * 4, pixel = threadIdx.x / TILE_QUADS;
     if (group + quad < g.channels) {
-        for (int tap = threadIdx.x / (TILE_CHANNELS / 4); tap < K * K; tap += TILE_THREADS / (TILE_CHANNELS / 4))
-            store(weight_room + tap * TILE_CHANNELS + quad, load<4>(w + tap * g.channels + group + quad));
+        Pack<4> own[(K * K + TILE_PIXELS - 1) / TILE_PIXELS];
+#pragma unroll
+        for (int t = 0; t < K * K; t += TILE_PIXELS)
+            own[t / TILE_PIXELS] = load<4>(w + min(t + pixel, K * K - 1) * g.channels + group + quad);
         const Prologue<4> prologue(factor, offset, group + quad, with_relu);
-        bring_tile<STRIP * S>(x, prologue, n, i * S - g.top, j * S - g.left, group + quad, real * rows * columns, rows, columns,
-                              pitch, g, room + quad);
+        bring_tile<STRIP * S>(x, prologue, n, i * S - g.top, j * S - g.left, group + quad, images * rows * columns, rows, columns,
+                              pitch, tiles, g, room + quad);
+#pragma unroll
+        for (int t = 0; t < K * K; t += TILE_PIXELS)
+            if (t + pixel < K * K) store(weight_room + (t + pixel) * TILE_CHANNELS + quad, own[t / TILE_PIXELS]);
     }
     __syncthreads();
 
     const unsigned int lanes = TILE_CHANNELS / V, strip = threadIdx.x / lanes, image = strip / across / down;
     const int c = threadIdx.x % lanes * V, own_j = j + strip % across * STRIP, own_i = i + strip / across % down * R;
-    if (image >= real || group + c >= g.channels) return;
+    if (image >= images || group + c >= g.channels) return;
     const float* line = room + ((image * rows + (own_i - i) * S) * pitch + strip % across * (STRIP * S + 1)) * TILE_CHANNELS + c;
     Pack<V> weights[K * K], sums[R][STRIP];
 #pragma unroll
@@ -202,10 +206,10 @@ __device__ __forceinline__ void depthwise_input(const number* __restrict__ dy, c
 #define DEPTHWISE_TILE(NAME, PIXELS, BLOCKS, K, ...)                                                                     \
     extern "C" __global__ void __launch_bounds__(TILE_THREADS, BLOCKS)                                                   \
         NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
-             const float* __restrict__ w, number* y, int across, int down, int images, Window g) {                       \
+             const float* __restrict__ w, number* y, TileCut tiles, Window g) {                                          \
         __shared__ __align__(16) float room[PIXELS * TILE_CHANNELS];                                                     \
         __shared__ __align__(16) float weights[K * K * TILE_CHANNELS];                                                   \
-        depthwise_tile<K, __VA_ARGS__>(x, factor, offset, with_relu, w, y, across, down, images, g, room, weights);      \
+        depthwise_tile<K, __VA_ARGS__>(x, factor, offset, with_relu, w, y, tiles, g, room, weights);                     \
     }
 
 DEPTHWISE_TILE(depthwise_k3, 480, 6, 3, 1, 1, 2, 4)

@@ -5,7 +5,7 @@ use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize, lanes, lanes_within};
 use super::convolution::{Convolution, Gate};
 use super::join::Join;
-use super::{BLOCK, flat};
+use super::{BLOCK, flat, sizes_of};
 use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
@@ -52,10 +52,9 @@ const STRIP: usize = 4;
 /// A kernel made for its size: how its output is cut into tiles.
 struct Tiles {
     kernel: &'static str,
-    /// Strips side by side, strips below each other, and images, of a tile.
-    shape: [usize; 3],
-    /// All blocks.
-    blocks: usize,
+    grid: [usize; 3],
+    /// What depthwise.cu calls `TileCut`.
+    cut: [usize; 6],
 }
 
 impl Tiles {
@@ -90,18 +89,21 @@ impl Tiles {
             if images == 0 {
                 return None;
             }
-            let tiles = g.out_width.div_ceil(across * STRIP)
-                * g.out_height.div_ceil(down * rows)
-                * g.images.div_ceil(images);
-            let cost = tiles * (images * pixels + most * STRIP * rows);
-            Some((cost, tiles, [across, down, images]))
+            let wide = g.out_width.div_ceil(across * STRIP);
+            let tiles = wide * g.out_height.div_ceil(down * rows);
+            let groups = g.images.div_ceil(images);
+            let cost = tiles * groups * (images * pixels + most * STRIP * rows);
+            // Rounded up: pixels are few, so that the quotient is right.
+            let [by_columns, by_rows] = [columns, height].map(|size| (1 << 16) / size + 1);
+            let grid = [g.channels.div_ceil(TILE_CHANNELS), tiles, groups];
+            Some((
+                cost,
+                grid,
+                [across, down, images, wide, by_columns, by_rows],
+            ))
         });
-        let (_, tiles, shape) = cuts.min()?;
-        Some(Self {
-            kernel,
-            shape,
-            blocks: tiles * g.channels.div_ceil(TILE_CHANNELS),
-        })
+        let (_, grid, cut) = cuts.min()?;
+        Some(Self { kernel, grid, cut })
     }
 }
 
@@ -123,7 +125,7 @@ pub fn forward(
     let launch = match &tiles {
         Some(tiles) => {
             let block = [TILE_THREADS as u32, 1, 1];
-            Builder::new(tiles.kernel, [tiles.blocks, 1, 1], block)
+            Builder::new(tiles.kernel, tiles.grid, block)
                 .counted(g.images * g.height * g.width)
                 .counted(g.images * g.out_height * g.out_width)
         }
@@ -134,7 +136,7 @@ pub fn forward(
         .flag(prologue.relu)
         .pointers([weight, y]);
     let launch = match tiles {
-        Some(tiles) => launch.ints(tiles.shape),
+        Some(tiles) => launch.structure(sizes_of(tiles.cut.into_iter())),
         None => launch,
     };
     launch.argument(conv.window()).build()

@@ -11,17 +11,17 @@
 // What lies in shared memory: a tile and its windows, and later the sums of each warp.
 #define SQUARE_ROOM 6272
 
-// The block has QUADS × 64 threads. A thread brings and stores four channels of a pixel; of the taps it works on squares next
-// to each other, of V channels.
-template <int K, int O, int V>
+// The block has QUADS × 64 threads. A thread brings and stores four channels of a pixel; what it computes is one channel of P
+// squares next to each other.
+template <int K, int O>
 __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restrict__ dy, const float* __restrict__ w,
                                                            const number* __restrict__ x, const float* mean,
                                                            const float* offset, int with_relu, number* dx, int add,
                                                            int tiles_per_block, float* parts, unsigned int* counters,
                                                            const Sums& to, const Window& g, float* room, float* kept,
                                                            double* wide, unsigned int* flag) {
-    const int HALF = (K + 1) / 2, EDGE = SQUARES + HALF - 1, WINDOW_PITCH = (EDGE | 1) * TILE_CHANNELS, P = 4 / V;
-    const int LANES = TILE_CHANNELS / V, TALL = COLUMN_THREADS / QUADS, ROWS = TALL / (2 * SQUARES);
+    const int HALF = (K + 1) / 2, EDGE = SQUARES + HALF - 1, WINDOW_PITCH = (EDGE | 1) * TILE_CHANNELS, P = 4;
+    const int TALL = COLUMN_THREADS / QUADS, ROWS = TALL / (2 * SQUARES);
     const int LOADS = 2 * SQUARES / ROWS, WINDOW_LOADS = (EDGE * EDGE + TALL - 1) / TALL;
     const int thread = threadIdx.y * QUADS + threadIdx.x, quad = threadIdx.x * 4;
     const int c = blockIdx.x * TILE_CHANNELS + quad;
@@ -33,14 +33,14 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
         const Pack<4> none = splat<4>(t == K * K ? 1.0f : 0.0f);
         store(kept + t * TILE_CHANNELS + quad, of && has_channels ? load<4>(of + c) : none);
     }
-    Pack<V> taps[K * K];
+    float taps[K * K];
 #pragma unroll
-    for (int t = 0; t < K * K; ++t) taps[t] = splat<V>(0.0f);
+    for (int t = 0; t < K * K; ++t) taps[t] = 0.0f;
     Pack<4> totals[2] = {splat<4>(0.0f), splat<4>(0.0f)};
     const bool summing = to.slope != nullptr;
     // What is less becomes 0: nothing is less than a NaN.
     const float least = with_relu ? 0.0f : of_bits(0x7fffffffu);
-    const int down = thread / LANES % SQUARES, over = thread / LANES / SQUARES * P, lane = thread % LANES * V;
+    const int lane = thread % TILE_CHANNELS, down = thread / TILE_CHANNELS % SQUARES, over = thread / TILE_CHANNELS / SQUARES * P;
     float* const windows = room + 2 * SQUARES * SQUARE_PITCH;
     float* const pixels = room + threadIdx.y / (2 * SQUARES) * SQUARE_PITCH + threadIdx.y % (2 * SQUARES) * TILE_CHANNELS + quad;
     const float* const from = windows + down * WINDOW_PITCH + over * TILE_CHANNELS + lane;
@@ -88,29 +88,29 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
             if (pixel < EDGE * EDGE) store(windows + pixel / EDGE * WINDOW_PITCH + pixel % EDGE * TILE_CHANNELS + quad, gradients[l]);
         }
         __syncthreads();
-        Pack<V> value[2][2 * P], sums[2][2 * P];
+        float value[2][2 * P], sums[2][2 * P];
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
 #pragma unroll
             for (int p = 0; p < 2 * P; ++p) {
-                value[e][p] = load<V>(own + e * SQUARE_PITCH + p * TILE_CHANNELS);
-                sums[e][p] = splat<V>(0.0f);
+                value[e][p] = own[e * SQUARE_PITCH + p * TILE_CHANNELS];
+                sums[e][p] = 0.0f;
             }
         }
 #pragma unroll
         for (int h = 0; h < HALF; ++h) {
-            Pack<V> window[P + HALF - 1];
+            float window[P + HALF - 1];
 #pragma unroll
-            for (int p = 0; p < P + HALF - 1; ++p) window[p] = load<V>(from + (HALF - 1 - h) * WINDOW_PITCH + p * TILE_CHANNELS);
+            for (int p = 0; p < P + HALF - 1; ++p) window[p] = from[(HALF - 1 - h) * WINDOW_PITCH + p * TILE_CHANNELS];
 #pragma unroll
             for (int t = 0; t < 4 * HALF; ++t) {
                 const int e = t / (2 * HALF), f = t % 2, q = t % (2 * HALF) / 2, a = 2 * h + e - O, b = 2 * q + f - O;
                 if (a < 0 || a >= K || b < 0 || b >= K) continue;
-                const Pack<V> weight = load<V>(kept + (a * K + b) * TILE_CHANNELS + lane);
+                const float weight = kept[(a * K + b) * TILE_CHANNELS + lane];
 #pragma unroll
                 for (int p = 0; p < P; ++p) {
-                    fma<V>(sums[e][2 * p + f], window[p + HALF - 1 - q], weight);
-                    fma<V>(taps[a * K + b], window[p + HALF - 1 - q], value[e][2 * p + f]);
+                    sums[e][2 * p + f] = fmaf(window[p + HALF - 1 - q], weight, sums[e][2 * p + f]);
+                    taps[a * K + b] = fmaf(window[p + HALF - 1 - q], value[e][2 * p + f], taps[a * K + b]);
                 }
             }
         }
@@ -119,11 +119,8 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
 #pragma unroll
-            for (int p = 0; p < 2 * P; ++p) {
-#pragma unroll
-                for (int v = 0; v < V; ++v) sums[e][p].v[v] = value[e][p].v[v] <= least ? 0.0f : sums[e][p].v[v];
-                store(own + e * SQUARE_PITCH + p * TILE_CHANNELS, sums[e][p]);
-            }
+            for (int p = 0; p < 2 * P; ++p)
+                own[e * SQUARE_PITCH + p * TILE_CHANNELS] = value[e][p] <= least ? 0.0f : sums[e][p];
         }
         // Sums are taken of what is stored, not added to; so one of the two is read.
         const number* const other = summing ? x : dx;
@@ -147,16 +144,10 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     }
     __syncthreads();
     // The sums of the taps over the block, as parts, [blocks][taps][channels], which join_parts joins.
-    for (int step = LANES; step < WARP; step *= 2) {
 #pragma unroll
-        for (int t = 0; t < K * K; ++t) {
-#pragma unroll
-            for (int v = 0; v < V; ++v) taps[t].v[v] += __shfl_xor_sync(ALL_LANES, taps[t].v[v], step);
-        }
-    }
-    if (thread % WARP < LANES) {
-#pragma unroll
-        for (int t = 0; t < K * K; ++t) store(room + (thread / WARP * K * K + t) * TILE_CHANNELS + lane, taps[t]);
+    for (int t = 0; t < K * K; ++t) {
+        taps[t] += __shfl_xor_sync(ALL_LANES, taps[t], TILE_CHANNELS);
+        if (thread % WARP < TILE_CHANNELS) room[(thread / WARP * K * K + t) * TILE_CHANNELS + lane] = taps[t];
     }
     __syncthreads();
     float* const part = parts + (size_t)blockIdx.y * K * K * g.channels;
@@ -174,7 +165,7 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     end_sums<4>(totals, c, has_channels, rows, g.channels, norm_parts, counters, 1, to, room, wide, flag);
 }
 
-#define DEPTHWISE_GRADIENT_STRIDE2(NAME, K, O, V)                                                                        \
+#define DEPTHWISE_GRADIENT_STRIDE2(NAME, K, O)                                                                           \
     extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2)                                                      \
         NAME(const number* __restrict__ dy, const float* __restrict__ w, const number* __restrict__ x, const float* mean, \
              const float* inverse, const float* factor, const float* offset, int with_relu, number* dx, int add,         \
@@ -185,13 +176,13 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
         __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
         __shared__ unsigned int flag;                                                                                    \
         const Sums to = {inverse, factor, slope, constant, dscale, dshift};                                              \
-        depthwise_gradient_stride2<K, O, V>(dy, w, x, mean, offset, with_relu, dx, add, tiles_per_block, parts,          \
+        depthwise_gradient_stride2<K, O>(dy, w, x, mean, offset, with_relu, dx, add, tiles_per_block, parts,             \
                                             counters, to, g, room, kept, wide, &flag);                                   \
     }
 // The padding's last bit follows the size.
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_even, 3, 0, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_odd, 3, 1, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_even, 5, 0, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_odd, 5, 1, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0, 1)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1, 1)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_even, 3, 0)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_odd, 3, 1)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_even, 5, 0)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_odd, 5, 1)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1)
