@@ -41,9 +41,9 @@ struct __align__(8) TileCut { int across, down, images, wide, by_columns, by_row
 // column j on, of the four channels from c on. After each STEP columns a place stays free, so that neighbouring strips lie in
 // different banks.
 template <int STEP>
-__device__ __forceinline__ void bring_tile(const number* __restrict__ x, const Prologue<4>& prologue, int n, int i, int j, int c,
-                                           unsigned int count, unsigned int rows, unsigned int columns, unsigned int pitch,
-                                           const TileCut& tiles, const Window& g, float* to) {
+__device__ __forceinline__ void bring_tile(const number* __restrict__ x, const Prologue<4>& prologue, int n, int i, int j,
+                                           int c, unsigned int count, unsigned int rows, unsigned int columns,
+                                           unsigned int pitch, const TileCut& tiles, const Window& g, float* to) {
     // What is less becomes 0: nothing is less than a NaN.
     const float least = prologue.rectifies ? 0.0f : of_bits(0x7fffffffu);
     for (unsigned int first = threadIdx.x / TILE_QUADS; first < count; first += TILE_LOADS * TILE_PIXELS) {
@@ -92,8 +92,8 @@ __device__ __forceinline__ void depthwise_tile(const number* __restrict__ x, con
         for (int t = 0; t < K * K; t += TILE_PIXELS)
             own[t / TILE_PIXELS] = load<4>(w + min(t + pixel, K * K - 1) * g.channels + group + quad);
         const Prologue<4> prologue(factor, offset, group + quad, with_relu);
-        bring_tile<STRIP * S>(x, prologue, n, i * S - g.top, j * S - g.left, group + quad, images * rows * columns, rows, columns,
-                              pitch, tiles, g, room + quad);
+        bring_tile<STRIP * S>(x, prologue, n, i * S - g.top, j * S - g.left, group + quad, images * rows * columns, rows,
+                              columns, pitch, tiles, g, room + quad);
 #pragma unroll
         for (int t = 0; t < K * K; t += TILE_PIXELS)
             if (t + pixel < K * K) store(weight_room + (t + pixel) * TILE_CHANNELS + quad, own[t / TILE_PIXELS]);
@@ -103,7 +103,8 @@ __device__ __forceinline__ void depthwise_tile(const number* __restrict__ x, con
     const unsigned int lanes = TILE_CHANNELS / V, strip = threadIdx.x / lanes, image = strip / across / down;
     const int c = threadIdx.x % lanes * V, own_j = j + strip % across * STRIP, own_i = i + strip / across % down * R;
     if (image >= images || group + c >= g.channels) return;
-    const float* line = room + ((image * rows + (own_i - i) * S) * pitch + strip % across * (STRIP * S + 1)) * TILE_CHANNELS + c;
+    const unsigned int corner = (image * rows + (own_i - i) * S) * pitch + strip % across * (STRIP * S + 1);
+    const float* line = room + corner * TILE_CHANNELS + c;
     Pack<V> weights[K * K], sums[R][STRIP];
 #pragma unroll
     for (int t = 0; t < K * K; ++t) weights[t] = load<V>(weight_room + t * TILE_CHANNELS + c);

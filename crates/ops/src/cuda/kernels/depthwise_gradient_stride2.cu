@@ -1,8 +1,8 @@
 // Both gradients of a depthwise convolution at stride 2, by one read of what they need; see depthwise_gradient.cu. Which taps
 // reach a pixel of the input, its place says: with top = 2t + O those of pixel i = 2m + e, where e is 0 or 1, are
-// a = 2h + e − O, from row m + t + O − h of dy, and with columns it is the same. So the 2 × 2 pixels of a square share a window
-// of dy. A block takes tiles of SQUARES × SQUARES squares and TILE_CHANNELS channels one after the other: it brings a tile of x,
-// past the prologue, and the windows of dy into shared memory, with zeros for what is not there.
+// a = 2h + e − O, from row m + t + O − h of dy, and with columns it is the same. So the 2 × 2 pixels of a square share a
+// window of dy. A block takes tiles of SQUARES × SQUARES squares and TILE_CHANNELS channels one after the other: it brings a
+// tile of x, past the prologue, and the windows of dy into shared memory, with zeros for what is not there.
 
 #define SQUARES 8
 // Numbers of a row of pixels; the rows of squares below each other lie in different banks.
@@ -40,18 +40,21 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     const bool summing = to.slope != nullptr;
     // What is less becomes 0: nothing is less than a NaN.
     const float least = with_relu ? 0.0f : of_bits(0x7fffffffu);
-    const int lane = thread % TILE_CHANNELS, down = thread / TILE_CHANNELS % SQUARES, over = thread / TILE_CHANNELS / SQUARES * P;
+    const int lane = thread % TILE_CHANNELS, down = thread / TILE_CHANNELS % SQUARES;
+    const int over = thread / TILE_CHANNELS / SQUARES * P;
     float* const windows = room + 2 * SQUARES * SQUARE_PITCH;
-    float* const pixels = room + threadIdx.y / (2 * SQUARES) * SQUARE_PITCH + threadIdx.y % (2 * SQUARES) * TILE_CHANNELS + quad;
+    const int first_row = threadIdx.y / (2 * SQUARES), own_column = threadIdx.y % (2 * SQUARES);
+    float* const pixels = room + first_row * SQUARE_PITCH + own_column * TILE_CHANNELS + quad;
     const float* const from = windows + down * WINDOW_PITCH + over * TILE_CHANNELS + lane;
     float* const own = room + 2 * down * SQUARE_PITCH + 2 * over * TILE_CHANNELS + lane;
-    const int wide_tiles = (g.width + 2 * SQUARES - 1) / (2 * SQUARES), tall_tiles = (g.height + 2 * SQUARES - 1) / (2 * SQUARES);
+    const int wide_tiles = (g.width + 2 * SQUARES - 1) / (2 * SQUARES);
+    const int tall_tiles = (g.height + 2 * SQUARES - 1) / (2 * SQUARES);
     const int all = g.images * tall_tiles * wide_tiles, end = min((int)(blockIdx.y + 1) * tiles_per_block, all);
     for (int tile = blockIdx.y * tiles_per_block; tile < end; ++tile) {
         const int n = tile / wide_tiles / tall_tiles;
         const int m = tile / wide_tiles % tall_tiles * SQUARES, k = tile % wide_tiles * SQUARES;
         // Without branches, so that all loads can be under way together: what is not there is read from the first pixel.
-        const int i = 2 * m + threadIdx.y / (2 * SQUARES), j = 2 * k + threadIdx.y % (2 * SQUARES);
+        const int i = 2 * m + first_row, j = 2 * k + own_column;
         const size_t place = (((size_t)n * g.height + i) * g.width + j) * g.channels + c;
         const int step = ROWS * g.width * g.channels;
         const auto inside = [&](int l) { return has_channels & (j < g.width) & (i + l * ROWS < g.height); };
@@ -61,7 +64,8 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
 #pragma unroll
         for (int l = 0; l < WINDOW_LOADS; ++l) {
             const int pixel = threadIdx.y + l * TALL;
-            const int row = m + g.top / 2 + O - (HALF - 1) + pixel / EDGE, column = k + g.left / 2 + O - (HALF - 1) + pixel % EDGE;
+            const int row = m + g.top / 2 + O - (HALF - 1) + pixel / EDGE;
+            const int column = k + g.left / 2 + O - (HALF - 1) + pixel % EDGE;
             const bool there = has_channels & ((unsigned int)row < (unsigned int)g.out_height) &
                                ((unsigned int)column < (unsigned int)g.out_width);
             const size_t at = (((size_t)n * g.out_height + row) * g.out_width + column) * g.channels + c;
@@ -85,7 +89,8 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
 #pragma unroll
         for (int l = 0; l < WINDOW_LOADS; ++l) {
             const int pixel = threadIdx.y + l * TALL;
-            if (pixel < EDGE * EDGE) store(windows + pixel / EDGE * WINDOW_PITCH + pixel % EDGE * TILE_CHANNELS + quad, gradients[l]);
+            float* const spot = windows + pixel / EDGE * WINDOW_PITCH + pixel % EDGE * TILE_CHANNELS + quad;
+            if (pixel < EDGE * EDGE) store(spot, gradients[l]);
         }
         __syncthreads();
         float value[2][2 * P], sums[2][2 * P];
@@ -165,8 +170,8 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     end_sums<4>(totals, c, has_channels, rows, g.channels, norm_parts, counters, 1, to, room, wide, flag);
 }
 
-#define DEPTHWISE_GRADIENT_STRIDE2(NAME, K, O)                                                                           \
-    extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2)                                                      \
+#define DEPTHWISE_GRADIENT_STRIDE2(NAME, K, O, BLOCKS)                                                                   \
+    extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, BLOCKS)                                                 \
         NAME(const number* __restrict__ dy, const float* __restrict__ w, const number* __restrict__ x, const float* mean, \
              const float* inverse, const float* factor, const float* offset, int with_relu, number* dx, int add,         \
              int tiles_per_block, float* parts, unsigned int* counters, float* slope, float* constant, float* dscale,    \
@@ -180,9 +185,15 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
                                             counters, to, g, room, kept, wide, &flag);                                   \
     }
 // The padding's last bit follows the size.
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_even, 3, 0)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_odd, 3, 1)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_even, 5, 0)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_odd, 5, 1)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_even, 3, 0, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_odd, 3, 1, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_even, 5, 0, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_odd, 5, 1, 2)
+// With the registers of a second block they spill on some compute capabilities.
+#if __CUDA_ARCH__ == 1000 || (defined(BF16) && __CUDA_ARCH__ == 800)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0, 1)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1, 1)
+#else
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0, 2)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1, 2)
+#endif

@@ -1,6 +1,6 @@
-// The weight gradient of any depthwise convolution: dw[a, b, c] = Σ x[n, i·s + a·d − top, j·s + b·d − left, c] · dy[n, i, j, c],
-// summed in two stages as in columns.cu. blockIdx.x picks the channels, blockIdx.y the tap, blockIdx.z the part of the output
-// pixels.
+// The weight gradient of any depthwise convolution:
+// dw[a, b, c] = Σ x[n, i·s + a·d − top, j·s + b·d − left, c] · dy[n, i, j, c], summed in two stages as in
+// columns.cu. blockIdx.x picks the channels, blockIdx.y the tap, blockIdx.z the part of the output pixels.
 
 template <int V>
 __device__ __forceinline__ void depthwise_weights(const number* __restrict__ x, const float* factor, const float* offset,
