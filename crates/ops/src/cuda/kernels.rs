@@ -42,6 +42,10 @@ const SOURCES: &[(&str, &str)] = &[
         include_str!("kernels/depthwise_gradient.cu"),
     ),
     (
+        "depthwise_gradient_stride2.cu",
+        include_str!("kernels/depthwise_gradient_stride2.cu"),
+    ),
+    (
         "depthwise_weights.cu",
         include_str!("kernels/depthwise_weights.cu"),
     ),

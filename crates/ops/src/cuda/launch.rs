@@ -103,7 +103,7 @@ impl Builder {
         self
     }
 
-    pub(super) fn ints<const N: usize>(mut self, values: [usize; N]) -> Self {
+    pub(super) fn ints(mut self, values: impl IntoIterator<Item = usize>) -> Self {
         for value in values {
             let int = i32::try_from(value).unwrap_or_else(|_| {
                 self.too_large = Some(value);

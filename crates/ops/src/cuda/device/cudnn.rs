@@ -148,7 +148,11 @@ impl Cudnn {
         let convolution = convolution(geometry, asked)?;
         for (algorithm, math) in self.offers(tensors, pass, convolution.it)? {
             // Whatever is proposed: no less than full products without TF32, and tensor cores for bfloat16.
-            let math = if rounds == Rounds::Factors { math } else { asked };
+            let math = if rounds == Rounds::Factors {
+                math
+            } else {
+                asked
+            };
             // SAFETY: the descriptor lives.
             unsafe { result::set_convolution_math_type(convolution.it, math)? };
             match self.workspace(tensors, convolution.it, algorithm) {

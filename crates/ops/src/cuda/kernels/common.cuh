@@ -4,6 +4,10 @@
 #define WARP 32
 #define ALL_LANES 0xffffffffu
 
+#ifndef EMULATED
+__device__ __forceinline__ float of_bits(unsigned int bits) { return __uint_as_float(bits); }
+#endif
+
 // A number of a tensor of images, activations or their gradients. All else is fp32, and so is what is computed.
 #ifdef BF16
 #ifndef EMULATED
@@ -13,7 +17,6 @@ __device__ __forceinline__ unsigned int bf16_pair(float low, float high) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
 }
-__device__ __forceinline__ float of_bits(unsigned int bits) { return __uint_as_float(bits); }
 #endif
 struct __align__(2) number {
     unsigned short bits;

@@ -5,86 +5,105 @@ use super::batch_norm::Backward;
 use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
 use super::convolution::{Convolution, Gate};
 use super::join::Join;
-use super::{BLOCK, flat};
+use super::{BLOCK, flat, sizes_of};
 use crate::Error;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 
-/// The kernels for one kind of convolution, and how many outputs side by side a thread takes.
-struct Variant {
+/// Kernel, stride and dilation, 0 where the axes differ.
+fn size(conv: &Convolution) -> [usize; 3] {
+    let square = |[a, b]: [usize; 2]| if a == b { a } else { 0 };
+    let g = &conv.geometry;
+    [g.kernel, g.conv.stride, g.conv.dilation].map(square)
+}
+
+/// The kernels for any kernel, stride and dilation.
+struct Any {
     forward: &'static str,
     input: &'static str,
     weights: &'static str,
-    strip: usize,
     vector: usize,
-    /// Whether a block of the weight gradient takes a row of the kernel, not a tap.
-    by_rows: bool,
 }
 
-impl Variant {
-    /// Kernel, stride and dilation, 0 where the axes differ.
-    fn size(conv: &Convolution) -> [usize; 3] {
-        let square = |[a, b]: [usize; 2]| if a == b { a } else { 0 };
-        let g = &conv.geometry;
-        [g.kernel, g.conv.stride, g.conv.dilation].map(square)
-    }
-
+impl Any {
     fn of(conv: &Convolution) -> Self {
-        if !conv.geometry.channels.is_multiple_of(4) {
-            return Self {
+        match conv.geometry.channels.is_multiple_of(4) {
+            true => Self {
+                forward: "depthwise_any_4",
+                input: "depthwise_input_any_4",
+                weights: "depthwise_weights_any_4",
+                vector: 4,
+            },
+            false => Self {
                 forward: "depthwise_any_1",
                 input: "depthwise_input_any_1",
                 weights: "depthwise_weights_any_1",
-                strip: 1,
                 vector: 1,
-                by_rows: false,
-            };
+            },
         }
-        let any = Self {
-            forward: "depthwise_any_4",
-            input: "depthwise_input_any_4",
-            weights: "depthwise_weights_any_4",
-            strip: 1,
-            vector: 4,
-            by_rows: false,
+    }
+}
+
+/// What depthwise.cu calls `TILE_CHANNELS`, `TILE_THREADS` and `STRIP`.
+const TILE_CHANNELS: usize = 16;
+const TILE_THREADS: usize = 128;
+const STRIP: usize = 4;
+
+/// A kernel made for its size: how its output is cut into tiles.
+struct Tiles {
+    kernel: &'static str,
+    grid: [usize; 3],
+    /// What depthwise.cu calls `TileCut`.
+    cut: [usize; 6],
+}
+
+impl Tiles {
+    fn new(conv: &Convolution) -> Option<Self> {
+        let g = &conv.geometry;
+        let [k, s, d] = size(conv);
+        // With the channels and the rows of a thread, and the pixels that a block has room for.
+        let (kernel, vector, rows, room) = match [k, s, d] {
+            [3, 1, 1] => ("depthwise_k3", 2, 4, 480),
+            [5, 1, 1] => ("depthwise_k5", 2, 4, 672),
+            [7, 1, 1] => ("depthwise_k7", 1, 4, 480),
+            [3, 2, 1] => ("depthwise_k3_stride2", 1, 2, 336),
+            [5, 2, 1] => ("depthwise_k5_stride2", 1, 2, 432),
+            [7, 2, 1] => ("depthwise_k7_stride2", 1, 2, 536),
+            [3, 1, 2] => ("depthwise_k3_dilated", 2, 4, 672),
+            [5, 1, 2] => ("depthwise_k5_dilated", 2, 4, 696),
+            _ => return None,
         };
-        // Of these both gradients are made at once.
-        let at_once = |forward| Self {
-            forward,
-            strip: 4,
-            ..any
-        };
-        let stride_2 = |forward, input, weights| Self {
-            forward,
-            input,
-            weights,
-            strip: 2,
-            vector: 4,
-            by_rows: true,
-        };
-        match Self::size(conv) {
-            [3, 1, 1] => at_once("depthwise_k3"),
-            [5, 1, 1] => at_once("depthwise_k5"),
-            [7, 1, 1] => at_once("depthwise_k7"),
-            [3, 1, 2] => at_once("depthwise_k3_dilated"),
-            [5, 1, 2] => at_once("depthwise_k5_dilated"),
-            [3, 2, 1] => stride_2(
-                "depthwise_k3_stride2",
-                "depthwise_input_k3_stride2",
-                "depthwise_weights_k3_stride2",
-            ),
-            [5, 2, 1] => stride_2(
-                "depthwise_k5_stride2",
-                "depthwise_input_k5_stride2",
-                "depthwise_weights_k5_stride2",
-            ),
-            [7, 2, 1] => stride_2(
-                "depthwise_k7_stride2",
-                "depthwise_input_k7_stride2",
-                "depthwise_weights_k7_stride2",
-            ),
-            _ => any,
+        if !g.channels.is_multiple_of(4) {
+            return None;
         }
+        let most = TILE_THREADS / (TILE_CHANNELS / vector);
+        // Of all shapes that fit, that with the least to bring and to make.
+        let shapes =
+            (1..=most).flat_map(|across| (1..=most / across).map(move |down| (across, down)));
+        let cuts = shapes.filter_map(|(across, down)| {
+            let reach = (k - 1) * d + 1;
+            let height = (down * rows - 1) * s + reach;
+            let columns = (across * STRIP - 1) * s + reach;
+            let pixels = height * (columns + (columns - 1) / (STRIP * s));
+            let images = (most / (across * down)).min(room / pixels).min(g.images);
+            if images == 0 {
+                return None;
+            }
+            let wide = g.out_width.div_ceil(across * STRIP);
+            let tiles = wide * g.out_height.div_ceil(down * rows);
+            let groups = g.images.div_ceil(images);
+            let cost = tiles * groups * (images * pixels + most * STRIP * rows);
+            // Rounded up: pixels are few, so that the quotient is right.
+            let [by_columns, by_rows] = [columns, height].map(|size| (1 << 16) / size + 1);
+            let grid = [g.channels.div_ceil(TILE_CHANNELS), tiles, groups];
+            Some((
+                cost,
+                grid,
+                [across, down, images, wide, by_columns, by_rows],
+            ))
+        });
+        let (_, grid, cut) = cuts.min()?;
+        Some(Self { kernel, grid, cut })
     }
 }
 
@@ -100,17 +119,27 @@ pub fn forward(
     y: Pointer,
 ) -> Result<Launch, Error> {
     check(conv)?;
-    let (g, v) = (&conv.geometry, Variant::of(conv));
-    let strips = g.out_width.div_ceil(v.strip);
-    flat(
-        v.forward,
-        g.images * g.out_height * strips * (g.channels / v.vector),
-    )
-    .pointers([x, prologue.factor, prologue.offset])
-    .flag(prologue.relu)
-    .pointers([weight, y])
-    .argument(conv.window())
-    .build()
+    let g = &conv.geometry;
+    let any = Any::of(conv);
+    let tiles = Tiles::new(conv);
+    let launch = match &tiles {
+        Some(tiles) => {
+            let block = [TILE_THREADS as u32, 1, 1];
+            Builder::new(tiles.kernel, tiles.grid, block)
+                .counted(g.images * g.height * g.width)
+                .counted(g.images * g.out_height * g.out_width)
+        }
+        None => flat(any.forward, g.out_len() / any.vector),
+    };
+    let launch = launch
+        .pointers([x, prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([weight, y]);
+    let launch = match tiles {
+        Some(tiles) => launch.structure(sizes_of(tiles.cut.into_iter())),
+        None => launch,
+    };
+    launch.argument(conv.window()).build()
 }
 
 /// `dx` ←, or +=, the gradient of what the convolution read; with a gate, of what stood before its ReLU.
@@ -126,11 +155,11 @@ pub fn input_gradient(
     add: bool,
 ) -> Result<Launch, Error> {
     check(conv)?;
-    let (g, v) = (&conv.geometry, Variant::of(conv));
+    let (g, any) = (&conv.geometry, Any::of(conv));
     let (x, prologue) = gate.map_or_else(Default::default, |gate| (gate.x, gate.prologue));
     flat(
-        v.input,
-        g.images * g.height * g.width * (g.channels / v.vector),
+        any.input,
+        g.images * g.height * g.width * (g.channels / any.vector),
     )
     .pointers([dy, weight, x, prologue.factor, prologue.offset, dx])
     .flag(add)
@@ -142,12 +171,15 @@ pub fn input_gradient(
 struct Both {
     kernel: &'static str,
     grid: [usize; 3],
-    /// Rows of a piece of a warp's work.
-    band: usize,
-    pieces: usize,
+    block: [u32; 3],
+    /// At stride 1 the rows of a piece of a warp's work, and the pieces; at stride 2 the tiles of a block.
+    cut: Vec<usize>,
 }
 
-/// Channels and columns of a warp of it: `TAP_CHANNELS` and `TAP_COLUMNS` of depthwise_gradient.cu.
+/// A side of a tile in squares of four pixels: `SQUARES` of depthwise_gradient_stride2.cu.
+const SQUARES: usize = 8;
+
+/// Channels and columns of a warp at stride 1: `TAP_CHANNELS` and `TAP_COLUMNS` of depthwise_gradient.cu.
 const CHANNELS: usize = 16;
 const COLUMNS: usize = 8;
 /// Warps of a block.
@@ -156,7 +188,10 @@ const WARPS: usize = BLOCK / 32;
 impl Both {
     fn new(conv: &Convolution) -> Option<Self> {
         let g = &conv.geometry;
-        let size = Variant::size(conv);
+        if g.conv.stride == [2, 2] {
+            return Self::stride_2(conv);
+        }
+        let size = size(conv);
         // With the blocks that a multiprocessor has at once.
         let (kernel, at_once) = match size {
             [3, 1, 1] => ("depthwise_gradient_k3", 2),
@@ -179,8 +214,36 @@ impl Both {
         Some(Self {
             kernel,
             grid: [across, pieces.div_ceil(WARPS).clamp(1, blocks), 1],
-            band,
-            pieces,
+            block: [CHANNELS as u32, (BLOCK / CHANNELS) as u32, 1],
+            cut: vec![band, pieces],
+        })
+    }
+
+    fn stride_2(conv: &Convolution) -> Option<Self> {
+        let g = &conv.geometry;
+        let [top, _, left, _] = g.conv.padding;
+        let kernel = match (size(conv), [top % 2, left % 2]) {
+            ([3, 2, 1], [0, 0]) => "depthwise_gradient_k3_stride2_even",
+            ([3, 2, 1], [1, 1]) => "depthwise_gradient_k3_stride2_odd",
+            ([5, 2, 1], [0, 0]) => "depthwise_gradient_k5_stride2_even",
+            ([5, 2, 1], [1, 1]) => "depthwise_gradient_k5_stride2_odd",
+            ([7, 2, 1], [0, 0]) => "depthwise_gradient_k7_stride2_even",
+            ([7, 2, 1], [1, 1]) => "depthwise_gradient_k7_stride2_odd",
+            _ => return None,
+        };
+        if !g.channels.is_multiple_of(4) {
+            return None;
+        }
+        let across = g.channels.div_ceil(TILE_CHANNELS);
+        let tiles = [g.height, g.width].map(|side| side.div_ceil(2 * SQUARES));
+        let tiles = g.images * tiles[0] * tiles[1];
+        let tiles_per_block = tiles.div_ceil((BLOCKS / across).max(1)).max(1);
+        let quads = TILE_CHANNELS / 4;
+        Some(Self {
+            kernel,
+            grid: [across, tiles.div_ceil(tiles_per_block).max(1), 1],
+            block: [quads as u32, (BLOCK / quads) as u32, 1],
+            cut: vec![tiles_per_block],
         })
     }
 }
@@ -236,22 +299,18 @@ pub fn gradient(
         }
         None => [Pointer::NULL; 6],
     };
-    let gradients = Builder::new(
-        cut.kernel,
-        cut.grid,
-        [CHANNELS as u32, (BLOCK / CHANNELS) as u32, 1],
-    )
-    .counted(conv.geometry.out_len())
-    .pointers([of.dy, of.w, of.x, mean, inverse])
-    .pointers([prologue.factor, prologue.offset])
-    .flag(prologue.relu)
-    .pointers([dx])
-    .flag(add)
-    .ints([cut.band, cut.pieces])
-    .pointers([scratch.parts, scratch.counters, slope, constant])
-    .pointers([dscale, dshift])
-    .argument(conv.window())
-    .build()?;
+    let gradients = Builder::new(cut.kernel, cut.grid, cut.block)
+        .counted(conv.geometry.out_len())
+        .pointers([of.dy, of.w, of.x, mean, inverse])
+        .pointers([prologue.factor, prologue.offset])
+        .flag(prologue.relu)
+        .pointers([dx])
+        .flag(add)
+        .ints(cut.cut)
+        .pointers([scratch.parts, scratch.counters, slope, constant])
+        .pointers([dscale, dshift])
+        .argument(conv.window())
+        .build()?;
     let job = Join {
         parts: scratch.parts,
         count: cut.grid[1],
@@ -266,31 +325,27 @@ pub fn gradient(
 struct Cut {
     block: [u32; 3],
     grid: [usize; 3],
-    strips_per_block: usize,
+    pixels_per_block: usize,
 }
 
 impl Cut {
-    fn new(conv: &Convolution, v: &Variant) -> Self {
+    fn new(conv: &Convolution, vector: usize) -> Self {
         let g = &conv.geometry;
-        let (block, across) = lanes(g.channels / v.vector);
-        let (taps, strip) = match v.by_rows {
-            true => (g.kernel[0], v.strip),
-            false => (g.taps(), 1),
-        };
-        let strips = g.images * g.out_height * g.out_width.div_ceil(strip);
-        let parts = (BLOCKS / (across * taps)).max(1);
-        let strips_per_block = strips.div_ceil(parts).max(2 * block[1] as usize);
+        let (block, across) = lanes(g.channels / vector);
+        let pixels = g.images * g.out_height * g.out_width;
+        let parts = (BLOCKS / (across * g.taps())).max(1);
+        let pixels_per_block = pixels.div_ceil(parts).max(2 * block[1] as usize);
         Self {
             block,
-            grid: [across, taps, strips.div_ceil(strips_per_block)],
-            strips_per_block,
+            grid: [across, g.taps(), pixels.div_ceil(pixels_per_block)],
+            pixels_per_block,
         }
     }
 }
 
 /// What [`weight_gradient`] needs.
 pub fn weight_gradient_scratch(conv: &Convolution) -> ScratchSize {
-    let cut = Cut::new(conv, &Variant::of(conv));
+    let cut = Cut::new(conv, Any::of(conv).vector);
     ScratchSize {
         parts: cut.grid[2] * conv.geometry.weights(),
         counters: cut.grid[0] * cut.grid[1],
@@ -311,14 +366,14 @@ pub fn weight_gradient(
     add: bool,
 ) -> Result<Launch, Error> {
     check(conv)?;
-    let v = Variant::of(conv);
-    let cut = Cut::new(conv, &v);
-    Builder::new(v.weights, cut.grid, cut.block)
+    let any = Any::of(conv);
+    let cut = Cut::new(conv, any.vector);
+    Builder::new(any.weights, cut.grid, cut.block)
         .counted(conv.geometry.out_len())
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
         .pointers([dy])
-        .ints([cut.strips_per_block])
+        .ints([cut.pixels_per_block])
         .pointers([scratch.parts, scratch.counters, dw])
         .flag(add)
         .argument(conv.window())
