@@ -69,11 +69,12 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
         const int first = (blockIdx.y * blockDim.y + threadIdx.y) * CHANNELS + V * group;
         const int warp_row = threadIdx.z * UNITS * 8;
 
-        if (normalises && thread < N) {
-            const float* const vectors[5] = {norm.mean, norm.factor, norm.offset, norm.slope, norm.constant};
+        // The norm's vectors are stored once all else that the first tile waits for is on its way.
+        const float* const vectors[5] = {norm.mean, norm.factor, norm.offset, norm.slope, norm.constant};
+        float numbers[5] = {};
 #pragma unroll
-            for (int v = 0; v < 5; ++v) room[v * N + thread] = thread < n ? vectors[v][thread] : 0.0f;
-        }
+        for (int v = 0; v < 5; ++v)
+            if (normalises & (thread < n)) numbers[v] = vectors[v][thread];
 
         // What is on its way. Rows past the end are read as the last one, and their dz is then 0.
         Raw<4> z[MADE], came[MADE];
@@ -152,6 +153,10 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                     }
                 }
         }
+        if (thread < N) {
+#pragma unroll
+            for (int v = 0; v < 5; ++v) room[v * N + thread] = numbers[v];
+        }
         __syncthreads();
 
         int turn = 0;
@@ -174,7 +179,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                         dz.v[v] = fmaf(dz.v[v], f.v[v], fmaf(value.v[v] - m.v[v], s.v[v], q.v[v]));
                 }
 #pragma unroll
-                for (int v = 0; v < 4; ++v) dz.v[v] = inside ? to_tf32(dz.v[v]) : 0.0f;
+                for (int v = 0; v < 4; ++v) dz.v[v] = to_tf32(inside ? dz.v[v] : 0.0f);
                 store(buffer + local * STEP + c, dz);
             }
             __syncthreads();
@@ -259,13 +264,22 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                     }
         __syncthreads();
         const int block_channels = blockDim.y * CHANNELS, block_first = blockIdx.y * block_channels;
-        for (int i = thread; i < block_channels * N; i += threads) {
-            const int row = i / N, column = i % N, channel = block_first + row;
-            if (channel >= all || column >= n) continue;
-            float sum = 0.0f;
-#pragma unroll 2
-            for (int g = 0; g < blockDim.z; ++g) sum += room[(g * block_channels + row) * SUM_STEP + column];
-            parts[((size_t)blockIdx.x * all + channel) * n + column] = sum;
+        const int all_sums = block_channels * N;
+        // Four at a time, whose numbers are read together.
+        for (int i = thread; i < all_sums; i += 4 * threads) {
+            float joined[4] = {};
+            for (int g = 0; g < blockDim.z; ++g)
+#pragma unroll
+                for (int v = 0; v < 4; ++v) {
+                    const int at = min(i + v * threads, all_sums - 1);
+                    joined[v] += room[(g * block_channels + at / N) * SUM_STEP + at % N];
+                }
+#pragma unroll
+            for (int v = 0; v < 4; ++v) {
+                const int at = i + v * threads, column = at % N, channel = block_first + at / N;
+                if (at < all_sums && channel < all && column < n)
+                    parts[((size_t)blockIdx.x * all + channel) * n + column] = joined[v];
+            }
         }
     }
 };
@@ -282,4 +296,9 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
 POINTWISE_GRADIENT(pointwise_gradient_16, 16, 2, 1, 2, 1)
 POINTWISE_GRADIENT(pointwise_gradient_16_wide, 16, 2, 3, 1, 1)
 POINTWISE_GRADIENT(pointwise_gradient_32, 32, 4, 1, 1, 1)
+// Registers have room for 16 rows of a warp's where two numbers lie in one. Blocks beyond the tiles then have sums of zero.
+#ifdef BF16
+POINTWISE_GRADIENT(pointwise_gradient_64, 64, 2, 1, 2, 4)
+#else
 POINTWISE_GRADIENT(pointwise_gradient_64, 64, 2, 1, 1, 4)
+#endif
