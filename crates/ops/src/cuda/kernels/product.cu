@@ -94,9 +94,9 @@ struct __align__(8) Tiles {
 
 // How a block is cut for C columns: in width by warps that make J times eight of them, of which a lane has FOURS times four in
 // a row, and in height by DOWN warps that take M times 16 rows. They read 16 · HALVES terms of x at a time, the next ones while
-// they multiply these: as many as there are registers for.
+// they multiply these: as many as there are registers for, which bfloat16 takes half as many of.
 template <int C> struct Cut {
-    static const int M = C == 16 ? 2 : 1, HALVES = C == 64 && sizeof(number) == 4 ? 2 : C / 16, SLAB = 16 * HALVES;
+    static const int M = C == 64 ? 1 : 2, HALVES = C == 16 ? 1 : C / (sizeof(number) == 4 ? 32 : 16), SLAB = 16 * HALVES;
     static const int J = C == 16 ? 2 : 4, FOURS = J / 2, DOWN = WARPS * J * 8 / C;
     static const int ROWS = DOWN * M * 16;  // of a block at a time
     static const int HELD = W_ROOM / C;     // terms of w that are in shared memory at a time
@@ -269,26 +269,30 @@ __device__ __forceinline__ void tall_product(const number* __restrict__ x, const
                 const Pack<4> scale = load<4>(weights.factor + held + half * 16 + within * 4);
                 const Pack<4> shift = load<4>(weights.offset + held + half * 16 + within * 4);
                 const float* const piece = weights.w + (((held / 16 + half) * (C / 16) + across) * 2 * WARP + lane) * 4;
+                Pack<4> a[At::M][2];
 #pragma unroll
                 for (int m = 0; m < At::M; ++m) {
-                    Pack<4> a[2];
 #pragma unroll
                     for (int r = 0; r < 2; ++r) {
-                        a[r] = pack(lines[m][half][r]);
+                        a[m][r] = pack(lines[m][half][r]);
                         // The next one is on its way meanwhile.
                         lines[m][half][r] = read(next_row, next_k, m, half, r);
 #pragma unroll
                         for (int v = 0; v < 4; ++v) {
-                            const float value = fmaf(a[r].v[v], scale.v[v], shift.v[v]);
-                            a[r].v[v] = to_tf32(value < least ? least : value);
+                            const float value = fmaf(a[m][r].v[v], scale.v[v], shift.v[v]);
+                            a[m][r].v[v] = to_tf32(value < least ? least : value);
                         }
                     }
+                }
 #pragma unroll
-                    for (int j = 0; j < At::J; ++j) {
-                        const Pack<4> b = load<4>(piece + j * WARP * 4);
+                for (int j = 0; j < At::J; ++j) {
+                    const Pack<4> b = load<4>(piece + j * WARP * 4);
+#pragma unroll
+                    for (int m = 0; m < At::M; ++m) {
+                        const Pack<4>(&of)[2] = a[m];
 #pragma unroll
                         for (int s = 0; s < 2; ++s) {
-                            const float down[4] = {a[0].v[2 * s], a[1].v[2 * s], a[0].v[2 * s + 1], a[1].v[2 * s + 1]};
+                            const float down[4] = {of[0].v[2 * s], of[1].v[2 * s], of[0].v[2 * s + 1], of[1].v[2 * s + 1]};
                             const float beside[2] = {b.v[2 * s], b.v[2 * s + 1]};
                             multiply_rounded(made.sums[m][j], down, beside);
                         }
@@ -324,7 +328,7 @@ __device__ __forceinline__ float over_rows(float x) {
 }
 
 // A product, and batch norm's statistics of it: see batch_norm_statistics. parts: [blocks of rows][mean, squared deviations
-// from it][columns].
+// from it][columns]. A block is C / 4 threads wide.
 template <int C>
 __device__ __forceinline__ void product_statistics(const number* __restrict__ x, const float* factor, const float* offset,
                                                    int with_relu, const float* __restrict__ w, number* y, const Tiles& t,
@@ -333,7 +337,7 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
                                                    unsigned int* flag) {
     typedef Cut<C> At;
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, lane = thread % WARP, warp = thread / WARP;
-    const int down = warp % At::DOWN, n0 = blockIdx.y * C, begin = blockIdx.x * t.steps * At::ROWS;
+    const int down = warp % At::DOWN, n0 = blockIdx.y * C;
     // Sums of this lane's columns about the warp's first row, which lies within the data, so that a large mean costs no digits.
     float* const origin = reinterpret_cast<float*>(wide) + warp * At::FOURS * 16 + lane % 4 * 4;
     Pack<4> sums[At::FOURS], squares[At::FOURS];
@@ -342,7 +346,7 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
     int count = 0;
     tall_product<C>(x, factor, offset, with_relu, w, 0, t, weights, [&](Made<C>& made) {
         made.put(y, t);
-        if (made.row - lane / 4 == begin + down * At::M * 16) {
+        if (count == 0) {
 #pragma unroll
             for (int q = 0; q < At::FOURS; ++q)
                 if (lane < 4) store(origin + q * 16, made.four(0, 0, q));
@@ -399,10 +403,8 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
         part[t.n] = deviations;
     }
     if (!last_block(counters + blockIdx.y, gridDim.x, flag)) return;
-    for (int c = 0; c < C; c += blockDim.x * 4) {
-        join_statistics<4>(parts, gridDim.x, t.steps * At::ROWS, t.rows, n0 + c, t.n, norm, to, room, wide);
-        __syncthreads();
-    }
+    // As many parts under way as there are registers for: 256 parts take one round, or two of 32 and more columns.
+    join_statistics<4, C == 64 ? 8 : 4>(parts, gridDim.x, t.steps * At::ROWS, t.rows, n0, t.n, norm, to, room, wide);
 }
 #define PRODUCT_STATISTICS(C)                                                                                            \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
@@ -412,7 +414,7 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
                                     float* running_variance, double momentum, double epsilon, float* mean,               \
                                     float* inverse, float* norm_factor, float* norm_offset) {                            \
         __shared__ __align__(16) Weights<C> weights;                                                                     \
-        __shared__ __align__(16) double wide[2 * 4 * SUM_ROOM];                                                          \
+        __shared__ __align__(16) double wide[2 * WARPS * C];                                                             \
         __shared__ unsigned int flag;                                                                                    \
         const Normaliser to = {mean, inverse, norm_factor, norm_offset};                                                 \
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \

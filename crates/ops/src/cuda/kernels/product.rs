@@ -4,7 +4,7 @@
 
 use super::affine::Prologue;
 use super::batch_norm::{Norm, Normaliser};
-use super::columns::{BLOCKS, Scratch, ScratchSize, lanes};
+use super::columns::{BLOCKS, Scratch, ScratchSize};
 use super::join::Join;
 use super::{BLOCK, sizes_of};
 use crate::Error;
@@ -45,7 +45,7 @@ pub fn suits_weight_gradient([rows, m, n]: [usize; 3]) -> bool {
 }
 
 /// The kernels' ways to cut a product into blocks: the columns of a block, and the rows that it makes at a time.
-const WAYS: [(usize, usize); 3] = [(16, 256), (32, 128), (64, 64)];
+const WAYS: [(usize, usize); 3] = [(16, 256), (32, 256), (64, 64)];
 /// Numbers of w that a block has in shared memory at a time.
 const W_ROOM: usize = 8192;
 
@@ -81,9 +81,11 @@ impl Tiles {
         [rows.div_ceil(height * self.steps), n.div_ceil(width), 1]
     }
 
-    /// A launch of the way's kernel, whose threads are as many beside each other as joining the statistics takes.
+    /// A launch of the way's kernel, with a thread for each four columns beside each other, as joining the statistics
+    /// of all of them at once takes.
     fn launch(&self, kernels: [&'static str; 3]) -> Builder {
-        let (block, _) = lanes(WAYS[self.way].0 / 4);
+        let lanes = WAYS[self.way].0 / 4;
+        let block = [lanes as u32, (BLOCK / lanes) as u32, 1];
         let [rows, k, n] = self.size;
         Builder::new(kernels[self.way], self.grid(), block).counted(rows * k.max(n))
     }
