@@ -156,7 +156,7 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     }
     __syncthreads();
     float* const part = parts + (size_t)blockIdx.y * K * K * g.channels;
-    for (int place = thread; place < K * K * TILE_CHANNELS; place += COLUMN_THREADS) {
+    for (unsigned int place = thread; place < K * K * TILE_CHANNELS; place += COLUMN_THREADS) {
         const int channel = blockIdx.x * TILE_CHANNELS + place % TILE_CHANNELS;
         float sum = 0.0f;
 #pragma unroll
