@@ -40,26 +40,27 @@ struct Sums {
 template <int V>
 __device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool inside, long long rows, int channels,
                                          float* parts, unsigned int* counters, int training, const Sums& to, float* room,
-                                         double* wide, unsigned int* flag) {
-    sum_of_rows(sums, room);
-    float* const part = parts + (size_t)blockIdx.y * 2 * channels + channel;
-    if (inside && threadIdx.y == 0) {
-        store(part, sums[0]);
-        store(part + channels, sums[1]);
-    }
-    // One thread a channel at the end; what it reads then is on its way already.
+                                         unsigned int* flag) {
+    over_rows_of_warp(sums, room);
+    __syncthreads();
+    // One thread a channel; what it reads at the end is on its way already.
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, c = blockIdx.x * width + thread;
     const bool has_channel = thread < width && c < channels;
     const double i = has_channel ? to.inverse[c] : 0.0, f = has_channel ? to.factor[c] : 0.0;
     const float old_scale = has_channel && to.dscale ? to.dscale[c] : 0.0f;
     const float old_shift = has_channel && to.dshift ? to.dshift[c] : 0.0f;
+    if (has_channel) {
+        float* const part = parts + (size_t)blockIdx.y * 2 * channels + c;
+        part[0] = over_warps<float>(room, 2 * width, thread);
+        part[channels] = over_warps<float>(room, 2 * width, width + thread);
+    }
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
-    Wide<V> total[2];
-    joined<V>(total, parts + channel, gridDim.y, 2 * channels, channels, inside, wide);
-    deal(total, wide);
+    join<V>(sums, parts + channel, gridDim.y, 2 * channels, channels, inside);
+    over_rows_of_warp(sums, room);
+    const double each = training ? 1.0 / (double)rows : 0.0;
     __syncthreads();
     if (!has_channel) return;
-    const double sum = wide[thread], product = wide[width + thread], each = training ? 1.0 / (double)rows : 0.0;
+    const double sum = over_warps<double>(room, 2 * width, thread), product = over_warps<double>(room, 2 * width, width + thread);
     to.slope[c] = (float)(-f * i * i * product * each);
     to.constant[c] = (float)(-f * sum * each);
     if (to.dscale) to.dscale[c] = old_scale + (float)(product * i);
@@ -70,8 +71,7 @@ template <int V>
 __device__ __forceinline__ void batch_norm_sums(const number* x, const number* dy, const Share& share,
                                                 const float* mean, const float* offset, int with_relu, long long rows,
                                                 int channels, int stride, int rows_per_block, float* parts, unsigned int* counters,
-                                                int training, const Sums& to, float* room, double* wide,
-                                                unsigned int* flag) {
+                                                int training, const Sums& to, float* room, unsigned int* flag) {
     const Columns<V> at(rows, channels, rows_per_block);
     Pack<V> sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
     if (at.inside) {
@@ -107,7 +107,7 @@ __device__ __forceinline__ void batch_norm_sums(const number* x, const number* d
             }
         }
     }
-    end_sums<V>(sums, at.channel, at.inside, rows, channels, parts, counters, training, to, room, wide, flag);
+    end_sums<V>(sums, at.channel, at.inside, rows, channels, parts, counters, training, to, room, flag);
 }
 extern "C" __global__ void __launch_bounds__(256, 2)
     batch_norm_sums_4(const number* x, const number* dy, const float* shares, float share, int image_rows,
@@ -116,11 +116,10 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale,
                       float* dshift) {
     __shared__ float room[2 * 4 * SUM_ROOM];
-    __shared__ double wide[2 * 4 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Sums to = {inverse, factor, slope, constant, dscale, dshift};
     batch_norm_sums<4>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, stride, rows_per_block, parts,
-                       counters, training, to, room, wide, &flag);
+                       counters, training, to, room, &flag);
 }
 extern "C" __global__ void __launch_bounds__(256, 2)
     batch_norm_sums_1(const number* x, const number* dy, const float* shares, float share, int image_rows,
@@ -129,11 +128,10 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                       unsigned int* counters, int training, float* slope, float* constant, float* dscale,
                       float* dshift) {
     __shared__ float room[2 * SUM_ROOM];
-    __shared__ double wide[2 * SUM_ROOM];
     __shared__ unsigned int flag;
     const Sums to = {inverse, factor, slope, constant, dscale, dshift};
     batch_norm_sums<1>(x, dy, {shares, share, image_rows}, mean, offset, with_relu, rows, channels, stride, rows_per_block, parts,
-                       counters, training, to, room, wide, &flag);
+                       counters, training, to, room, &flag);
 }
 
 template <int V>

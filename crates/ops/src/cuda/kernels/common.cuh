@@ -31,9 +31,6 @@ typedef float number;
 // A vector of V channels.
 template <int V> struct Pack { float v[V]; };
 
-// The same in fp64, for what few numbers are joined to.
-template <int V> struct Wide { double v[V]; };
-
 template <int V> __device__ __forceinline__ Pack<V> splat(float value) {
     Pack<V> p;
 #pragma unroll
@@ -201,21 +198,22 @@ __device__ __forceinline__ double warp_sum(double x) {
     return x;
 }
 
+// Adds 1 to a counter, or sets it to 0 if it is `last`, and returns what it was. Whoever reads what another wrote here also
+// sees, past the first-level cache, what that one saw before.
+#ifndef EMULATED
+__device__ __forceinline__ unsigned int count_up(unsigned int* counter, unsigned int last) {
+    unsigned int old;
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(old) : "l"(counter), "r"(last) : "memory");
+    return old;
+}
+#endif
+
 // Whether this block is the last of `blocks` to come here; what the others wrote before is then visible to it, if it reads
-// past the first-level cache. `counter` is 0 before the launch and after it. `flag` is a word of shared memory. One thread's
-// fences stand for those of all that wait for it: a fence of each would empty the cache each time.
+// past the first-level cache. `counter` is 0 before the launch and after it. `flag` is a word of shared memory. One thread
+// orders memory for all that wait for it: a fence of each would empty the cache each time.
 __device__ __forceinline__ bool last_block(unsigned int* counter, unsigned int blocks, unsigned int* flag) {
     __syncthreads();
-    const bool first_thread = threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0;
-    if (first_thread) {
-        __threadfence();
-        const bool last = atomicAdd(counter, 1u) == blocks - 1;
-        if (last) {
-            *counter = 0;
-            __threadfence();
-        }
-        *flag = last;
-    }
+    if (threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0) *flag = count_up(counter, blocks - 1) == blocks - 1;
     __syncthreads();
     return *flag != 0;
 }

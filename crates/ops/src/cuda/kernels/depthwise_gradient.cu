@@ -78,7 +78,7 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
                                                    const number* __restrict__ x, const float* mean, const float* offset,
                                                    int with_relu, number* dx, int add, int band, int pieces, float* parts,
                                                    unsigned int* counters, const Sums& to, const Window& g, float* room,
-                                                   float* fixed, double* wide, unsigned int* flag) {
+                                                   float* fixed, unsigned int* flag) {
     const int lane = (threadIdx.y * TAP_CHANNELS + threadIdx.x) % WARP, warp = threadIdx.y / (WARP / TAP_CHANNELS);
     const int c = blockIdx.x * TAP_CHANNELS + threadIdx.x, strip = lane / TAP_CHANNELS * STRIP;
     const bool has_channel = c < g.channels, whole = g.channels % 4 == 0;
@@ -209,7 +209,7 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
     __syncthreads();
     const long long all = (long long)g.images * g.height * g.width;
     float* const own = parts + (size_t)gridDim.y * K * K * g.channels;
-    end_sums<1>(totals, c, has_channel, all, g.channels, own, counters, 1, to, room, wide, flag);
+    end_sums<1>(totals, c, has_channel, all, g.channels, own, counters, 1, to, room, flag);
 }
 
 #define DEPTHWISE_GRADIENT(NAME, K, D, KEEPS, BLOCKS)                                                                    \
@@ -221,11 +221,10 @@ __device__ __forceinline__ void depthwise_gradient(const number* __restrict__ dy
         constexpr int rows = TAP_WARPS * (DY_ROOM(K) + X_ROOM), ends = K * K * TAP_ROOM;                                 \
         __shared__ __align__(16) float room[rows > ends ? rows : ends];                                                  \
         __shared__ float fixed[(K * K + 3) * TAP_CHANNELS];                                                              \
-        __shared__ double wide[2 * TAP_ROOM];                                                                            \
         __shared__ unsigned int flag;                                                                                    \
         const Sums to = {inverse, factor, slope, constant, dscale, dshift};                                              \
         depthwise_gradient<K, D, KEEPS>(dy, w, x, mean, offset, with_relu, dx, add, band, pieces, parts, counters, to,   \
-                                        g, room, fixed, wide, &flag);                                                    \
+                                        g, room, fixed, &flag);                                                          \
     }
 DEPTHWISE_GRADIENT(depthwise_gradient_k3, 3, 1, true, 2)
 DEPTHWISE_GRADIENT(depthwise_gradient_k7, 7, 1, true, 1)

@@ -19,7 +19,7 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
                                                            const float* offset, int with_relu, number* dx, int add,
                                                            int tiles_per_block, float* parts, unsigned int* counters,
                                                            const Sums& to, const Window& g, float* room, float* kept,
-                                                           double* wide, unsigned int* flag) {
+                                                           unsigned int* flag) {
     const int HALF = (K + 1) / 2, EDGE = SQUARES + HALF - 1, WINDOW_PITCH = (EDGE | 1) * TILE_CHANNELS, P = 4;
     const int TALL = COLUMN_THREADS / QUADS, ROWS = TALL / (2 * SQUARES);
     const int LOADS = 2 * SQUARES / ROWS, WINDOW_LOADS = (EDGE * EDGE + TALL - 1) / TALL;
@@ -156,7 +156,7 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     }
     __syncthreads();
     float* const part = parts + (size_t)blockIdx.y * K * K * g.channels;
-    for (int place = thread; place < K * K * TILE_CHANNELS; place += COLUMN_THREADS) {
+    for (unsigned int place = thread; place < K * K * TILE_CHANNELS; place += COLUMN_THREADS) {
         const int channel = blockIdx.x * TILE_CHANNELS + place % TILE_CHANNELS;
         float sum = 0.0f;
 #pragma unroll
@@ -167,7 +167,7 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     __syncthreads();
     const long long rows = (long long)g.images * g.height * g.width;
     float* const norm_parts = parts + (size_t)gridDim.y * K * K * g.channels;
-    end_sums<4>(totals, c, has_channels, rows, g.channels, norm_parts, counters, 1, to, room, wide, flag);
+    end_sums<4>(totals, c, has_channels, rows, g.channels, norm_parts, counters, 1, to, room, flag);
 }
 
 #define DEPTHWISE_GRADIENT_STRIDE2(NAME, K, O, BLOCKS)                                                                   \
@@ -178,11 +178,10 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
              float* dshift, Window g) {                                                                                  \
         __shared__ __align__(16) float room[SQUARE_ROOM];                                                                \
         __shared__ __align__(16) float kept[(K * K + 3) * TILE_CHANNELS];                                                \
-        __shared__ double wide[2 * 4 * SUM_ROOM];                                                                        \
         __shared__ unsigned int flag;                                                                                    \
         const Sums to = {inverse, factor, slope, constant, dscale, dshift};                                              \
         depthwise_gradient_stride2<K, O>(dy, w, x, mean, offset, with_relu, dx, add, tiles_per_block, parts,             \
-                                            counters, to, g, room, kept, wide, &flag);                                   \
+                                            counters, to, g, room, kept, &flag);                                         \
     }
 // The padding's last bit follows the size.
 DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_even, 3, 0, 2)

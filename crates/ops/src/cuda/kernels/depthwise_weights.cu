@@ -25,14 +25,21 @@ __device__ __forceinline__ void depthwise_weights(const number* __restrict__ x, 
             fma<V>(sums[0], prologue.of(load<V>(x + from)), load<V>(dy + (size_t)index * g.channels + c));
         }
     }
-    sum_of_rows(sums, room);
+    over_rows_of_warp(sums, room);
+    __syncthreads();
     // The parts are [blocks][taps][channels].
-    const size_t begin = (size_t)blockIdx.y * g.channels + c;
+    const size_t tap = (size_t)blockIdx.y * g.channels;
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, channel = blockIdx.x * width + thread;
+    const bool has_channel = thread < width && channel < g.channels;
     const int part = g.kernel_height * g.kernel_width * g.channels;
-    if (inside && threadIdx.y == 0) store(parts + (size_t)blockIdx.z * part + begin, sums[0]);
+    if (has_channel) parts[(size_t)blockIdx.z * part + tap + channel] = over_warps<float>(room, width, thread);
     if (!last_block(counters + blockIdx.y * gridDim.x + blockIdx.x, gridDim.z, flag)) return;
-    joined<V>(sums, parts + begin, gridDim.z, part, 0, inside, room);
-    if (inside && threadIdx.y == 0) put<V>(dw + begin, sums[0], add);
+    join<V>(sums, parts + tap + c, gridDim.z, part, 0, inside);
+    over_rows_of_warp(sums, room);
+    __syncthreads();
+    if (!has_channel) return;
+    const float total = over_warps<float>(room, width, thread);
+    dw[tap + channel] = add ? dw[tap + channel] + total : total;
 }
 
 #define DEPTHWISE_WEIGHTS(NAME, V)                                                                                       \

@@ -136,12 +136,13 @@ __device__ __forceinline__ void image_sums(const number* __restrict__ x, const n
             fma<V>(own[0], load<V>(x + from), z ? load<V>(z + from) : splat<V>(1.0f));
         }
     }
-    sum_of_rows(own, room);
-    if (!inside || threadIdx.y != 0) return;
-    Pack<V> sum = own[0];
-#pragma unroll
-    for (int i = 0; i < V; ++i) sum.v[i] *= scale;
-    put<V>(sums + (size_t)blockIdx.y * channels + c, sum, add);
+    over_rows_of_warp(own, room);
+    __syncthreads();
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * V, channel = blockIdx.x * width + thread;
+    if (thread >= width || channel >= channels) return;
+    const float sum = over_warps<float>(room, width, thread) * scale;
+    float* const to = sums + (size_t)blockIdx.y * channels + channel;
+    *to = add ? *to + sum : sum;
 }
 #define BY_IMAGE(V)                                                                                                      \
     extern "C" __global__ void spread_##V(const number* x, const float* gate, float scale, number* y, int images,        \

@@ -333,13 +333,13 @@ template <int C>
 __device__ __forceinline__ void product_statistics(const number* __restrict__ x, const float* factor, const float* offset,
                                                    int with_relu, const float* __restrict__ w, number* y, const Tiles& t,
                                                    float* parts, unsigned int* counters, const Norm& norm,
-                                                   const Normaliser& to, Weights<C>& weights, double* wide,
+                                                   const Normaliser& to, Weights<C>& weights, float* origins,
                                                    unsigned int* flag) {
     typedef Cut<C> At;
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, lane = thread % WARP, warp = thread / WARP;
     const int down = warp % At::DOWN, n0 = blockIdx.y * C;
     // Sums of this lane's columns about the warp's first row, which lies within the data, so that a large mean costs no digits.
-    float* const origin = reinterpret_cast<float*>(wide) + warp * At::FOURS * 16 + lane % 4 * 4;
+    float* const origin = origins + warp * At::FOURS * 16 + lane % 4 * 4;
     Pack<4> sums[At::FOURS], squares[At::FOURS];
 #pragma unroll
     for (int q = 0; q < At::FOURS; ++q) sums[q] = squares[q] = splat<4>(0.0f);
@@ -403,8 +403,9 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
         part[t.n] = deviations;
     }
     if (!last_block(counters + blockIdx.y, gridDim.x, flag)) return;
+    const Had had(norm, n0 + thread, thread < C && n0 + thread < t.n);
     // As many parts under way as there are registers for: 256 parts take one round, or two of 32 and more columns.
-    join_statistics<4, C == 64 ? 8 : 4>(parts, gridDim.x, t.steps * At::ROWS, t.rows, n0, t.n, norm, to, room, wide);
+    join_statistics<4, C == 64 ? 8 : 4>(parts, gridDim.x, t.steps * At::ROWS, t.rows, n0, t.n, had, norm, to, room);
 }
 #define PRODUCT_STATISTICS(C)                                                                                            \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
@@ -414,11 +415,11 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
                                     float* running_variance, double momentum, double epsilon, float* mean,               \
                                     float* inverse, float* norm_factor, float* norm_offset) {                            \
         __shared__ __align__(16) Weights<C> weights;                                                                     \
-        __shared__ __align__(16) double wide[2 * WARPS * C];                                                             \
+        __shared__ __align__(16) float origins[Cut<C>::FOURS * 16 * WARPS];                                              \
         __shared__ unsigned int flag;                                                                                    \
         const Normaliser to = {mean, inverse, norm_factor, norm_offset};                                                 \
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
-        product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, wide, &flag);   \
+        product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, origins, &flag); \
     }
 PRODUCT_STATISTICS(16)
 PRODUCT_STATISTICS(32)

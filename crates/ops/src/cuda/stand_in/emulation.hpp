@@ -48,8 +48,12 @@ template <class T> inline T max(T a, T b) { return a < b ? b : a; }
 inline float __fdividef(float a, float b) { return a / b; }
 using std::isfinite;
 using std::isnan;
-template <class T> inline T atomicAdd(T* to, T value) { T old = *to; *to += value; return old; }
-inline void __threadfence() {}
+inline unsigned int count_up(unsigned int* counter, unsigned int last) {
+    const unsigned int old = *counter;
+    *counter = old < last ? old + 1 : 0;
+    return old;
+}
+inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 template <class T> inline T __ldcg(const T* from) { return *from; }
 template <class T> inline T __ldg(const T* from) { return *from; }
 
