@@ -91,6 +91,24 @@ fn flat(kernel: &'static str, work: usize) -> Builder {
     Builder::new(kernel, [blocks, 1, 1], [BLOCK as u32, 1, 1]).counted(work)
 }
 
+/// The same for a kernel that can take eight channels at a time instead of four. Where half of the blocks keep any GPU busy,
+/// that many are launched; else those that find nothing to do cost little.
+fn flat_in_eights(kernel: &'static str, work: usize) -> Builder {
+    let blocks = work.div_ceil(BLOCK).clamp(1, MOST_BLOCKS);
+    let blocks = if blocks > 4096 { blocks / 2 } else { blocks };
+    Builder::new(kernel, [blocks, 1, 1], [BLOCK as u32, 1, 1]).counted(work)
+}
+
+/// A `Divisor` of common.cuh: the quotient of a number n of 31 bits and `by` is n · magic / 2^shift. With 2^k the power of two
+/// from `by` on, magic is 2^(31 + k) / by, rounded up by less than 1, and 32 bits hold it; what that adds to the quotient is
+/// less than 1 / by.
+fn divisor(by: usize) -> Vec<u64> {
+    let by = by.clamp(1, i32::MAX as usize) as u64;
+    let shift = 31 + by.next_power_of_two().trailing_zeros();
+    let magic = (1u64 << shift).div_ceil(by);
+    pack([magic as u32, shift, by as u32, 0])
+}
+
 /// The kernel for channels in fours, or the one for any number.
 fn by_four(channels: usize, four: &'static str, one: &'static str) -> (&'static str, usize) {
     if channels.is_multiple_of(4) {
