@@ -3,7 +3,7 @@
 //! All sources are one module, compiled by NVRTC for tensors in fp32 and, where they are wanted, once more for bfloat16;
 //! see [`Launch::bf16`](super::Launch). Tensors are NHWC, pixels are images × height × width, and a
 //! channel's vector is read four numbers at a time where 4 divides the channels; tensors must then begin at addresses
-//! that 16 divides, or 8 where they are bfloat16. Functions here name what they launch, in the order in which it is to run; sizes have been checked
+//! that 16 divides; channels within a bfloat16 tensor's, at those that 8 divides. Functions here name what they launch, in the order in which it is to run; sizes have been checked
 //! by the operation. Where a gradient may be stored or added, `add` says which.
 
 pub mod affine;
@@ -89,6 +89,24 @@ const MOST_BLOCKS: usize = 16 * 1024;
 fn flat(kernel: &'static str, work: usize) -> Builder {
     let blocks = work.div_ceil(BLOCK).clamp(1, MOST_BLOCKS);
     Builder::new(kernel, [blocks, 1, 1], [BLOCK as u32, 1, 1]).counted(work)
+}
+
+/// The same for a kernel that can take eight channels at a time instead of four. Where half of the blocks keep any GPU busy,
+/// that many are launched; else those that find nothing to do cost little.
+fn flat_in_eights(kernel: &'static str, work: usize) -> Builder {
+    let blocks = work.div_ceil(BLOCK);
+    let busy = if blocks < 4096 { work } else { work / 2 };
+    flat(kernel, busy).counted(work)
+}
+
+/// A `Divisor` of common.cuh: the quotient of a number n of 31 bits and `by` is n · magic / 2^shift. With 2^k the power of two
+/// from `by` on, magic is 2^(31 + k) / by, rounded up by less than 1, and 32 bits hold it; what that adds to the quotient is
+/// less than 1 / by.
+fn divisor(by: usize) -> Vec<u64> {
+    let by = by.clamp(1, i32::MAX as usize) as u64;
+    let shift = 31 + by.next_power_of_two().trailing_zeros();
+    let magic = (1u64 << shift).div_ceil(by);
+    pack([magic as u32, shift, by as u32, 0])
 }
 
 /// The kernel for channels in fours, or the one for any number.

@@ -13,6 +13,7 @@ __device__ __forceinline__ void affine(const number* x, const float* factor, con
 }
 extern "C" __global__ void affine_4(const number* x, const float* factor, const float* offset, number* y,
                                     int pixels, int channels, int with_relu) {
+    if (in_eights(channels, channels, x)) return affine<8>(x, factor, offset, y, pixels, channels, with_relu);
     affine<4>(x, factor, offset, y, pixels, channels, with_relu);
 }
 extern "C" __global__ void affine_1(const number* x, const float* factor, const float* offset, number* y,
@@ -33,6 +34,7 @@ __device__ __forceinline__ void gate(const number* x, const float* factor, const
 }
 extern "C" __global__ void gate_4(const number* x, const float* factor, const float* offset, const number* dy, number* dx,
                                   int pixels, int channels, int add) {
+    if (in_eights(channels, channels, x)) return gate<8>(x, factor, offset, dy, dx, pixels, channels, add);
     gate<4>(x, factor, offset, dy, dx, pixels, channels, add);
 }
 extern "C" __global__ void gate_1(const number* x, const float* factor, const float* offset, const number* dy, number* dx,
@@ -97,10 +99,12 @@ __device__ __forceinline__ void activation_gradient(const number* x, const numbe
 }
 #define ACTIVATION(V)                                                                                                    \
     extern "C" __global__ void activation_##V(const number* x, number* y, int packs, int kind) {                         \
+        if (V == 4 && in_eights(4 * packs, 0, x)) return activation<2 * V>(x, y, packs / 2, kind);                       \
         activation<V>(x, y, packs, kind);                                                                                \
     }                                                                                                                    \
     extern "C" __global__ void activation_gradient_##V(const number* x, const number* dy, number* dx, int packs, int kind, \
                                                        int add) {                                                        \
+        if (V == 4 && in_eights(4 * packs, 0, x)) return activation_gradient<2 * V>(x, dy, dx, packs / 2, kind, add);    \
         activation_gradient<V>(x, dy, dx, packs, kind, add);                                                             \
     }
 ACTIVATION(4)

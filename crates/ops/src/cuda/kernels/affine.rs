@@ -1,6 +1,6 @@
 //! A factor and an offset for each channel with ReLU; activation functions.
 
-use super::{by_four, flat};
+use super::{by_four, flat, flat_in_eights};
 use crate::cuda::{Launch, Pointer};
 use crate::{Activation, Error};
 
@@ -27,7 +27,7 @@ pub fn affine(
     channels: usize,
 ) -> Result<Launch, Error> {
     let (kernel, lanes) = by_four(channels, "affine_4", "affine_1");
-    flat(kernel, pixels * channels / lanes)
+    flat_in_eights(kernel, pixels * channels / lanes)
         .pointers([x, prologue.factor, prologue.offset, y])
         .ints([pixels, channels])
         .flag(prologue.relu)
@@ -48,7 +48,7 @@ pub fn gate(
     add: bool,
 ) -> Result<Launch, Error> {
     let (kernel, lanes) = by_four(channels, "gate_4", "gate_1");
-    flat(kernel, pixels * channels / lanes)
+    flat_in_eights(kernel, pixels * channels / lanes)
         .pointers([x, prologue.factor, prologue.offset, dy, dx])
         .ints([pixels, channels])
         .flag(add)
@@ -73,7 +73,7 @@ fn number(kind: Activation) -> usize {
 /// As [`affine`].
 pub fn activation(kind: Activation, x: Pointer, y: Pointer, count: usize) -> Result<Launch, Error> {
     let (kernel, lanes) = by_four(count, "activation_4", "activation_1");
-    flat(kernel, count / lanes)
+    flat_in_eights(kernel, count / lanes)
         .pointers([x, y])
         .ints([count / lanes, number(kind)])
         .build()
@@ -92,7 +92,7 @@ pub fn activation_gradient(
     add: bool,
 ) -> Result<Launch, Error> {
     let (kernel, lanes) = by_four(count, "activation_gradient_4", "activation_gradient_1");
-    flat(kernel, count / lanes)
+    flat_in_eights(kernel, count / lanes)
         .pointers([x, dy, dx])
         .ints([count / lanes, number(kind)])
         .flag(add)

@@ -5,7 +5,7 @@
 
 use super::columns::{Cut, Scratch, ScratchSize};
 use super::combine::Share;
-use super::{by_four, flat};
+use super::{by_four, flat, flat_in_eights};
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
 use crate::{BatchNorm, Error};
@@ -158,7 +158,7 @@ pub fn input_gradient(of: Backward, dx: Pointer, add: bool) -> Result<Launch, Er
     let (kernel, lanes) = by_four(of.channels, "batch_norm_input_4", "batch_norm_input_1");
     let n = of.normaliser;
     let (shares, share) = of.share.0.parts();
-    flat(kernel, of.rows * of.channels / lanes)
+    flat_in_eights(kernel, of.rows * of.channels / lanes)
         .pointers([of.x, of.dy, shares])
         .floats([share])
         .ints([of.pixels()])

@@ -155,8 +155,10 @@ extern "C" __global__ void batch_norm_input_4(const number* x, const number* dy,
                                               int image_rows, const float* mean, const float* factor,
                                               const float* offset, const float* slope, const float* constant,
                                               int with_relu, number* dx, int rows, int channels, int stride, int add) {
-    batch_norm_input<4>(x, dy, {shares, share, image_rows}, mean, factor, offset, slope, constant, with_relu, dx, rows,
-                        channels, stride, add);
+    const Share own = {shares, share, image_rows};
+    if (in_eights(channels, stride, dy))
+        return batch_norm_input<8>(x, dy, own, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, stride, add);
+    batch_norm_input<4>(x, dy, own, mean, factor, offset, slope, constant, with_relu, dx, rows, channels, stride, add);
 }
 extern "C" __global__ void batch_norm_input_1(const number* x, const number* dy, const float* shares, float share,
                                               int image_rows, const float* mean, const float* factor,

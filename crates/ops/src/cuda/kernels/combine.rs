@@ -2,7 +2,7 @@
 
 use super::affine::Prologue;
 use super::elementwise::Shape;
-use super::{by_four, flat};
+use super::{by_four, divisor, flat_in_eights};
 use crate::Error;
 use crate::cuda::launch::{Launch, Pointer, pack};
 
@@ -82,10 +82,13 @@ pub fn combine(
             let flags = [place > 0, relu && place == last].map(u32::from);
             words.extend(pack([group.len() as u32, flags[0], flags[1], 0]));
             let (kernel, lanes) = by_four(channels, "combine_4", "combine_1");
-            flat(kernel, images * pixels * channels / lanes)
+            flat_in_eights(kernel, images * pixels * channels / lanes)
                 .structure(words)
                 .pointers([y])
-                .ints([images, pixels, channels, stride])
+                .ints([images])
+                .structure(divisor(channels / lanes))
+                .structure(divisor(pixels * channels / lanes))
+                .ints([stride])
                 .build()
         })
         .collect()
@@ -151,10 +154,13 @@ pub fn combine_gradient(
             words.extend(pack(filled(shares.iter().map(|it| it.1.to_bits()))));
             words.extend(pack(filled(run.iter().map(|target| u32::from(target.add)))));
             words.extend(pack([run.len() as u32, 0]));
-            flat(kernel, images * size / lanes)
+            flat_in_eights(kernel, images * size / lanes)
                 .structure(words)
                 .pointers([dy, y])
-                .ints([images, size, channels, stride])
+                .ints([images])
+                .structure(divisor(channels / lanes))
+                .structure(divisor(size / lanes))
+                .ints([stride])
                 .build()
         })
         .collect()
@@ -170,6 +176,7 @@ fn pieces(
     let widths: Vec<usize> = pieces.clone().map(|(_, width)| width).collect();
     let channels: usize = widths.iter().sum();
     let four = widths.iter().all(|width| width.is_multiple_of(4));
+    let eights = widths.iter().all(|width| width.is_multiple_of(8));
     let (kernel, lanes) = if four {
         (kernels[0], 4)
     } else {
@@ -193,9 +200,9 @@ fn pieces(
         words.extend(pack(filled(starts)));
         words.extend(pack(filled(widths.iter().map(|&width| width as u32))));
         words.extend(pack(filled(run.iter().map(|target| u32::from(target.add)))));
-        words.extend(pack([run.len() as u32, span as u32]));
+        words.extend(pack([run.len() as u32, span as u32, eights.into(), 0]));
         if span > 0 {
-            let launch = flat(kernel, pixels * span / lanes)
+            let launch = flat_in_eights(kernel, pixels * span / lanes)
                 .structure(words)
                 .pointers([whole])
                 .ints([pixels, channels]);

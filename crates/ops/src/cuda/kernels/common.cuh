@@ -59,12 +59,22 @@ __device__ __forceinline__ Pack<4> pack(float4 q) {
     p.v[3] = q.w;
     return p;
 }
+__device__ __forceinline__ Pack<8> pack(const Pack<4>& low, const Pack<4>& high) {
+    Pack<8> p;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        p.v[i] = low.v[i];
+        p.v[4 + i] = high.v[i];
+    }
+    return p;
+}
 template <> __device__ __forceinline__ Pack<2> load<2>(const float* from) {
     return pack(*reinterpret_cast<const float2*>(from));
 }
 template <> __device__ __forceinline__ Pack<4> load<4>(const float* from) {
     return pack(*reinterpret_cast<const float4*>(from));
 }
+template <> __device__ __forceinline__ Pack<8> load<8>(const float* from) { return pack(load<4>(from), load<4>(from + 4)); }
 
 #ifdef BF16
 template <int V> __device__ __forceinline__ Pack<V> load(const number* from);
@@ -85,6 +95,10 @@ __device__ __forceinline__ Pack<4> pack(Four q) {
 template <> __device__ __forceinline__ Pack<4> load<4>(const number* from) {
     return pack(*reinterpret_cast<const Four*>(from));
 }
+template <> __device__ __forceinline__ Pack<8> load<8>(const number* from) {
+    const uint4 q = *reinterpret_cast<const uint4*>(from);
+    return pack(pack(make_uint2(q.x, q.y)), pack(make_uint2(q.z, q.w)));
+}
 __device__ __forceinline__ void store(number* to, const Pack<1>& p) { *to = (number)p.v[0]; }
 __device__ __forceinline__ void store(number* to, const Pack<2>& p) {
     *reinterpret_cast<unsigned int*>(to) = bf16_pair(p.v[0], p.v[1]);
@@ -92,9 +106,19 @@ __device__ __forceinline__ void store(number* to, const Pack<2>& p) {
 __device__ __forceinline__ void store(number* to, const Pack<4>& p) {
     *reinterpret_cast<uint2*>(to) = make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
 }
+__device__ __forceinline__ void store(number* to, const Pack<8>& p) {
+    *reinterpret_cast<uint4*>(to) = make_uint4(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]),
+                                               bf16_pair(p.v[4], p.v[5]), bf16_pair(p.v[6], p.v[7]));
+}
 #else
 typedef float4 Four;
 #endif
+
+// Whether a kernel for channels in fours can take eight at a time, which are the 16 bytes of one access where numbers are
+// bfloat16: `channels` and the numbers from a pixel to the next, `stride`, of a tensor that begins at `at`.
+__device__ __forceinline__ bool in_eights(int channels, int stride, const number* at) {
+    return sizeof(number) == 2 && (channels | stride) % 8 == 0 && (size_t)at % 16 == 0;
+}
 
 // Reads what another block has just written, so not from the multiprocessor's own cache.
 template <int V> __device__ __forceinline__ Pack<V> load_fresh(const float* from);
@@ -116,6 +140,10 @@ __device__ __forceinline__ void store(float* to, const Pack<2>& p) {
 }
 __device__ __forceinline__ void store(float* to, const Pack<4>& p) {
     *reinterpret_cast<float4*>(to) = make_float4(p.v[0], p.v[1], p.v[2], p.v[3]);
+}
+__device__ __forceinline__ void store(float* to, const Pack<8>& p) {
+    store(to, pack(make_float4(p.v[0], p.v[1], p.v[2], p.v[3])));
+    store(to + 4, pack(make_float4(p.v[4], p.v[5], p.v[6], p.v[7])));
 }
 
 // Reads from shared memory each time that it is asked to, as the compiler would else keep in registers what it read before.
@@ -185,6 +213,19 @@ template <int V> struct Prologue {
 // The threads of a grid take pieces of work from their own number on, in steps of their count; pieces are fewer than 2³¹.
 __device__ __forceinline__ unsigned int thread_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ unsigned int thread_count() { return gridDim.x * blockDim.x; }
+
+// The units that a thread of a kernel for V channels moves on by: V channels, or fours of them.
+template <int V> struct Unit {
+    static const int CHANNELS = V < 4 ? V : 4, STEP = V / CHANNELS;
+};
+
+// Divides what 31 bits hold without a division; made by `divisor` of kernels.rs.
+struct __align__(8) Divisor {
+    unsigned int magic, shift, by, unused;
+    __device__ __forceinline__ unsigned int of(unsigned int n) const {
+        return (unsigned int)((unsigned long long)n * magic >> shift);
+    }
+};
 
 // The sum over the lanes of a warp, in every lane.
 __device__ __forceinline__ float warp_sum(float x) {

@@ -12,17 +12,32 @@ struct __align__(8) Terms {
     float share[TERMS];          // where shares is null: that of all images
     int count, add, rectify, unused;
 };
+// `row` divides by the packs of a pixel, `image` by those of an image.
 template <int V>
-__device__ __forceinline__ void combine(const Terms& terms, number* y, int images, int pixels, int channels, int stride) {
-    const unsigned int row = channels / V, packs = pixels * row;
-    for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        number* const to = y + (size_t)(i / row) * stride + i % row * V;
+__device__ __forceinline__ void combine(const Terms& terms, number* y, int images, const Divisor& row, const Divisor& image,
+                                        int stride) {
+    const int U = Unit<V>::CHANNELS, STEP = Unit<V>::STEP, UNDER_WAY = 2;
+    for (unsigned int i = thread_index() * STEP; i < images * image.by; i += thread_count() * STEP) {
+        const unsigned int pixel = row.of(i), c = (i - pixel * row.by) * U;
+        number* const to = y + (size_t)pixel * stride + c;
         Pack<V> sum = terms.add ? load<V>(to) : splat<V>(0.0f);
-        for (int t = 0; t < terms.count; ++t) {
-            const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
-            if (share == 0.0f) continue;
-            const Prologue<V> prologue(terms.factor[t], terms.offset[t], i % row * V, 0);
-            fma<V>(sum, prologue.of(load<V>(terms.x[t] + (size_t)i * V)), splat<V>(share));
+        for (int first = 0; first < terms.count; first += UNDER_WAY) {
+            Pack<V> x[UNDER_WAY];
+            float share[UNDER_WAY];
+#pragma unroll
+            for (int k = 0; k < UNDER_WAY; ++k) {
+                const int t = first + k;
+                share[k] = t >= terms.count ? 0.0f : terms.shares[t] ? terms.shares[t][image.of(i)] : terms.share[t];
+                x[k] = splat<V>(0.0f);
+                if (share[k] != 0.0f) x[k] = load<V>(terms.x[t] + (size_t)i * U);
+            }
+#pragma unroll
+            for (int k = 0; k < UNDER_WAY; ++k) {
+                const int t = first + k;
+                if (share[k] == 0.0f) continue;
+                const Prologue<V> prologue(terms.factor[t], terms.offset[t], c, 0);
+                fma<V>(sum, prologue.of(x[k]), splat<V>(share[k]));
+            }
         }
         if (terms.rectify) {
 #pragma unroll
@@ -31,11 +46,12 @@ __device__ __forceinline__ void combine(const Terms& terms, number* y, int image
         store(to, sum);
     }
 }
-extern "C" __global__ void combine_4(Terms terms, number* y, int images, int pixels, int channels, int stride) {
-    combine<4>(terms, y, images, pixels, channels, stride);
+extern "C" __global__ void combine_4(Terms terms, number* y, int images, Divisor row, Divisor image, int stride) {
+    if (in_eights(4 * row.by, stride, y)) return combine<8>(terms, y, images, row, image, stride);
+    combine<4>(terms, y, images, row, image, stride);
 }
-extern "C" __global__ void combine_1(Terms terms, number* y, int images, int pixels, int channels, int stride) {
-    combine<1>(terms, y, images, pixels, channels, stride);
+extern "C" __global__ void combine_1(Terms terms, number* y, int images, Divisor row, Divisor image, int stride) {
+    combine<1>(terms, y, images, row, image, stride);
 }
 
 // The gradients of such a sum: dx[n] = share[n] · dy[n] for every input, nothing where a ReLU's output y is not positive
@@ -49,32 +65,34 @@ struct __align__(8) TermGradients {
 };
 template <int V>
 __device__ __forceinline__ void combine_gradient(const TermGradients& terms, const number* __restrict__ dy, const number* y,
-                                                 int images, int image_size, int channels, int stride) {
-    const unsigned int packs = image_size / V, row = channels / V;
-    for (unsigned int i = thread_index(); i < images * packs; i += thread_count()) {
-        Pack<V> g = load<V>(dy + (size_t)(i / row) * stride + i % row * V);
+                                                 int images, const Divisor& row, const Divisor& image, int stride) {
+    const int U = Unit<V>::CHANNELS, STEP = Unit<V>::STEP;
+    for (unsigned int i = thread_index() * STEP; i < images * image.by; i += thread_count() * STEP) {
+        const unsigned int pixel = row.of(i);
+        Pack<V> g = load<V>(dy + (size_t)pixel * stride + (i - pixel * row.by) * U);
         if (y) {
-            const Pack<V> after = load<V>(y + (size_t)i * V);
+            const Pack<V> after = load<V>(y + (size_t)i * U);
 #pragma unroll
             for (int k = 0; k < V; ++k)
                 if (!(after.v[k] > 0.0f)) g.v[k] = 0.0f;
         }
         for (int t = 0; t < terms.count; ++t) {
-            const float share = terms.shares[t] ? terms.shares[t][i / packs] : terms.share[t];
+            const float share = terms.shares[t] ? terms.shares[t][image.of(i)] : terms.share[t];
             if (share == 0.0f && terms.add[t]) continue;
             Pack<V> part = splat<V>(0.0f);
             if (share != 0.0f) fma<V>(part, g, splat<V>(share));
-            put<V>(terms.dx[t] + (size_t)i * V, part, terms.add[t]);
+            put<V>(terms.dx[t] + (size_t)i * U, part, terms.add[t]);
         }
     }
 }
-extern "C" __global__ void combine_gradient_4(TermGradients terms, const number* dy, const number* y, int images,
-                                              int image_size, int channels, int stride) {
-    combine_gradient<4>(terms, dy, y, images, image_size, channels, stride);
+extern "C" __global__ void combine_gradient_4(TermGradients terms, const number* dy, const number* y, int images, Divisor row,
+                                              Divisor image, int stride) {
+    if (in_eights(4 * row.by, stride, dy)) return combine_gradient<8>(terms, dy, y, images, row, image, stride);
+    combine_gradient<4>(terms, dy, y, images, row, image, stride);
 }
-extern "C" __global__ void combine_gradient_1(TermGradients terms, const number* dy, const number* y, int images,
-                                              int image_size, int channels, int stride) {
-    combine_gradient<1>(terms, dy, y, images, image_size, channels, stride);
+extern "C" __global__ void combine_gradient_1(TermGradients terms, const number* dy, const number* y, int images, Divisor row,
+                                              Divisor image, int stride) {
+    combine_gradient<1>(terms, dy, y, images, row, image, stride);
 }
 
 // Channels of a concatenation that lie next to each other: piece p is `width` channels from channel `begin` on.
@@ -82,6 +100,7 @@ struct __align__(8) Pieces {
     number* piece[TERMS];
     int begin[TERMS], width[TERMS], add[TERMS];
     int count, span;  // how many; channels of all together
+    int eights, unused;  // whether 8 divides all of these
 };
 template <int V, bool GRADIENT>
 __device__ __forceinline__ void concat(const Pieces& pieces, number* whole, int pixels, int channels) {
@@ -102,6 +121,8 @@ __device__ __forceinline__ void concat(const Pieces& pieces, number* whole, int 
 }
 #define CONCAT(NAME, V, GRADIENT)                                                                                        \
     extern "C" __global__ void NAME(Pieces pieces, number* whole, int pixels, int channels) {                            \
+        if (V == 4 && pieces.eights && in_eights(channels, channels, whole))                                             \
+            return concat<2 * V, GRADIENT>(pieces, whole, pixels, channels);                                             \
         concat<V, GRADIENT>(pieces, whole, pixels, channels);                                                            \
     }
 CONCAT(concat_4, 4, false)

@@ -1,7 +1,7 @@
 //! Gates, sums over the pixels of an image, subsampling, truncation, and dropout.
 
 use super::columns::lanes;
-use super::{by_four, flat};
+use super::{by_four, divisor, flat, flat_in_eights};
 use crate::Error;
 use crate::cuda::launch::{Builder, Launch, Pointer};
 
@@ -78,9 +78,13 @@ pub fn subsample(of: Subsample, x: Pointer, y: Pointer) -> Result<Launch, Error>
     let (n, h, w, c) = of.x;
     let (kernel, lanes) = by_four(c, "subsample_4", "subsample_1");
     let [rows, columns] = [h, w].map(|size| size.div_ceil(of.stride));
-    flat(kernel, n * rows * columns * c / lanes)
+    flat_in_eights(kernel, n * rows * columns * c / lanes)
         .pointers([x, y])
-        .ints([n, h, w, c, of.stride, of.offset])
+        .ints([n])
+        .structure(divisor(c / lanes))
+        .structure(divisor(columns))
+        .structure(divisor(rows))
+        .ints([w, h, of.stride, of.offset])
         .build()
 }
 
@@ -96,9 +100,16 @@ pub fn subsample_gradient(
 ) -> Result<Launch, Error> {
     let (n, h, w, c) = of.x;
     let (kernel, lanes) = by_four(c, "subsample_gradient_4", "subsample_gradient_1");
-    flat(kernel, n * h * w * c / lanes)
+    let [rows, columns] = [h, w].map(|size| size.div_ceil(of.stride));
+    flat_in_eights(kernel, n * h * w * c / lanes)
         .pointers([dy, dx])
-        .ints([n, h, w, c, of.stride, of.offset])
+        .ints([n])
+        .structure(divisor(c / lanes))
+        .structure(divisor(w))
+        .structure(divisor(h))
+        .ints([columns, rows])
+        .structure(divisor(of.stride))
+        .ints([of.offset])
         .flag(add)
         .build()
 }

@@ -1,6 +1,8 @@
 // Sums of parts that launches before left. blockIdx.y is the sum; a block has 32 numbers of it and eight parts at a time.
 
 #define JOBS 8
+// Parts that a thread has under way: all that it adds up, where the parts are no more than eight times these.
+#define JOINED_AT_ONCE 16
 
 struct __align__(8) Jobs {
     const float* parts[JOBS];
@@ -16,8 +18,16 @@ extern "C" __global__ void __launch_bounds__(256) join_parts(Jobs jobs) {
     const float* const parts = jobs.parts[job];
     Pack<1> sum = splat<1>(0.0f);
     if (i < size) {
-#pragma unroll 8
-        for (int p = threadIdx.y; p < count; p += 8) sum.v[0] += parts[(size_t)p * size + i];
+        for (int first = threadIdx.y; first < count; first += 8 * JOINED_AT_ONCE) {
+            float part[JOINED_AT_ONCE];
+#pragma unroll
+            for (int k = 0; k < JOINED_AT_ONCE; ++k) {
+                const int p = first + 8 * k;
+                part[k] = p < count ? parts[(size_t)p * size + i] : 0.0f;
+            }
+#pragma unroll
+            for (int k = 0; k < JOINED_AT_ONCE; ++k) sum.v[0] += part[k];
+        }
     }
     room[threadIdx.y * WARP + threadIdx.x] = sum.v[0];
     __syncthreads();
