@@ -69,6 +69,23 @@ fn agrees_with_the_cpu() {
             };
             one(device, shape, options, &mut random);
         }
+        // Windows of 3×3 have kernels of their own.
+        for case in 0..32 {
+            let shape = (
+                random.within(1, 3),
+                random.within(3, 10),
+                random.within(3, 10),
+                4 * random.within(1, 3),
+            );
+            let mut side = || random.within(0, 2);
+            let options = Pool2d {
+                kind: [PoolKind::Max, PoolKind::Average][case % 2],
+                kernel: [3, 3],
+                stride: [1 + case / 2 % 2; 2],
+                padding: [side(), side(), side(), side()],
+            };
+            one(device, shape, options, &mut random);
+        }
     });
 }
 

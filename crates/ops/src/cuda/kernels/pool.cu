@@ -190,6 +190,120 @@ __device__ __forceinline__ void average_pool_gradient(const number* __restrict__
     }
 }
 
+// Windows of 3×3. A thread of the means takes POOL_ROWS pixels below each other, so that the sum of three numbers side by side
+// serves up to three of them; the gradients of stride 2 are made for 2×2 pixels, which the same 2×2 windows hold.
+#define POOL_ROWS 4
+
+// The means at stride 1, or with GRADIENT their gradient: the same sums, as from a pixel on its windows end one after another;
+// each output's part of them is what it hands on to a number.
+template <int V, bool GRADIENT>
+__device__ __forceinline__ void average_rows(const number* __restrict__ from, number* to, int add, const Pool& g) {
+    const int height = GRADIENT ? g.height : g.out_height, width = GRADIENT ? g.width : g.out_width;
+    const int from_height = GRADIENT ? g.out_height : g.height, from_width = GRADIENT ? g.out_width : g.width;
+    const int top = GRADIENT ? 2 - g.top : g.top, left = GRADIENT ? 2 - g.left : g.left;
+    const int groups = (height + POOL_ROWS - 1) / POOL_ROWS;
+    const int step = width * g.channels, from_step = from_width * g.channels;
+    const unsigned int work = (unsigned int)g.images * groups * width * (g.channels / V);
+    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
+        const Strip<V, 1> at(index, g.channels, width, groups);
+        const int i = at.i * POOL_ROWS, row = i - top, column = at.j - left;
+        number* const out = to + (((size_t)at.n * height + i) * width + at.j) * g.channels + at.c;
+        const number* const in = from + (((size_t)at.n * from_height + row) * from_width + column) * g.channels + at.c;
+        Pack<V> sum[POOL_ROWS];
+#pragma unroll
+        for (int r = 0; r < POOL_ROWS; ++r) sum[r] = add && i + r < height ? load<V>(out + r * step) : splat<V>(0.0f);
+        float right[3];
+        bool real[3];
+#pragma unroll
+        for (int l = 0; l < 3; ++l) {
+            right[l] = GRADIENT ? Taps(column + l, 1, g.left, 3, g.width).share() : 1.0f;
+            real[l] = (unsigned int)(column + l) < (unsigned int)from_width;
+        }
+#pragma unroll
+        for (int k = 0; k < POOL_ROWS + 2; ++k) {
+            const bool here = (unsigned int)(row + k) < (unsigned int)from_height;
+            Pack<V> across;
+#pragma unroll
+            for (int l = 0; l < 3; ++l) {
+                const Pack<V> value = here & real[l] ? load<V>(in + (k * from_step + l * g.channels)) : splat<V>(0.0f);
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    across.v[v] = l == 0 ? value.v[v] * right[l] : fmaf(value.v[v], right[l], across.v[v]);
+            }
+            const float down = GRADIENT ? Taps(row + k, 1, g.top, 3, g.height).share() : 1.0f;
+#pragma unroll
+            for (int r = 0; r < POOL_ROWS; ++r)
+                if (r <= k && k <= r + 2) fma<V>(sum[r], across, splat<V>(down));
+        }
+        const float share = GRADIENT ? 1.0f : Taps(at.j, 1, g.left, 3, g.width).share();
+#pragma unroll
+        for (int r = 0; r < POOL_ROWS; ++r) {
+            const float part = GRADIENT ? 1.0f : share * Taps(i + r, 1, g.top, 3, g.height).share();
+#pragma unroll
+            for (int v = 0; v < V; ++v) sum[r].v[v] *= part;
+            if (i + r < height) store(out + r * step, sum[r]);
+        }
+    }
+}
+
+// The gradient at stride 2, of maxima where `places` is not null and else of means. Window (q, r) begins at the first pixel of
+// pair (q, r); the pair's other windows are those before it, which end at its first row and column.
+template <int V, bool MAX>
+__device__ __forceinline__ void pool_gradient_pairs(const number* __restrict__ dy, const unsigned char* __restrict__ places,
+                                                    number* dx, int add, const Pool& g) {
+    const int high = (g.height + g.top + 1) / 2, wide = (g.width + g.left + 1) / 2;
+    const int step = g.width * g.channels, from_step = g.out_width * g.channels;
+    const unsigned int work = (unsigned int)g.images * high * wide * (g.channels / V);
+    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
+        const Strip<V, 1> at(index, g.channels, wide, high);
+        const int i = 2 * at.i - g.top, j = 2 * at.j - g.left;
+        number* const out = dx + (((size_t)at.n * g.height + i) * g.width + j) * g.channels + at.c;
+        const size_t from = (((size_t)at.n * g.out_height + at.i - 1) * g.out_width + at.j - 1) * g.channels + at.c;
+        Pack<V> gradients[2][2], sum[2][2];
+        int place[2][2][V];
+#pragma unroll
+        for (int k = 0; k < 2; ++k)
+#pragma unroll
+            for (int l = 0; l < 2; ++l) {
+                const int oi = at.i - 1 + k, oj = at.j - 1 + l;
+                const bool inside = oi >= 0 && oi < g.out_height && oj >= 0 && oj < g.out_width;
+                const size_t window = from + (k * from_step + l * g.channels);
+                gradients[k][l] = inside ? load<V>(dy + window) : splat<V>(0.0f);
+                if (MAX) get_places(places + (inside ? window : 0), place[k][l]);
+                const bool real = i + k >= 0 && i + k < g.height && j + l >= 0 && j + l < g.width;
+                sum[k][l] = add && real ? load<V>(out + (k * step + l * g.channels)) : splat<V>(0.0f);
+            }
+        if (!MAX) {
+#pragma unroll
+            for (int k = 0; k < 2; ++k)
+#pragma unroll
+                for (int l = 0; l < 2; ++l) {
+                    const float share = Taps(at.i - 1 + k, 2, g.top, 3, g.height).share() *
+                                        Taps(at.j - 1 + l, 2, g.left, 3, g.width).share();
+#pragma unroll
+                    for (int v = 0; v < V; ++v) gradients[k][l].v[v] *= share;
+                }
+        }
+#pragma unroll
+        for (int k = 0; k < 2; ++k)
+#pragma unroll
+            for (int l = 0; l < 2; ++l) {
+                // The second row and column lie in the later windows only.
+#pragma unroll
+                for (int m = k; m < 2; ++m)
+#pragma unroll
+                    for (int n = l; n < 2; ++n) {
+                        const int code = (k + 2 * (1 - m)) * 3 + l + 2 * (1 - n);
+#pragma unroll
+                        for (int v = 0; v < V; ++v)
+                            if (!MAX || place[m][n][v] == code) sum[k][l].v[v] += gradients[m][n].v[v];
+                    }
+                const bool real = i + k >= 0 && i + k < g.height && j + l >= 0 && j + l < g.width;
+                if (real) store(out + (k * step + l * g.channels), sum[k][l]);
+            }
+    }
+}
+
 #define POOL(V)                                                                                                          \
     extern "C" __global__ void __launch_bounds__(256, 3) max_pool_##V(const number* x, number* y, unsigned char* places, Pool g) {                 \
         max_pool<V>(x, y, places, g);                                                                                    \
@@ -204,3 +318,17 @@ __device__ __forceinline__ void average_pool_gradient(const number* __restrict__
     }
 POOL(4)
 POOL(1)
+
+extern "C" __global__ void __launch_bounds__(256, 3) average_pool_rows(const number* x, number* y, Pool g) {
+    average_rows<4, false>(x, y, 0, g);
+}
+extern "C" __global__ void __launch_bounds__(256, 3) average_pool_gradient_rows(const number* dy, number* dx, int add, Pool g) {
+    average_rows<4, true>(dy, dx, add, g);
+}
+extern "C" __global__ void __launch_bounds__(256, 4) max_pool_gradient_pairs(const number* dy, const unsigned char* places,
+                                                                             number* dx, int add, Pool g) {
+    pool_gradient_pairs<4, true>(dy, places, dx, add, g);
+}
+extern "C" __global__ void __launch_bounds__(256, 4) average_pool_gradient_pairs(const number* dy, number* dx, int add, Pool g) {
+    pool_gradient_pairs<4, false>(dy, nullptr, dx, add, g);
+}
