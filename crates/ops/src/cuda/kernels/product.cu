@@ -171,6 +171,7 @@ template <int C> struct Weights {
 template <int C> struct Made {
     float sums[Cut<C>::M][Cut<C>::J][4];
     int row, column;  // the first of them; they may lie beyond the end
+    bool first;       // whether it is of the block's first step
     __device__ __forceinline__ int row_of(int m, int r) const { return row + m * 16 + r * 8; }
     __device__ __forceinline__ int column_of(int q) const { return column + q * 16; }
     __device__ __forceinline__ float& at(int m, int r, int q, int v) { return sums[m][2 * q + v % 2][2 * r + v / 2]; }
@@ -244,6 +245,7 @@ __device__ __forceinline__ void tall_product(const number* __restrict__ x, const
     for (int row = begin; row < end; row += At::ROWS) {
         Made<C> made;
         made.row = row + own_row;
+        made.first = row == begin;
         made.column = n0 + across * 16 + within * 4;
 #pragma unroll
         for (int m = 0; m < At::M; ++m)
@@ -343,10 +345,9 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
     Pack<4> sums[At::FOURS], squares[At::FOURS];
 #pragma unroll
     for (int q = 0; q < At::FOURS; ++q) sums[q] = squares[q] = splat<4>(0.0f);
-    int count = 0;
     tall_product<C>(x, factor, offset, with_relu, w, 0, t, weights, [&](Made<C>& made) {
         made.put(y, t);
-        if (count == 0) {
+        if (made.first) {
 #pragma unroll
             for (int q = 0; q < At::FOURS; ++q)
                 if (lane < 4) store(origin + q * 16, made.four(0, 0, q));
@@ -362,8 +363,12 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
                 squares[q].v[v] = fmaf(delta, delta, squares[q].v[v]);
             }
         });
-        count += min(max(t.rows - (made.row - lane / 4), 0), At::M * 16);
     });
+    int count = 0;
+    for (int step = 0; step < t.steps; ++step) {
+        const int row = (blockIdx.x * t.steps + step) * At::ROWS + down * At::M * 16;
+        count += min(max(t.rows - row, 0), At::M * 16);
+    }
 
     // Each warp's mean and squared deviations from it.
     float* const room = weights.w;
