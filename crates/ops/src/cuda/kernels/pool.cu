@@ -261,18 +261,27 @@ __device__ __forceinline__ void pool_gradient_pairs(const number* __restrict__ d
         const size_t from = (((size_t)at.n * g.out_height + at.i - 1) * g.out_width + at.j - 1) * g.channels + at.c;
         Pack<V> gradients[2][2], sum[2][2];
         int place[2][2][V];
+        bool real[2][2];
 #pragma unroll
         for (int k = 0; k < 2; ++k)
 #pragma unroll
             for (int l = 0; l < 2; ++l) {
                 const int oi = at.i - 1 + k, oj = at.j - 1 + l;
-                const bool inside = oi >= 0 && oi < g.out_height && oj >= 0 && oj < g.out_width;
+                const bool inside = ((unsigned int)oi < (unsigned int)g.out_height) &
+                                    ((unsigned int)oj < (unsigned int)g.out_width);
                 const size_t window = from + (k * from_step + l * g.channels);
                 gradients[k][l] = inside ? load<V>(dy + window) : splat<V>(0.0f);
                 if (MAX) get_places(places + (inside ? window : 0), place[k][l]);
-                const bool real = i + k >= 0 && i + k < g.height && j + l >= 0 && j + l < g.width;
-                sum[k][l] = add && real ? load<V>(out + (k * step + l * g.channels)) : splat<V>(0.0f);
+                real[k][l] = ((unsigned int)(i + k) < (unsigned int)g.height) & ((unsigned int)(j + l) < (unsigned int)g.width);
+                sum[k][l] = splat<V>(0.0f);
             }
+        if (add) {
+#pragma unroll
+            for (int k = 0; k < 2; ++k)
+#pragma unroll
+                for (int l = 0; l < 2; ++l)
+                    if (real[k][l]) sum[k][l] = load<V>(out + (k * step + l * g.channels));
+        }
         if (!MAX) {
 #pragma unroll
             for (int k = 0; k < 2; ++k)
@@ -298,23 +307,26 @@ __device__ __forceinline__ void pool_gradient_pairs(const number* __restrict__ d
                         for (int v = 0; v < V; ++v)
                             if (!MAX || place[m][n][v] == code) sum[k][l].v[v] += gradients[m][n].v[v];
                     }
-                const bool real = i + k >= 0 && i + k < g.height && j + l >= 0 && j + l < g.width;
-                if (real) store(out + (k * step + l * g.channels), sum[k][l]);
+                if (real[k][l]) store(out + (k * step + l * g.channels), sum[k][l]);
             }
     }
 }
 
-#define POOL(V)                                                                                                          \
-    extern "C" __global__ void __launch_bounds__(256, 3) max_pool_##V(const number* x, number* y, unsigned char* places, Pool g) {                 \
-        max_pool<V>(x, y, places, g);                                                                                    \
-    }                                                                                                                    \
-    extern "C" __global__ void __launch_bounds__(256, 2) max_pool_gradient_##V(const number* dy, const unsigned char* places, number* dx, int add, \
-                                                     Pool g) {                                                           \
-        max_pool_gradient<V>(dy, places, dx, add, g);                                                                    \
-    }                                                                                                                    \
-    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_##V(const number* x, number* y, Pool g) { average_pool<V>(x, y, g); }        \
-    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_gradient_##V(const number* dy, number* dx, int add, Pool g) {                \
-        average_pool_gradient<V>(dy, dx, add, g);                                                                        \
+#define POOL(V)                                                                                                              \
+    extern "C" __global__ void __launch_bounds__(256, 3) max_pool_##V(const number* x, number* y, unsigned char* places,     \
+                                                                      Pool g) {                                              \
+        max_pool<V>(x, y, places, g);                                                                                        \
+    }                                                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256, 2) max_pool_gradient_##V(                                              \
+        const number* dy, const unsigned char* places, number* dx, int add, Pool g) {                                        \
+        max_pool_gradient<V>(dy, places, dx, add, g);                                                                        \
+    }                                                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_##V(const number* x, number* y, Pool g) {              \
+        average_pool<V>(x, y, g);                                                                                            \
+    }                                                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256, 3) average_pool_gradient_##V(const number* dy, number* dx, int add,    \
+                                                                                   Pool g) {                                 \
+        average_pool_gradient<V>(dy, dx, add, g);                                                                            \
     }
 POOL(4)
 POOL(1)
@@ -329,6 +341,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) max_pool_gradient_pairs(con
                                                                              number* dx, int add, Pool g) {
     pool_gradient_pairs<4, true>(dy, places, dx, add, g);
 }
-extern "C" __global__ void __launch_bounds__(256, 4) average_pool_gradient_pairs(const number* dy, number* dx, int add, Pool g) {
+extern "C" __global__ void __launch_bounds__(256, 4) average_pool_gradient_pairs(const number* dy, number* dx, int add,
+                                                                                 Pool g) {
     pool_gradient_pairs<4, false>(dy, nullptr, dx, add, g);
 }
