@@ -124,8 +124,8 @@ __device__ __forceinline__ void batch_norm_statistics(const number* x, long long
         part[channels] = fmaf(-sum, shift_by, over_warps<float>(room, 2 * width, width + thread));
     }
     if (!last_block(counters + blockIdx.x, gridDim.y, flag)) return;
-    join_statistics<V, PARTS_UNDER_WAY>(parts, gridDim.y, rows_per_block, rows, (int)blockIdx.x * width, channels, had, norm, to,
-                                        room);
+    join_statistics<V, PARTS_UNDER_WAY>(parts, gridDim.y, rows_per_block, rows, (int)blockIdx.x * width, channels, had, norm,
+                                        to, room);
 }
 extern "C" __global__ void __launch_bounds__(256, 2)
     batch_norm_statistics_4(const number* x, long long rows, int channels, int rows_per_block, float* parts,

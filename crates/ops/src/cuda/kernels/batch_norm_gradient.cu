@@ -60,7 +60,8 @@ __device__ __forceinline__ void end_sums(Pack<V> (&sums)[2], int channel, bool i
     const double each = training ? 1.0 / (double)rows : 0.0;
     __syncthreads();
     if (!has_channel) return;
-    const double sum = over_warps<double>(room, 2 * width, thread), product = over_warps<double>(room, 2 * width, width + thread);
+    const double sum = over_warps<double>(room, 2 * width, thread);
+    const double product = over_warps<double>(room, 2 * width, width + thread);
     to.slope[c] = (float)(-f * i * i * product * each);
     to.constant[c] = (float)(-f * sum * each);
     if (to.dscale) to.dscale[c] = old_scale + (float)(product * i);

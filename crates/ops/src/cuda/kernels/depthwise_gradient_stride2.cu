@@ -156,12 +156,12 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
     }
     __syncthreads();
     float* const part = parts + (size_t)blockIdx.y * K * K * g.channels;
-    for (unsigned int place = thread; place < K * K * TILE_CHANNELS; place += COLUMN_THREADS) {
+    for (int place = thread; place < K * K * TILE_CHANNELS; place += COLUMN_THREADS) {
         const int channel = blockIdx.x * TILE_CHANNELS + place % TILE_CHANNELS;
         float sum = 0.0f;
 #pragma unroll
         for (int warp = 0; warp < COLUMN_THREADS / WARP; ++warp) sum += room[warp * K * K * TILE_CHANNELS + place];
-        if (channel < g.channels) part[place / TILE_CHANNELS * g.channels + channel] = sum;
+        if (channel < g.channels) part[(unsigned int)place / TILE_CHANNELS * g.channels + channel] = sum;
     }
     if (!to.slope) return;
     __syncthreads();
