@@ -94,9 +94,16 @@ struct __align__(8) Tiles {
 
 // How a block is cut for C columns: in width by warps that make J times eight of them, of which a lane has FOURS times four in
 // a row, and in height by DOWN warps that take M times 16 rows. They read 16 · HALVES terms of x at a time, the next ones while
-// they multiply these: as many as there are registers for, which bfloat16 takes half as many of.
+// they multiply these: as many as there are registers for, which bfloat16 takes half as many of. For 32 columns its second
+// half fits compute capability 9.0's code alone.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 900
+#define HALVES_OF_32 (sizeof(number) == 4 ? 1 : 2)
+#else
+#define HALVES_OF_32 1
+#endif
 template <int C> struct Cut {
-    static const int M = C == 64 ? 1 : 2, HALVES = C == 16 ? 1 : C / (sizeof(number) == 4 ? 32 : 16), SLAB = 16 * HALVES;
+    static const int M = C == 64 ? 1 : 2;
+    static const int HALVES = C == 16 ? 1 : C == 32 ? HALVES_OF_32 : sizeof(number) == 4 ? 2 : 4, SLAB = 16 * HALVES;
     static const int J = C == 16 ? 2 : 4, FOURS = J / 2, DOWN = WARPS * J * 8 / C;
     static const int ROWS = DOWN * M * 16;  // of a block at a time
     static const int HELD = W_ROOM / C;     // terms of w that are in shared memory at a time
