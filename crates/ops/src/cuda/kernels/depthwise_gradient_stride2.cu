@@ -184,15 +184,20 @@ __device__ __forceinline__ void depthwise_gradient_stride2(const number* __restr
                                             counters, to, g, room, kept, &flag);                                         \
     }
 // The padding's last bit follows the size.
+// With the registers of a second block the larger ones spill on later compute capabilities.
+#if __CUDA_ARCH__ >= 1000
+#define STRIDE2_BLOCKS 1
+#else
+#define STRIDE2_BLOCKS 2
+#endif
+#if __CUDA_ARCH__ >= 1000 || (defined(BF16) && __CUDA_ARCH__ == 800)
+#define STRIDE2_BLOCKS_OF_7 1
+#else
+#define STRIDE2_BLOCKS_OF_7 2
+#endif
 DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_even, 3, 0, 2)
 DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k3_stride2_odd, 3, 1, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_even, 5, 0, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_odd, 5, 1, 2)
-// With the registers of a second block they spill on some compute capabilities.
-#if __CUDA_ARCH__ == 1000 || (defined(BF16) && __CUDA_ARCH__ == 800)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0, 1)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1, 1)
-#else
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0, 2)
-DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1, 2)
-#endif
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_even, 5, 0, STRIDE2_BLOCKS)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k5_stride2_odd, 5, 1, STRIDE2_BLOCKS)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_even, 7, 0, STRIDE2_BLOCKS_OF_7)
+DEPTHWISE_GRADIENT_STRIDE2(depthwise_gradient_k7_stride2_odd, 7, 1, STRIDE2_BLOCKS_OF_7)

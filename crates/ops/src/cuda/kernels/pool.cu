@@ -331,10 +331,19 @@ __device__ __forceinline__ void pool_gradient_pairs(const number* __restrict__ d
 POOL(4)
 POOL(1)
 
-extern "C" __global__ void __launch_bounds__(256, 3) average_pool_rows(const number* x, number* y, Pool g) {
+// With the registers of more blocks they spill on later compute capabilities.
+#if __CUDA_ARCH__ >= 1200
+#define ROWS_BLOCKS 1
+#elif __CUDA_ARCH__ >= 1000
+#define ROWS_BLOCKS 2
+#else
+#define ROWS_BLOCKS 3
+#endif
+extern "C" __global__ void __launch_bounds__(256, ROWS_BLOCKS) average_pool_rows(const number* x, number* y, Pool g) {
     average_rows<4, false>(x, y, 0, g);
 }
-extern "C" __global__ void __launch_bounds__(256, 3) average_pool_gradient_rows(const number* dy, number* dx, int add, Pool g) {
+extern "C" __global__ void __launch_bounds__(256, ROWS_BLOCKS)
+    average_pool_gradient_rows(const number* dy, number* dx, int add, Pool g) {
     average_rows<4, true>(dy, dx, add, g);
 }
 extern "C" __global__ void __launch_bounds__(256, 4) max_pool_gradient_pairs(const number* dy, const unsigned char* places,

@@ -419,8 +419,8 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
     // As many parts under way as there are registers for: 256 parts take one round, or two of 32 and more columns.
     join_statistics<4, C == 64 ? 8 : 4>(parts, gridDim.x, t.steps * At::ROWS, t.rows, n0, t.n, had, norm, to, room);
 }
-#define PRODUCT_STATISTICS(C)                                                                                            \
-    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+#define PRODUCT_STATISTICS(C, BLOCKS)                                                                                    \
+    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
         product_statistics_tf32_##C(const number* __restrict__ x, const float* factor, const float* offset,              \
                                     int with_relu, const float* __restrict__ w, number* y, Tiles t, float* parts,        \
                                     unsigned int* counters, const float* scale, const float* shift, float* running_mean, \
@@ -433,9 +433,14 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
         product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, origins, &flag); \
     }
-PRODUCT_STATISTICS(16)
-PRODUCT_STATISTICS(32)
-PRODUCT_STATISTICS(64)
+PRODUCT_STATISTICS(16, 2)
+PRODUCT_STATISTICS(32, 2)
+// With the registers of a second block it spills there.
+#if defined(BF16) && __CUDA_ARCH__ == 1100
+PRODUCT_STATISTICS(64, 1)
+#else
+PRODUCT_STATISTICS(64, 2)
+#endif
 
 // dx = or += dy · wᵀ where a ReLU let x · factor + offset through, for dy of rows × k and w of n × k numbers: what a pointwise
 // convolution with a ReLU before it gives its input.
