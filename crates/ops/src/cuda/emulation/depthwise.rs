@@ -420,3 +420,20 @@ fn agrees_with_the_cpu() {
         }
     });
 }
+
+#[test]
+fn tiles_are_no_more_than_a_grid_takes() {
+    let conv = Conv2d {
+        groups: 4,
+        ..Conv2d::default()
+    };
+    let kernel = |side| {
+        let x = (1, side, side, 4);
+        let sizes = Convolution::new(x, (3, 3, 1, 4), conv.same([3; 2])).unwrap();
+        let at = Pointer(16);
+        let launch = kernels::forward(&sizes, at, Prologue::default(), at, at);
+        launch.unwrap().kernel
+    };
+    assert_eq!(kernel(1024), "depthwise_k3");
+    assert_eq!(kernel(8192), "depthwise_any_4");
+}

@@ -49,6 +49,9 @@ const TILE_CHANNELS: usize = 16;
 const TILE_THREADS: usize = 128;
 const STRIP: usize = 4;
 
+/// Blocks of a grid along its second and third axis at most.
+const MOST_ACROSS: usize = 65_535;
+
 /// A kernel made for its size: how its output is cut into tiles.
 struct Tiles {
     kernel: &'static str,
@@ -92,6 +95,9 @@ impl Tiles {
             let wide = g.out_width.div_ceil(across * STRIP);
             let tiles = wide * g.out_height.div_ceil(down * rows);
             let groups = g.images.div_ceil(images);
+            if tiles.max(groups) > MOST_ACROSS {
+                return None;
+            }
             let cost = tiles * groups * (images * pixels + most * STRIP * rows);
             // Rounded up: pixels are few, so that the quotient is right.
             let [by_columns, by_rows] = [columns, height].map(|size| (1 << 16) / size + 1);
