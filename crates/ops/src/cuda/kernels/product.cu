@@ -236,7 +236,7 @@ __device__ __forceinline__ void tall_product(const number* __restrict__ x, const
     const int n0 = blockIdx.y * C, across = warp / At::DOWN * At::FOURS;
     const int own_row = warp % At::DOWN * (At::M * 16) + group;
     const float least = with_relu ? 0.0f : -1.0f / 0.0f;
-    // What lies beyond the end is multiplied by 0 or goes nowhere: any number of x stands for it.
+    // What lies beyond the end is multiplied by 0 or goes nowhere: any finite number of x stands for it.
     const auto read = [&](int row, int k0, int m, int half, int r) {
         const int at = min(row + own_row + m * 16 + r * 8, t.rows - 1) * t.k + min(k0 + half * 16 + within * 4, t.k - 4);
         return *reinterpret_cast<const Four*>(x + at);
