@@ -3,7 +3,8 @@
 //! All sources are one module, compiled by NVRTC for tensors in fp32 and, where they are wanted, once more for bfloat16;
 //! see [`Launch::bf16`](super::Launch). Tensors are NHWC, pixels are images × height × width, and a
 //! channel's vector is read four numbers at a time where 4 divides the channels; tensors must then begin at addresses
-//! that 16 divides; channels within a bfloat16 tensor's, at those that 8 divides. Functions here name what they launch, in the order in which it is to run; sizes have been checked
+//! that 16 divides; channels within a bfloat16 tensor's, at those that 8 divides. Functions here name what they launch, in
+//! the order in which it is to run; sizes have been checked
 //! by the operation. Where a gradient may be stored or added, `add` says which.
 
 pub mod affine;

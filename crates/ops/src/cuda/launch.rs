@@ -65,6 +65,9 @@ pub struct Launch {
     pub arguments: Vec<Argument>,
 }
 
+/// Blocks of a grid that the driver takes along its second and third axis.
+pub(super) const MOST_ACROSS: usize = 65_535;
+
 /// Collects the arguments of a launch; a size that does not fit is an error at the end.
 #[derive(Debug)]
 pub(super) struct Builder {
@@ -74,8 +77,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new(kernel: &'static str, grid: [usize; 3], block: [u32; 3]) -> Self {
-        // The driver's limits on a grid.
-        let limits = [i32::MAX as usize, 65_535, 65_535];
+        let limits = [i32::MAX as usize, MOST_ACROSS, MOST_ACROSS];
         let beyond = grid.iter().zip(limits).find(|&(&g, limit)| g > limit);
         Self {
             launch: Launch {

@@ -306,21 +306,24 @@ const FAMILY: Family = Family {
     scratch: kernels::weight_gradient_scratch,
 };
 
+/// Kernel, stride and dilation of the convolutions that have kernels of their own.
+const MADE_FOR: [(usize, usize, usize); 8] = [
+    (3, 1, 1),
+    (5, 1, 1),
+    (7, 1, 1),
+    (3, 2, 1),
+    (5, 2, 1),
+    (7, 2, 1),
+    (3, 1, 2),
+    (5, 1, 2),
+];
+
 #[test]
 fn agrees_with_the_cpu() {
     check("depthwise", |device| {
         let mut random = Random::new(4);
         // Every kernel that is made for its size, at an inner and an outer size.
-        for (k, s, d) in [
-            (3, 1, 1),
-            (5, 1, 1),
-            (7, 1, 1),
-            (3, 2, 1),
-            (5, 2, 1),
-            (7, 2, 1),
-            (3, 1, 2),
-            (5, 1, 2),
-        ] {
+        for (k, s, d) in MADE_FOR {
             let conv = Conv2d {
                 stride: [s; 2],
                 dilation: [d; 2],
@@ -356,16 +359,7 @@ fn agrees_with_the_cpu() {
             );
         }
         // Few and many channels, strips that end within a row, blocks that take several strips and parts.
-        for (k, s, d) in [
-            (3, 1, 1),
-            (5, 1, 1),
-            (7, 1, 1),
-            (3, 1, 2),
-            (5, 1, 2),
-            (3, 2, 1),
-            (5, 2, 1),
-            (7, 2, 1),
-        ] {
+        for (k, s, d) in MADE_FOR {
             for x in [
                 (2, 9, 11, 4),
                 (3, 8, 8, 20),

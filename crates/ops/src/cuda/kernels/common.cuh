@@ -146,14 +146,6 @@ __device__ __forceinline__ void store(float* to, const Pack<8>& p) {
     store(to + 4, pack(make_float4(p.v[4], p.v[5], p.v[6], p.v[7])));
 }
 
-// Reads from shared memory each time that it is asked to, as the compiler would else keep in registers what it read before.
-template <int V> __device__ __forceinline__ Pack<V> load_again(const float* from) {
-    Pack<V> p;
-#pragma unroll
-    for (int i = 0; i < V; ++i) p.v[i] = *static_cast<const volatile float*>(from + i);
-    return p;
-}
-
 // Stores a gradient, or adds it.
 template <int V, class N> __device__ __forceinline__ void put(N* to, Pack<V> p, int add) {
     if (add) {

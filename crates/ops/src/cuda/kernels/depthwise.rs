@@ -7,7 +7,7 @@ use super::convolution::{Convolution, Gate};
 use super::join::Join;
 use super::{BLOCK, flat, sizes_of};
 use crate::Error;
-use crate::cuda::launch::Builder;
+use crate::cuda::launch::{Builder, MOST_ACROSS};
 use crate::cuda::{Launch, Pointer};
 
 /// Kernel, stride and dilation, 0 where the axes differ.
@@ -48,9 +48,6 @@ impl Any {
 const TILE_CHANNELS: usize = 16;
 const TILE_THREADS: usize = 128;
 const STRIP: usize = 4;
-
-/// Blocks of a grid along its second and third axis at most.
-const MOST_ACROSS: usize = 65_535;
 
 /// A kernel made for its size: how its output is cut into tiles.
 struct Tiles {

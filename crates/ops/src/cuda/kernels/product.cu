@@ -313,8 +313,6 @@ __device__ __forceinline__ void tall_product(const number* __restrict__ x, const
     }
 }
 
-template <class N> __device__ __forceinline__ void put_pair(N* to, float2 value, int add) { put<2>(to, pack(value), add); }
-
 #define PRODUCT(C)                                                                                                       \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
         product_tf32_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,          \

@@ -322,8 +322,9 @@ impl Script {
         }
     }
 
-    /// What so many channels of a tensor take of it, for the order of pieces alone: they lie in strides all over it. They stand for as many of its words as they have, in the order of the
-    /// channels: so those of one tensor do not meet, and all meet what touches it as a whole.
+    /// What so many channels of a tensor take of it, for the order of pieces alone: they lie in strides all over it. They
+    /// stand for as many of its words as they have, in the order of the channels: so those of one tensor do not meet, and
+    /// all meet what touches it as a whole.
     fn part(&self, View { of, begin, stride }: View, channels: usize) -> Range<usize> {
         let whole = self.program.span(of).range();
         let words = |channel: usize| whole.start + whole.len() * channel / stride.max(1);
