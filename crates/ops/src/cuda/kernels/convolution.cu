@@ -52,6 +52,16 @@ __device__ __forceinline__ void multiply_rounded(float (&c)[4], const float (&a)
     __trap();
 #endif
 }
+// c += a · b of numbers of bfloat16, two terms in a word, the earlier one in its lower half: mma.m16n8k16.
+__device__ __forceinline__ void multiply_bf16(float (&c)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    __trap();
+#endif
+}
 #endif
 // The same of any numbers. To round one takes two instructions: where a number goes into several products, round it once.
 __device__ __forceinline__ void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {

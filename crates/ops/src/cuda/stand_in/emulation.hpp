@@ -181,6 +181,23 @@ inline void multiply_rounded(float (&c)[4], const float (&a)[4], const float (&b
     }
     __syncwarp();
 }
+// The same of 16 × 16 and 16 × 8 numbers of bfloat16, two in a word, as mma.m16n8k16 has them.
+inline void multiply_bf16(float (&c)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]) {
+    using namespace emulation;
+    static unsigned int words[1024][6];
+    for (int i = 0; i < 6; ++i) words[current][i] = i < 4 ? a[i] : b[i - 4];
+    __syncwarp();
+    const size_t warp = current / 32 * 32, lane = current % 32;
+    const auto half = [](unsigned int word, size_t k) { return of_bits(k % 2 ? word & 0xffff0000u : word << 16); };
+    for (int i = 0; i < 4; ++i) {
+        const size_t row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + i % 2;
+        for (size_t k = 0; k < 16; ++k) {
+            const unsigned int* from = words[warp + row % 8 * 4 + k % 8 / 2];
+            c[i] += half(from[(row >= 8) + 2 * (k >= 8)], k) * half(words[warp + column * 4 + k % 8 / 2][4 + (k >= 8)], k);
+        }
+    }
+    __syncwarp();
+}
 #define EMULATED
 
 extern char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));
