@@ -33,7 +33,7 @@ impl Memory {
 }
 
 /// Rows and columns that make one block, many blocks, few and many lanes.
-pub(super) const SHAPES: [(usize, usize); 10] = [
+pub(super) const SHAPES: [(usize, usize); 11] = [
     (2, 1),
     (5, 3),
     (3000, 1),
@@ -44,6 +44,8 @@ pub(super) const SHAPES: [(usize, usize); 10] = [
     (40, 132),
     (70, 260),
     (50, 37),
+    // More parts than are joined at a time.
+    (5600, 20),
 ];
 
 fn one(device: &Emulator, (rows, columns): (usize, usize), old: Option<&[f32]>, x: &[f32]) {
