@@ -60,6 +60,14 @@ impl Random {
         Leaf::Feature(tensor(&Cpu::default(), values, shape).unwrap())
     }
 
+    /// Halves in −1..=1: many of them are equal.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn coarse_feature(&mut self, shape: (usize, usize, usize, usize)) -> Leaf {
+        let values = self.values(shape.0 * shape.1 * shape.2 * shape.3);
+        let halves = values.iter().map(|it| (2.0 * it).round() / 2.0).collect();
+        Leaf::Feature(tensor(&Cpu::default(), halves, shape).unwrap())
+    }
+
     pub(crate) fn distinct_feature(&mut self, shape: (usize, usize, usize, usize)) -> Leaf {
         let values = self.distinct(shape.0 * shape.1 * shape.2 * shape.3);
         Leaf::Feature(tensor(&Cpu::default(), values, shape).unwrap())

@@ -64,6 +64,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("transpose.cu", include_str!("kernels/transpose.cu")),
     ("convert.cu", include_str!("kernels/convert.cu")),
     ("pool.cu", include_str!("kernels/pool.cu")),
+    ("max_pool.cu", include_str!("kernels/max_pool.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("subsample.cu", include_str!("kernels/subsample.cu")),
     ("dropout.cu", include_str!("kernels/dropout.cu")),

@@ -227,7 +227,6 @@ fn nothing_held_out(config: &RunConfig) -> Usage {
 /// The run that the flags describe, with what they leave open picked and told.
 fn fresh(args: &Args) -> Result<RunConfig> {
     let device = args.device.resolve_and_tell();
-    let dataset = args.data.name(device);
     let (space, baselines) = spaces(args, device)?;
     let (workers, threads) = share(args, device);
     let halving = args.halving.over(None)?;
@@ -239,6 +238,10 @@ fn fresh(args: &Args) -> Result<RunConfig> {
     if let Some(rungs) = rungs(halving, training.epochs)? {
         note(format!("successive halving: {} epochs", joined(&rungs)));
     }
+    let objective = args.objective.over(Objective::default())?;
+    check_precision(training.precision, device)?;
+    // Last, as it may be fetched.
+    let dataset = args.data.name(device);
     Ok(RunConfig {
         version: VERSION,
         search: SearchConfig {
@@ -247,7 +250,7 @@ fn fresh(args: &Args) -> Result<RunConfig> {
             seed: args.seed,
             halving,
         },
-        objective: args.objective.over(Objective::default())?,
+        objective,
         rerank: args.rerank.fresh(training.epochs),
         training,
         dataset: DatasetConfig {

@@ -13,7 +13,11 @@ fn one(
     random: &mut Random,
 ) {
     let what = format!("{shape:?} {options:?}");
-    let leaf = random.feature(shape);
+    // Half of the time many numbers are equal.
+    let leaf = match random.flip() {
+        true => random.feature(shape),
+        false => random.coarse_feature(shape),
+    };
     let leaves = [leaf];
     let (expected, dx) = run(&leaves, |tape, leaves| {
         pool2d(tape, leaves[0].feature(), options)
@@ -31,11 +35,39 @@ fn one(
     let launch = forward(&pool, x.pointer(), without.pointer(), Pointer::NULL);
     device.run(&[launch.unwrap()]);
     assert_eq!(without.read::<f32>(), y.read::<f32>());
+    // The output, or its gradient, as some of another tensor's channels.
+    let channels = shape.3;
+    let stride = if channels.is_multiple_of(4) {
+        channels + 8
+    } else {
+        channels
+    };
+    let begin = (stride - channels) / 2;
+    let pool = pool.within(stride);
+    let spread = |from: &[f32]| -> Vec<f32> {
+        let mut to = vec![f32::NAN; from.len() / channels * stride];
+        for (to, from) in to.chunks_mut(stride).zip(from.chunks(channels)) {
+            to[begin..begin + channels].copy_from_slice(from);
+        }
+        to
+    };
+    let mut wide = Buffer::of(&vec![f32::NAN; expected.len() / channels * stride]);
+    let to = Pointer(wide.pointer().0 + 4 * begin as u64);
+    let launch = forward(&pool, x.pointer(), to, places.pointer());
+    device.run(&[launch.unwrap()]);
+    let bits = |of: &[f32]| of.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+    assert_eq!(
+        bits(&wide.read::<f32>()),
+        bits(&spread(&y.read::<f32>())),
+        "{what}"
+    );
+    let mut dy = Buffer::of(&spread(&dy.read::<f32>()));
+    let dy = Pointer(dy.pointer().0 + 4 * begin as u64);
     let old = random.values(dx.len());
     for old in [None, Some(&old[..])] {
         let mut found = target(old, dx.len());
         let add = old.is_some();
-        let launch = gradient(&pool, dy.pointer(), places.pointer(), found.pointer(), add);
+        let launch = gradient(&pool, dy, places.pointer(), found.pointer(), add);
         device.run(&[launch.unwrap()]);
         assert_close(&format!("{what} dx"), &found.read(), &on_top(old, dx));
     }
@@ -69,7 +101,25 @@ fn agrees_with_the_cpu() {
             };
             one(device, shape, options, &mut random);
         }
-        // Windows of 3×3 have kernels of their own.
+        // Small windows of maxima have kernels of their own, and so do means of 3×3.
+        for _ in 0..24 {
+            let kernel = [random.within(1, 8), random.within(1, 8)];
+            let shape = (
+                random.within(1, 3),
+                random.within(kernel[0].max(3), 12),
+                random.within(kernel[1].max(3), 40),
+                4 * random.within(1, 9),
+            );
+            let mut side = |axis: usize| random.within(0, kernel[axis] - 1);
+            let padding = [side(0), side(0), side(1), side(1)];
+            let options = Pool2d {
+                kind: PoolKind::Max,
+                kernel,
+                stride: [random.within(1, 3), random.within(1, 3)],
+                padding,
+            };
+            one(device, shape, options, &mut random);
+        }
         for case in 0..32 {
             let shape = (
                 random.within(1, 3),
@@ -98,13 +148,21 @@ fn nan_wins_and_the_first_of_equals_gets_the_gradient() {
             stride: [1, 2],
             padding: [0; 4],
         };
-        let pool = Pool::new((1, 1, 6, 1), options).unwrap();
-        let mut x = Buffer::of(&[f32::NAN, 1.0, 1.0, f32::NAN, 2.0, 2.0]);
-        let (mut y, mut places) = (Buffer::poisoned::<f32>(3), Buffer::poisoned::<u8>(3));
-        let launch = forward(&pool, x.pointer(), y.pointer(), places.pointer());
-        device.run(&[launch.unwrap()]);
-        let y = y.read::<f32>();
-        assert!(y[0].is_nan() && y[1].is_nan() && y[2] == 2.0, "{y:?}");
-        assert_eq!(places.read::<u8>(), [0, 1, 0]);
+        // One channel, and four of the same.
+        for channels in [1, 4] {
+            let pool = Pool::new((1, 1, 6, channels), options).unwrap();
+            let x = [f32::NAN, 1.0, 1.0, f32::NAN, 2.0, 2.0].map(|it| vec![it; channels]);
+            let mut x = Buffer::of(&x.concat());
+            let mut y = Buffer::poisoned::<f32>(3 * channels);
+            let mut places = Buffer::poisoned::<u8>(3 * channels);
+            let launch = forward(&pool, x.pointer(), y.pointer(), places.pointer());
+            device.run(&[launch.unwrap()]);
+            let (y, places) = (y.read::<f32>(), places.read::<u8>());
+            for c in 0..channels {
+                let y = [0, 1, 2].map(|it| y[it * channels + c]);
+                assert!(y[0].is_nan() && y[1].is_nan() && y[2] == 2.0, "{y:?}");
+                assert_eq!([0, 1, 2].map(|it| places[it * channels + c]), [0, 1, 0]);
+            }
+        }
     });
 }

@@ -1,8 +1,9 @@
-// Max and average pooling; padding is not counted. One output a thread, V channels of it.
+// What poolings share, and average pooling; padding is not counted. One output a thread, V channels of it. The output, or its
+// gradient, may lie within another tensor: `out_stride` numbers are from a pixel to the next.
 
 struct __align__(8) Pool {
     int images, height, width, channels, out_height, out_width;
-    int kernel_height, kernel_width, stride_y, stride_x, top, left;
+    int kernel_height, kernel_width, stride_y, stride_x, top, left, out_stride;
 };
 
 // The real positions of a window along one axis: first..last.
@@ -27,21 +28,6 @@ struct Windows {
     }
 };
 
-// Where a maximum was found, as its number in the window.
-__device__ __forceinline__ void put_places(unsigned char* to, const int (&place)[1]) { *to = (unsigned char)place[0]; }
-__device__ __forceinline__ void put_places(unsigned char* to, const int (&place)[4]) {
-    *reinterpret_cast<uchar4*>(to) = make_uchar4((unsigned char)place[0], (unsigned char)place[1],
-                                                 (unsigned char)place[2], (unsigned char)place[3]);
-}
-__device__ __forceinline__ void get_places(const unsigned char* from, int (&place)[1]) { place[0] = *from; }
-__device__ __forceinline__ void get_places(const unsigned char* from, int (&place)[4]) {
-    const uchar4 q = *reinterpret_cast<const uchar4*>(from);
-    place[0] = q.x;
-    place[1] = q.y;
-    place[2] = q.z;
-    place[3] = q.w;
-}
-
 // Taps, or windows, along each axis that a thread reads at once, so that their loads are under way together.
 #define AT_ONCE 3
 
@@ -54,85 +40,6 @@ __device__ __forceinline__ void read_block(const number* __restrict__ from, int 
 #pragma unroll
         for (int l = 0; l < AT_ONCE; ++l)
             to[k][l] = k < rows && l < columns ? load<V>(from + (k * down + l * right)) : splat<V>(none);
-}
-
-// `places` may be null. Of equal numbers the first in reading order wins; NaN wins over all.
-template <int V>
-__device__ __forceinline__ void max_pool(const number* __restrict__ x, number* y, unsigned char* places, const Pool& g) {
-    const unsigned int work = (unsigned int)g.images * g.out_height * g.out_width * (g.channels / V);
-    const float lowest = -1.0f / 0.0f;
-    // Of wider windows only a row at once, so that they are read in order.
-    const int high = g.kernel_width <= AT_ONCE ? AT_ONCE : 1;
-    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
-        const Strip<V, 1> at(index, g.channels, g.out_width, g.out_height);
-        const Taps rows(at.i, g.stride_y, g.top, g.kernel_height, g.height);
-        const Taps columns(at.j, g.stride_x, g.left, g.kernel_width, g.width);
-        Pack<V> best = splat<V>(lowest);
-        int place[V];
-#pragma unroll
-        for (int i = 0; i < V; ++i) place[i] = rows.first * g.kernel_width + columns.first;
-        for (int k = rows.first; k < rows.last; k += high) {
-            const size_t row = (size_t)at.n * g.height + (at.i * g.stride_y - g.top + k);
-            for (int l = columns.first; l < columns.last; l += AT_ONCE) {
-                const int column = at.j * g.stride_x - g.left + l;
-                Pack<V> values[AT_ONCE][AT_ONCE];
-                read_block<V>(x + (row * g.width + column) * g.channels + at.c, g.width * g.channels, g.channels,
-                              min(rows.last - k, high), columns.last - l, lowest, values);
-#pragma unroll
-                for (int tap = 0; tap < AT_ONCE * AT_ONCE; ++tap) {
-                    const Pack<V>& value = values[tap / AT_ONCE][tap % AT_ONCE];
-                    const int code = (k + tap / AT_ONCE) * g.kernel_width + l + tap % AT_ONCE;
-#pragma unroll
-                    for (int i = 0; i < V; ++i) {
-                        const bool larger = value.v[i] > best.v[i] || isnan(value.v[i]);
-                        best.v[i] = larger ? value.v[i] : best.v[i];
-                        place[i] = larger ? code : place[i];
-                    }
-                }
-            }
-        }
-        store(y + (size_t)index * V, best);
-        if (places) put_places(places + (size_t)index * V, place);
-    }
-}
-
-template <int V>
-__device__ __forceinline__ void max_pool_gradient(const number* __restrict__ dy, const unsigned char* __restrict__ places,
-                                                  number* dx, int add, const Pool& g) {
-    const unsigned int work = (unsigned int)g.images * g.height * g.width * (g.channels / V);
-    for (unsigned int index = thread_index(); index < work; index += thread_count()) {
-        const Strip<V, 1> at(index, g.channels, g.width, g.height);
-        const Windows rows(at.i, g.stride_y, g.top, g.kernel_height, g.out_height);
-        const Windows columns(at.j, g.stride_x, g.left, g.kernel_width, g.out_width);
-        Pack<V> sum = splat<V>(0.0f);
-        for (int oi = rows.first; oi < rows.last; oi += AT_ONCE) {
-            for (int oj = columns.first; oj < columns.last; oj += AT_ONCE) {
-                const size_t from = (((size_t)at.n * g.out_height + oi) * g.out_width + oj) * g.channels + at.c;
-                const int down = g.out_width * g.channels, right = g.channels;
-                Pack<V> gradients[AT_ONCE][AT_ONCE];
-                read_block<V>(dy + from, down, right, rows.last - oi, columns.last - oj, 0.0f, gradients);
-                int place[AT_ONCE][AT_ONCE][V];
-#pragma unroll
-                for (int k = 0; k < AT_ONCE; ++k)
-#pragma unroll
-                    for (int l = 0; l < AT_ONCE; ++l) {
-                        const bool inside = oi + k < rows.last && oj + l < columns.last;
-                        get_places(places + from + (inside ? k * down + l * right : 0), place[k][l]);
-                    }
-#pragma unroll
-                for (int k = 0; k < AT_ONCE; ++k)
-#pragma unroll
-                    for (int l = 0; l < AT_ONCE; ++l) {
-                        const int code = (at.i + g.top - (oi + k) * g.stride_y) * g.kernel_width + at.j + g.left -
-                                         (oj + l) * g.stride_x;
-#pragma unroll
-                        for (int i = 0; i < V; ++i)
-                            sum.v[i] += place[k][l][i] == code ? gradients[k][l].v[i] : 0.0f;
-                    }
-            }
-        }
-        put<V>(dx + (size_t)index * V, sum, add);
-    }
 }
 
 template <int V>
@@ -157,7 +64,7 @@ __device__ __forceinline__ void average_pool(const number* __restrict__ x, numbe
         const float share = rows.share() * columns.share();
 #pragma unroll
         for (int i = 0; i < V; ++i) sum.v[i] *= share;
-        store(y + (size_t)index * V, sum);
+        store(y + (((size_t)at.n * g.out_height + at.i) * g.out_width + at.j) * g.out_stride + at.c, sum);
     }
 }
 
@@ -172,8 +79,8 @@ __device__ __forceinline__ void average_pool_gradient(const number* __restrict__
         for (int oi = rows.first; oi < rows.last; oi += AT_ONCE) {
             for (int oj = columns.first; oj < columns.last; oj += AT_ONCE) {
                 Pack<V> gradients[AT_ONCE][AT_ONCE];
-                read_block<V>(dy + (((size_t)at.n * g.out_height + oi) * g.out_width + oj) * g.channels + at.c,
-                              g.out_width * g.channels, g.channels, rows.last - oi, columns.last - oj, 0.0f, gradients);
+                read_block<V>(dy + (((size_t)at.n * g.out_height + oi) * g.out_width + oj) * g.out_stride + at.c,
+                              g.out_width * g.out_stride, g.out_stride, rows.last - oi, columns.last - oj, 0.0f, gradients);
                 float right[AT_ONCE];
 #pragma unroll
                 for (int l = 0; l < AT_ONCE; ++l)
@@ -191,7 +98,7 @@ __device__ __forceinline__ void average_pool_gradient(const number* __restrict__
 }
 
 // Windows of 3×3. A thread of the means takes POOL_ROWS pixels below each other, so that the sum of three numbers side by side
-// serves up to three of them; the gradients of stride 2 are made for 2×2 pixels, which the same 2×2 windows hold.
+// serves up to three of them; the gradient at stride 2 is made for 2×2 pixels, which the same 2×2 windows hold.
 #define POOL_ROWS 4
 
 // The means at stride 1, or with GRADIENT their gradient: the same sums, as from a pixel on its windows end one after another;
@@ -202,13 +109,14 @@ __device__ __forceinline__ void average_rows(const number* __restrict__ from, nu
     const int from_height = GRADIENT ? g.out_height : g.height, from_width = GRADIENT ? g.out_width : g.width;
     const int top = GRADIENT ? 2 - g.top : g.top, left = GRADIENT ? 2 - g.left : g.left;
     const int groups = (height + POOL_ROWS - 1) / POOL_ROWS;
-    const int step = width * g.channels, from_step = from_width * g.channels;
+    const int stride = GRADIENT ? g.channels : g.out_stride, from_stride = GRADIENT ? g.out_stride : g.channels;
+    const int step = width * stride, from_step = from_width * from_stride;
     const unsigned int work = (unsigned int)g.images * groups * width * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, width, groups);
         const int i = at.i * POOL_ROWS, row = i - top, column = at.j - left;
-        number* const out = to + (((size_t)at.n * height + i) * width + at.j) * g.channels + at.c;
-        const number* const in = from + (((size_t)at.n * from_height + row) * from_width + column) * g.channels + at.c;
+        number* const out = to + (((size_t)at.n * height + i) * width + at.j) * stride + at.c;
+        const number* const in = from + (((size_t)at.n * from_height + row) * from_width + column) * from_stride + at.c;
         Pack<V> sum[POOL_ROWS];
 #pragma unroll
         for (int r = 0; r < POOL_ROWS; ++r) sum[r] = add && i + r < height ? load<V>(out + r * step) : splat<V>(0.0f);
@@ -225,7 +133,7 @@ __device__ __forceinline__ void average_rows(const number* __restrict__ from, nu
             Pack<V> across;
 #pragma unroll
             for (int l = 0; l < 3; ++l) {
-                const Pack<V> value = here & real[l] ? load<V>(in + (k * from_step + l * g.channels)) : splat<V>(0.0f);
+                const Pack<V> value = here & real[l] ? load<V>(in + (k * from_step + l * from_stride)) : splat<V>(0.0f);
 #pragma unroll
                 for (int v = 0; v < V; ++v)
                     across.v[v] = l == 0 ? value.v[v] * right[l] : fmaf(value.v[v], right[l], across.v[v]);
@@ -246,21 +154,19 @@ __device__ __forceinline__ void average_rows(const number* __restrict__ from, nu
     }
 }
 
-// The gradient at stride 2, of maxima where `places` is not null and else of means. Window (q, r) begins at the first pixel of
-// pair (q, r); the pair's other windows are those before it, which end at its first row and column.
-template <int V, bool MAX>
-__device__ __forceinline__ void pool_gradient_pairs(const number* __restrict__ dy, const unsigned char* __restrict__ places,
-                                                    number* dx, int add, const Pool& g) {
+// The gradient of means at stride 2. Window (q, r) begins at the first pixel of pair (q, r); the pair's other windows are those
+// before it, which end at its first row and column.
+template <int V>
+__device__ __forceinline__ void average_pool_gradient_of_pairs(const number* __restrict__ dy, number* dx, int add, const Pool& g) {
     const int high = (g.height + g.top + 1) / 2, wide = (g.width + g.left + 1) / 2;
-    const int step = g.width * g.channels, from_step = g.out_width * g.channels;
+    const int step = g.width * g.channels, from_step = g.out_width * g.out_stride;
     const unsigned int work = (unsigned int)g.images * high * wide * (g.channels / V);
     for (unsigned int index = thread_index(); index < work; index += thread_count()) {
         const Strip<V, 1> at(index, g.channels, wide, high);
         const int i = 2 * at.i - g.top, j = 2 * at.j - g.left;
         number* const out = dx + (((size_t)at.n * g.height + i) * g.width + j) * g.channels + at.c;
-        const size_t from = (((size_t)at.n * g.out_height + at.i - 1) * g.out_width + at.j - 1) * g.channels + at.c;
+        const size_t from = (((size_t)at.n * g.out_height + at.i - 1) * g.out_width + at.j - 1) * g.out_stride + at.c;
         Pack<V> gradients[2][2], sum[2][2];
-        int place[2][2][V];
         bool real[2][2];
 #pragma unroll
         for (int k = 0; k < 2; ++k)
@@ -269,58 +175,31 @@ __device__ __forceinline__ void pool_gradient_pairs(const number* __restrict__ d
                 const int oi = at.i - 1 + k, oj = at.j - 1 + l;
                 const bool inside = ((unsigned int)oi < (unsigned int)g.out_height) &
                                     ((unsigned int)oj < (unsigned int)g.out_width);
-                const size_t window = from + (k * from_step + l * g.channels);
-                gradients[k][l] = inside ? load<V>(dy + window) : splat<V>(0.0f);
-                if (MAX) get_places(places + (inside ? window : 0), place[k][l]);
+                gradients[k][l] = inside ? load<V>(dy + (from + (k * from_step + l * g.out_stride))) : splat<V>(0.0f);
                 real[k][l] = ((unsigned int)(i + k) < (unsigned int)g.height) & ((unsigned int)(j + l) < (unsigned int)g.width);
-                sum[k][l] = splat<V>(0.0f);
+                sum[k][l] = add && real[k][l] ? load<V>(out + (k * step + l * g.channels)) : splat<V>(0.0f);
             }
-        if (add) {
-#pragma unroll
-            for (int k = 0; k < 2; ++k)
-#pragma unroll
-                for (int l = 0; l < 2; ++l)
-                    if (real[k][l]) sum[k][l] = load<V>(out + (k * step + l * g.channels));
-        }
-        if (!MAX) {
-#pragma unroll
-            for (int k = 0; k < 2; ++k)
-#pragma unroll
-                for (int l = 0; l < 2; ++l) {
-                    const float share = Taps(at.i - 1 + k, 2, g.top, 3, g.height).share() *
-                                        Taps(at.j - 1 + l, 2, g.left, 3, g.width).share();
-#pragma unroll
-                    for (int v = 0; v < V; ++v) gradients[k][l].v[v] *= share;
-                }
-        }
 #pragma unroll
         for (int k = 0; k < 2; ++k)
 #pragma unroll
             for (int l = 0; l < 2; ++l) {
-                // The second row and column lie in the later windows only.
+                const float share = Taps(at.i - 1 + k, 2, g.top, 3, g.height).share() *
+                                    Taps(at.j - 1 + l, 2, g.left, 3, g.width).share();
+                // The second row and column of the pair lie in the later windows only.
 #pragma unroll
-                for (int m = k; m < 2; ++m)
+                for (int m = 0; m <= k; ++m)
 #pragma unroll
-                    for (int n = l; n < 2; ++n) {
-                        const int code = (k + 2 * (1 - m)) * 3 + l + 2 * (1 - n);
-#pragma unroll
-                        for (int v = 0; v < V; ++v)
-                            if (!MAX || place[m][n][v] == code) sum[k][l].v[v] += gradients[m][n].v[v];
-                    }
-                if (real[k][l]) store(out + (k * step + l * g.channels), sum[k][l]);
+                    for (int n = 0; n <= l; ++n) fma<V>(sum[m][n], gradients[k][l], splat<V>(share));
             }
+#pragma unroll
+        for (int k = 0; k < 2; ++k)
+#pragma unroll
+            for (int l = 0; l < 2; ++l)
+                if (real[k][l]) store(out + (k * step + l * g.channels), sum[k][l]);
     }
 }
 
 #define POOL(V)                                                                                                              \
-    extern "C" __global__ void __launch_bounds__(256, 3) max_pool_##V(const number* x, number* y, unsigned char* places,     \
-                                                                      Pool g) {                                              \
-        max_pool<V>(x, y, places, g);                                                                                        \
-    }                                                                                                                        \
-    extern "C" __global__ void __launch_bounds__(256, 2) max_pool_gradient_##V(                                              \
-        const number* dy, const unsigned char* places, number* dx, int add, Pool g) {                                        \
-        max_pool_gradient<V>(dy, places, dx, add, g);                                                                        \
-    }                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(256, 3) average_pool_##V(const number* x, number* y, Pool g) {              \
         average_pool<V>(x, y, g);                                                                                            \
     }                                                                                                                        \
@@ -346,11 +225,7 @@ extern "C" __global__ void __launch_bounds__(256, ROWS_BLOCKS)
     average_pool_gradient_rows(const number* dy, number* dx, int add, Pool g) {
     average_rows<4, true>(dy, dx, add, g);
 }
-extern "C" __global__ void __launch_bounds__(256, 4) max_pool_gradient_pairs(const number* dy, const unsigned char* places,
-                                                                             number* dx, int add, Pool g) {
-    pool_gradient_pairs<4, true>(dy, places, dx, add, g);
-}
 extern "C" __global__ void __launch_bounds__(256, 4) average_pool_gradient_pairs(const number* dy, number* dx, int add,
                                                                                  Pool g) {
-    pool_gradient_pairs<4, false>(dy, nullptr, dx, add, g);
+    average_pool_gradient_of_pairs<4>(dy, dx, add, g);
 }
