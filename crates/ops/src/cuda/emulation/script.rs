@@ -405,6 +405,7 @@ fn concatenations_lie_within_others() {
                 false => (middle.0, 0),
             };
             let if_fours = |it| if fours { it } else { None };
+            assert_eq!(lies_in(outer.1), if_fours(within(of, 0)));
             assert_eq!(lies_in(middle.0), if_fours(within(of, start)));
             assert_eq!(lies_in(middle.1), within(of, start));
             assert_eq!(lies_in(inner.0), within(of, start + 8));

@@ -61,8 +61,15 @@ impl Writer<'_> {
                 dx,
             } => {
                 let pool = pool::Pool::new((*n, *height, *width, *channels), *pool)?;
-                let (dy, places, to) = (self.at(*dy), self.maybe(*places), self.at(dx.buffer));
-                self.push(pool::gradient(&pool, dy, places, to, dx.add)?);
+                let (dy, stride) = self.spaced(*dy, *channels);
+                let (places, to) = (self.maybe(*places), self.at(dx.buffer));
+                self.push(pool::gradient(
+                    &pool.within(stride),
+                    dy,
+                    places,
+                    to,
+                    dx.add,
+                )?);
             }
             Call::GlobalAveragePoolGradient { dims, dy, dx } => {
                 let (dy, to) = (self.at(*dy), self.at(dx.buffer));

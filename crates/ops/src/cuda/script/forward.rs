@@ -79,8 +79,9 @@ impl Writer<'_> {
                 places,
             } => {
                 let pool = pool::Pool::new((*n, *height, *width, *channels), *pool)?;
-                let (x, y, places) = (self.at(*x), self.at(*y), self.maybe(*places));
-                self.push(pool::forward(&pool, x, y, places)?);
+                let (y, stride) = self.spaced(*y, *channels);
+                let (x, places) = (self.at(*x), self.maybe(*places));
+                self.push(pool::forward(&pool.within(stride), x, y, places)?);
             }
             Call::GlobalAveragePool { dims, x, y } => {
                 let (x, y) = (self.at(*x), self.at(*y));

@@ -23,6 +23,7 @@ fn spread(program: &Program, call: &Call) -> Option<usize> {
         Call::Combine { dims, .. } => Some(dims.channels),
         Call::Normalise { coefficients, .. } => Some(program.span(*coefficients).len / 4),
         Call::Concat { inputs, .. } => Some(inputs.iter().map(|(_, width)| width).sum()),
+        Call::Pool { dims, .. } => Some(dims[3]),
         _ => None,
     }
 }
@@ -39,6 +40,7 @@ fn skipped(program: &Program, call: &Call) -> Option<(Buffer, usize)> {
         Call::ConcatGradient { dy, targets, .. } => {
             Some((*dy, targets.iter().map(|(_, width)| width).sum()))
         }
+        Call::PoolGradient { dy, dims, .. } => Some((*dy, dims[3])),
         _ => None,
     }
 }
