@@ -296,12 +296,12 @@ pub(super) fn flattened(channels: usize, training: bool) -> Program {
 
 /// What each block of [`nested`] makes of its input.
 struct Block {
-    /// The innermost concatenation of two normalised tensors and these; the one around it, with a sum, and that; the one around
-    /// both, with a pooled tensor and that.
+    /// The innermost concatenation and what it is of, two normalised tensors; the one around it, with the sum beside it; the
+    /// one around both, with the pooled tensor beside them.
     inner: (Value, [Value; 2]),
     middle: (Value, Value),
     outer: (Value, Value),
-    /// Two of 8 + `channels` channels: a concatenation that is read elsewhere too, and a normalised piece of it.
+    /// Another one in the outermost, which is read elsewhere too, and a normalised tensor in it.
     shared: (Value, Value),
 }
 

@@ -34,9 +34,7 @@ fn skipped(program: &Program, call: &Call) -> Option<(Buffer, usize)> {
         Call::NormGradient {
             dy, coefficients, ..
         } => Some((*dy, program.span(*coefficients).len / 4)),
-        Call::CombineGradient {
-            dims, dy, y: None, ..
-        } => Some((*dy, dims.channels)),
+        Call::CombineGradient { dims, dy, .. } => Some((*dy, dims.channels)),
         Call::ConcatGradient { dy, targets, .. } => {
             Some((*dy, targets.iter().map(|(_, width)| width).sum()))
         }
