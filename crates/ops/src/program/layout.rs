@@ -18,11 +18,13 @@ fn aligned(len: usize) -> usize {
 /// Gives each buffer, of which `sizes` has its numbers and the words that they take, its span, and the size of all
 /// memory. Buffers that are `kept` live as long as
 /// the program and lie first, in that order; the others from the first call that touches them to the
-/// last.
+/// last. What touches a buffer touches the one that it is `within`, which may be itself; one that is within
+/// another has no place of its own.
 pub(super) fn assign(
     sizes: impl Iterator<Item = (usize, usize)>,
     kept: &[Buffer],
     calls: &[Call],
+    within: impl Fn(Buffer) -> Buffer,
 ) -> (Vec<Span>, usize) {
     let spans = sizes.map(|(len, words)| Span {
         start: 0,
@@ -31,7 +33,7 @@ pub(super) fn assign(
     });
     let mut spans: Vec<Span> = spans.collect();
     let sizes: Vec<usize> = spans.iter().map(|it| it.words).collect();
-    let lives = lives(sizes.len(), calls);
+    let lives = lives(sizes.len(), calls, within);
     let mut end = 0;
     let mut places = vec![true; sizes.len()];
     for &Buffer(id) in kept {
@@ -73,12 +75,16 @@ pub(super) fn assign(
 }
 
 /// The first and the last call that touch each buffer.
-fn lives(buffers: usize, calls: &[Call]) -> Vec<Option<(usize, usize)>> {
+fn lives(
+    buffers: usize,
+    calls: &[Call],
+    within: impl Fn(Buffer) -> Buffer,
+) -> Vec<Option<(usize, usize)>> {
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; buffers];
     for (index, call) in calls.iter().enumerate() {
         let accesses = call.accesses();
         for buffer in accesses.reads.iter().chain(&accesses.writes) {
-            let life = &mut lives[buffer.0 as usize];
+            let life = &mut lives[within(*buffer).0 as usize];
             *life = Some((life.map_or(index, |(first, _)| first), index));
         }
     }

@@ -17,9 +17,6 @@ mod operations;
 mod precision;
 mod runner;
 
-#[cfg(any(test, feature = "cuda"))]
-use std::collections::BTreeSet;
-
 use crate::Error;
 pub use access::Accesses;
 pub use batch::{Batch, Draw, Images};
@@ -151,8 +148,8 @@ impl Program {
         Ok(program)
     }
 
-    /// The same with other places: `words` says what a buffer takes, given its numbers, and those that lie `alone` share
-    /// their memory with no other.
+    /// The same with other places: `words` says what a buffer takes, given its numbers, and `within` which other one it
+    /// lies in, or that one itself: what lies in another takes no words of its own.
     ///
     /// # Errors
     /// [`Error::Shape`] if calls then write where they read.
@@ -160,16 +157,12 @@ impl Program {
     pub(crate) fn placed(
         &self,
         words: impl Fn(Buffer, usize) -> usize,
-        alone: &BTreeSet<Buffer>,
+        within: impl Fn(Buffer) -> Buffer,
     ) -> Result<Self, Error> {
         let spans = self.spans.iter().enumerate();
         let sizes = spans.map(|(id, span)| (span.len, words(Buffer(id as u32), span.len)));
         let (calls, ports) = (self.calls.clone(), self.ports.clone());
-        let mut kept = ports.kept();
-        let others = alone.iter().filter(|it| !kept.contains(it));
-        let others: Vec<Buffer> = others.copied().collect();
-        kept.extend(others);
-        let (spans, memory) = layout::assign(sizes, &kept, &calls);
+        let (spans, memory) = layout::assign(sizes, &ports.kept(), &calls, within);
         Self::new(calls, spans, ports, self.batch, memory)
     }
 

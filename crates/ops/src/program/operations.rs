@@ -250,7 +250,7 @@ impl Builder {
             running: self.running,
         };
         let sizes = self.lens.iter().map(|&len| (len, len));
-        let (spans, memory) = layout::assign(sizes, &ports.kept(), &self.calls);
+        let (spans, memory) = layout::assign(sizes, &ports.kept(), &self.calls, |it| it);
         Program::new(self.calls, spans, ports, self.batch, memory)
     }
 }

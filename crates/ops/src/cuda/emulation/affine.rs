@@ -1,6 +1,6 @@
 //! Factors, offsets, ReLU and activation functions against the CPU's.
 
-use super::{Buffer, assert_close, check, on_top, target};
+use super::{Buffer, assert_close, check, on_top, some_stride, target, together};
 use crate::Activation;
 use crate::activation::kernel;
 use crate::batch_norm::kernel as norm;
@@ -26,8 +26,10 @@ fn agrees_with_the_cpu() {
                 offset: bo.pointer(),
                 relu: random.flip(),
             };
-            let mut y = Buffer::poisoned::<f32>(count);
-            let launch = affine(bx.pointer(), prologue, y.pointer(), pixels, channels);
+            let stride = some_stride(channels, &mut random);
+            let mut y = Buffer::poisoned::<f32>(pixels * stride);
+            let to = (y.pointer(), stride);
+            let launch = affine(bx.pointer(), prologue, to, pixels, channels);
             // One block, so that its threads take several pieces of work.
             let launch = Launch {
                 grid: [1; 3],
@@ -36,7 +38,7 @@ fn agrees_with_the_cpu() {
             device.run(&[launch]);
             let mut expected = vec![0.0; count];
             norm::affine(&x, &factor, &offset, prologue.relu, &mut expected);
-            assert_close("affine", &y.read(), &expected);
+            assert_close("affine", &together(&y.read(), channels, stride), &expected);
 
             let mut dx = target(old, count);
             let launch = gate(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::memory::Device;
-use super::script::{BATCH, LABELS, close, flattened, program, run, settings};
+use super::script::{BATCH, LABELS, close, flattened, nested, program, run, settings};
 use super::{Emulator, check};
 use crate::cuda::script::{Library, Piece, Script, packed};
 use crate::optimiser::Rule;
@@ -249,6 +249,7 @@ fn each_call_is_the_cpus() {
         for (channels, libraries) in [(6, false), (8, false), (8, true)] {
             for training in [true, false] {
                 compare(emulator, program(channels, training), libraries);
+                compare(emulator, nested(channels, training), libraries);
             }
         }
         compare(emulator, pixels(true).0, false);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::script::{BATCH, LABELS, close, program, settings};
+use super::script::{BATCH, LABELS, close, nested, program, settings};
 use super::{gpu, is_stand_in};
 use crate::Optimiser;
 use crate::cuda::device::{Device, DeviceExecutor, Modes, Replay};
@@ -210,9 +210,12 @@ fn pieces_at_once_do_what_they_do_in_a_row() {
         true => (&[8][..], 3, 1),
         false => (&[8, 16, 32, 64][..], 20, 3),
     };
-    for &channels in channels {
+    let programs = channels.iter().flat_map(|&channels| {
+        let made = [program, nested].map(|made| made(channels, true));
+        made.map(|it| (channels, Arc::new(it)))
+    });
+    for (channels, program) in programs {
         for precision in [Precision::Tf32, Precision::Fp32, Precision::Bf16] {
-            let program = Arc::new(program(channels, true));
             let run = |replay| {
                 let modes = Modes {
                     replay,

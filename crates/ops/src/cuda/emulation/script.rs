@@ -90,12 +90,6 @@ pub(super) fn program(channels: usize, training: bool) -> Program {
         .0
         .conv(Input::Plain(x), true, weight, Some(bias), same(3));
     let near = near.unwrap();
-    let pool = |kind| Pool2d {
-        kind,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1; 4],
-    };
     let largest = net.0.pool(x, pool(PoolKind::Max)).unwrap();
     let mean = net.0.pool(x, pool(PoolKind::Average)).unwrap();
     let path = |net: &mut Net, salt| {
@@ -300,6 +294,137 @@ pub(super) fn flattened(channels: usize, training: bool) -> Program {
     net.0.finish().unwrap()
 }
 
+/// What each block of [`nested`] makes of its input.
+struct Block {
+    /// The innermost concatenation and what it is of, two normalised tensors; the one around it, with the sum beside it; the
+    /// one around both, with the pooled tensor beside them.
+    inner: (Value, [Value; 2]),
+    middle: (Value, Value),
+    outer: (Value, Value),
+    /// Another one in the outermost, which is read elsewhere too, and a normalised tensor in it.
+    shared: (Value, Value),
+}
+
+impl Block {
+    fn new(net: &mut Net, x: Value, c: usize) -> Self {
+        let branch = |net: &mut Net, relu: bool, to: usize| {
+            let weight = [1, 1, x.dims[3], to];
+            let y = net.conv(Input::Plain(x), relu, weight, Conv2d::default());
+            net.normalised(y)
+        };
+        let whole = Share::All(1.0);
+        let pieces = [true, false].map(|relu| {
+            let it = branch(net, relu, c);
+            net.done(it, relu)
+        });
+        let inner = net.0.concat(&pieces).unwrap();
+        let terms = [branch(net, true, 8), branch(net, false, 8)].map(|it| (it, whole));
+        let sum = net.0.combine(&terms, false).unwrap();
+        let middle = net.0.concat(&[sum, inner]).unwrap();
+        let pooled = net.0.pool(x, pool(PoolKind::Max)).unwrap();
+        let (other, last) = (branch(net, false, c), branch(net, true, 8));
+        let [other, last] = [other, last].map(|it| net.done(it, false));
+        let shared = net.0.concat(&[last, other]).unwrap();
+        let outer = net.0.concat(&[pooled, middle, shared]).unwrap();
+        Self {
+            inner: (inner, pieces),
+            middle: (middle, sum),
+            outer: (outer, pooled),
+            shared: (shared, last),
+        }
+    }
+
+    /// What others read of it.
+    fn done(&self, net: &mut Net, c: usize) -> Value {
+        let whole = Share::All(1.0);
+        let terms = [self.outer.0, self.shared.0].map(|x| {
+            let weight = [1, 1, x.dims[3], 2 * c];
+            let y = net.conv(Input::Plain(x), true, weight, Conv2d::default());
+            (net.normalised(y), whole)
+        });
+        net.0.combine(&terms, true).unwrap()
+    }
+}
+
+fn pool(kind: PoolKind) -> Pool2d {
+    Pool2d {
+        kind,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1; 4],
+    }
+}
+
+/// Concatenations within others, in blocks of which later ones have the memory of earlier ones in evaluation.
+pub(super) fn nested(channels: usize, training: bool) -> Program {
+    nested_blocks(channels, training).0
+}
+
+fn nested_blocks(channels: usize, training: bool) -> (Program, Vec<Block>) {
+    let mut net = Net(Builder::new(BATCH, training));
+    let mut x = net.0.images([5, 4, 4]);
+    let blocks = (0..4).map(|_| {
+        let block = Block::new(&mut net, x, channels);
+        x = block.done(&mut net, channels);
+        block
+    });
+    let blocks = blocks.collect();
+    let flat = net.0.global_average_pool(x);
+    let w = net.0.parameter(flat.dims[3] * CLASSES, true);
+    let logits = net.0.linear(flat, w, None, CLASSES).unwrap();
+    net.0.output(logits, 1.0, 0.1);
+    (net.0.finish().unwrap(), blocks)
+}
+
+#[test]
+fn concatenations_lie_within_others() {
+    for (channels, training) in [(8, true), (8, false), (6, true), (6, false)] {
+        let (program, blocks) = nested_blocks(channels, training);
+        let program = Arc::new(program);
+        let rule = Rule::Sgd {
+            momentum: 0.0,
+            nesterov: false,
+        };
+        let optimiser = training.then(|| settings(rule));
+        let library = Library::default();
+        let script = Script::new(Arc::clone(&program), optimiser, None, library, false).unwrap();
+        let (c, fours) = (channels, channels.is_multiple_of(4));
+        let lies_in = |it: Value| script.lies_in(it.buffer);
+        for Block {
+            inner,
+            middle,
+            outer,
+            shared,
+        } in &blocks
+        {
+            assert_eq!([outer.0, shared.0].map(lies_in), [None; 2]);
+            let within = |of: Value, begin: usize| Some((of.buffer, begin, of.dims[3]));
+            // Pieces of other channels than fours are copied, with those beside them.
+            let (of, start) = match fours {
+                true => (outer.0, outer.1.dims[3]),
+                false => (middle.0, 0),
+            };
+            let if_fours = |it| if fours { it } else { None };
+            assert_eq!(lies_in(outer.1), if_fours(within(of, 0)));
+            assert_eq!(lies_in(middle.0), if_fours(within(of, start)));
+            assert_eq!(lies_in(middle.1), within(of, start));
+            assert_eq!(lies_in(inner.0), within(of, start + 8));
+            assert_eq!(lies_in(inner.1[0]), if_fours(within(of, start + 8)));
+            assert_eq!(lies_in(inner.1[1]), if_fours(within(of, start + 8 + c)));
+            assert_eq!(lies_in(shared.1), if_fours(within(shared.0, 0)));
+        }
+        let work = script.work(Pointer(256), true).unwrap();
+        let copies = work.iter().filter(|it| match &it.work {
+            Work::Launch(launch) => launch.kernel.starts_with("concat"),
+            _ => false,
+        });
+        // One launch for what is left of each.
+        let passes = if training { 2 } else { 1 };
+        let left = if fours { 1 } else { 3 };
+        assert_eq!(copies.count(), passes * left * blocks.len());
+    }
+}
+
 fn compare(emulator: &Emulator, program: Program, rule: Rule, by: By) {
     let program = Arc::new(program);
     let ports = program.ports();
@@ -433,10 +558,13 @@ fn a_whole_step_is_the_cpus() {
             }
         }
         if let Some(emulator) = emulator.exact() {
-            for made in [program, flattened] {
+            for made in [program, flattened, nested] {
                 for training in [true, false] {
                     compare(&emulator, made(8, training), sgd, by(false, true));
                 }
+            }
+            for training in [true, false] {
+                compare(&emulator, nested(6, training), sgd, by(false, true));
             }
         }
     });

@@ -1,24 +1,26 @@
 // Operations on single numbers: a factor and an offset for each channel with ReLU, activation functions, and the gradient
 // that a ReLU lets through.
 
-// y = relu(x · factor + offset); see `Prologue`. One thread, V channels of a pixel.
+// y = relu(x · factor + offset); see `Prologue`. `row` divides by the packs of a pixel; from a pixel of y to the next are
+// `stride` numbers. One thread, V channels of a pixel.
 template <int V>
-__device__ __forceinline__ void affine(const number* x, const float* factor, const float* offset, number* y,
-                                       int pixels, int channels, int with_relu) {
-    const int quads = channels / V;
-    for (unsigned int i = thread_index(); i < (unsigned int)pixels * quads; i += thread_count()) {
-        const int c = (int)(i % quads) * V;
-        store(y + (size_t)i * V, Prologue<V>(factor, offset, c, with_relu).of(load<V>(x + (size_t)i * V)));
+__device__ __forceinline__ void affine(const number* x, const float* factor, const float* offset, number* y, int pixels,
+                                       const Divisor& row, int stride, int with_relu) {
+    const int U = Unit<V>::CHANNELS, STEP = Unit<V>::STEP;
+    for (unsigned int i = thread_index() * STEP; i < pixels * row.by; i += thread_count() * STEP) {
+        const unsigned int pixel = row.of(i), c = (i - pixel * row.by) * U;
+        const Pack<V> value = Prologue<V>(factor, offset, c, with_relu).of(load<V>(x + (size_t)i * U));
+        store(y + (size_t)pixel * stride + c, value);
     }
 }
-extern "C" __global__ void affine_4(const number* x, const float* factor, const float* offset, number* y,
-                                    int pixels, int channels, int with_relu) {
-    if (in_eights(channels, channels, x)) return affine<8>(x, factor, offset, y, pixels, channels, with_relu);
-    affine<4>(x, factor, offset, y, pixels, channels, with_relu);
+extern "C" __global__ void affine_4(const number* x, const float* factor, const float* offset, number* y, int pixels,
+                                    Divisor row, int stride, int with_relu) {
+    if (in_eights(4 * row.by, stride, y)) return affine<8>(x, factor, offset, y, pixels, row, stride, with_relu);
+    affine<4>(x, factor, offset, y, pixels, row, stride, with_relu);
 }
-extern "C" __global__ void affine_1(const number* x, const float* factor, const float* offset, number* y,
-                                    int pixels, int channels, int with_relu) {
-    affine<1>(x, factor, offset, y, pixels, channels, with_relu);
+extern "C" __global__ void affine_1(const number* x, const float* factor, const float* offset, number* y, int pixels,
+                                    Divisor row, int stride, int with_relu) {
+    affine<1>(x, factor, offset, y, pixels, row, stride, with_relu);
 }
 
 // dx = dy where x · factor + offset > 0, else 0.

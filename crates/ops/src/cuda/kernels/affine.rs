@@ -1,6 +1,6 @@
 //! A factor and an offset for each channel with ReLU; activation functions.
 
-use super::{by_four, flat, flat_in_eights};
+use super::{by_four, divisor, flat, flat_in_eights};
 use crate::cuda::{Launch, Pointer};
 use crate::{Activation, Error};
 
@@ -15,21 +15,23 @@ pub struct Prologue {
     pub relu: bool,
 }
 
-/// `y` ← relu(x · factor + offset) for `pixels` × `channels` numbers.
+/// `y`, with the numbers from a pixel to the next, ← relu(x · factor + offset) for `pixels` × `channels` numbers.
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument.
 pub fn affine(
     x: Pointer,
     prologue: Prologue,
-    y: Pointer,
+    (y, stride): (Pointer, usize),
     pixels: usize,
     channels: usize,
 ) -> Result<Launch, Error> {
     let (kernel, lanes) = by_four(channels, "affine_4", "affine_1");
     flat_in_eights(kernel, pixels * channels / lanes)
         .pointers([x, prologue.factor, prologue.offset, y])
-        .ints([pixels, channels])
+        .ints([pixels])
+        .structure(divisor(channels / lanes))
+        .ints([stride])
         .flag(prologue.relu)
         .build()
 }

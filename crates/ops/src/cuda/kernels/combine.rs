@@ -109,12 +109,8 @@ fn runs(targets: impl Iterator<Item = Target>) -> Vec<Vec<Target>> {
     let mut runs: Vec<Vec<Target>> = vec![Vec::new()];
     let mut seen = Vec::new();
     for mut target in targets {
-        // One without an address is a run of its own.
-        let full = |run: &Vec<Target>| {
-            let gap = run.first().is_some_and(|it| it.dx == Pointer::NULL);
-            let ends = gap || (target.dx == Pointer::NULL && !run.is_empty());
-            ends || run.len() == TERMS || run.iter().any(|other| other.dx == target.dx)
-        };
+        let full =
+            |run: &Vec<Target>| run.len() == TERMS || run.iter().any(|other| other.dx == target.dx);
         if runs.last().is_none_or(full) {
             runs.push(Vec::new());
         }
@@ -169,58 +165,60 @@ pub fn combine_gradient(
 /// The launches of a concatenation, or of its gradient, one for each run of pieces. A piece without an address is left out.
 fn pieces(
     kernels: [&'static str; 2],
-    pieces: impl Iterator<Item = (Target, usize)> + Clone,
-    whole: Pointer,
+    pieces: impl Iterator<Item = (Target, usize)>,
+    (whole, stride): (Pointer, usize),
     pixels: usize,
 ) -> Result<Vec<Launch>, Error> {
-    let widths: Vec<usize> = pieces.clone().map(|(_, width)| width).collect();
-    let channels: usize = widths.iter().sum();
-    let four = widths.iter().all(|width| width.is_multiple_of(4));
-    let eights = widths.iter().all(|width| width.is_multiple_of(8));
-    let (kernel, lanes) = if four {
-        (kernels[0], 4)
-    } else {
-        (kernels[1], 1)
+    let mut end = 0;
+    let placed = pieces.map(|(target, width)| {
+        end += width;
+        (target, end - width, width)
+    });
+    let placed = placed.filter(|(target, _, width)| target.dx != Pointer::NULL && *width > 0);
+    let placed: Vec<_> = placed.collect();
+    if placed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all_by = |by: usize| {
+        let mut sizes = placed.iter().flat_map(|(_, begin, width)| [begin, width]);
+        stride.is_multiple_of(by) && sizes.all(|it| it.is_multiple_of(by))
     };
-    let (mut place, mut begin) = (0, 0);
+    let ((kernel, lanes), eights) = match all_by(4) {
+        true => ((kernels[0], 4), all_by(8)),
+        false => ((kernels[1], 1), false),
+    };
+    let mut left = &placed[..];
     let mut launches = Vec::new();
-    for run in runs(pieces.map(|(target, _)| target)) {
-        let widths = &widths[place..place + run.len()];
-        if run[0].dx == Pointer::NULL {
-            place += run.len();
-            begin += widths.iter().sum::<usize>();
-            continue;
-        }
-        let starts = widths.iter().scan(begin, |at, width| {
-            *at += width;
-            Some((*at - width) as u32)
-        });
-        let span: usize = widths.iter().sum();
+    for run in runs(placed.iter().map(|(target, ..)| *target)) {
+        let (these, others) = left.split_at(run.len());
+        left = others;
+        let span: usize = these.iter().map(|(.., width)| width).sum();
         let mut words = filled(run.iter().map(|target| target.dx.0)).to_vec();
-        words.extend(pack(filled(starts)));
-        words.extend(pack(filled(widths.iter().map(|&width| width as u32))));
+        words.extend(pack(filled(
+            these.iter().map(|(_, begin, _)| *begin as u32),
+        )));
+        words.extend(pack(filled(these.iter().map(|(.., width)| *width as u32))));
         words.extend(pack(filled(run.iter().map(|target| u32::from(target.add)))));
-        words.extend(pack([run.len() as u32, span as u32, eights.into(), 0]));
-        if span > 0 {
-            let launch = flat_in_eights(kernel, pixels * span / lanes)
-                .structure(words)
-                .pointers([whole])
-                .ints([pixels, channels]);
-            launches.push(launch.build()?);
-        }
-        place += run.len();
-        begin += span;
+        words.extend(pack([run.len() as u32, eights.into()]));
+        let launch = flat_in_eights(kernel, pixels * span / lanes)
+            .structure(words)
+            .pointers([whole])
+            .ints([pixels])
+            .structure(divisor(span / lanes))
+            .ints([stride]);
+        launches.push(launch.build()?);
     }
     Ok(launches)
 }
 
-/// `y` ← the inputs side by side on their channels; each with its number of channels.
+/// `y`, with the numbers from a pixel to the next, ← the inputs side by side on their channels; each with its number of
+/// channels.
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument.
 pub fn concat(
     inputs: &[(Pointer, usize)],
-    y: Pointer,
+    y: (Pointer, usize),
     pixels: usize,
 ) -> Result<Vec<Launch>, Error> {
     let all = inputs
@@ -229,13 +227,14 @@ pub fn concat(
     pieces(["concat_4", "concat_1"], all, y, pixels)
 }
 
-/// `dxᵢ` ←, or +=, the part of `dy` that came from input i. A buffer may occur more than once.
+/// `dxᵢ` ←, or +=, the part of `dy`, with the numbers from a pixel to the next, that came from input i. A buffer may occur
+/// more than once.
 ///
 /// # Errors
 /// As [`concat()`].
 pub fn concat_gradient(
     targets: &[(Target, usize)],
-    dy: Pointer,
+    dy: (Pointer, usize),
     pixels: usize,
 ) -> Result<Vec<Launch>, Error> {
     let kernels = ["concat_gradient_4", "concat_gradient_1"];

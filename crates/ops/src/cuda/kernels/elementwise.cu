@@ -95,23 +95,22 @@ extern "C" __global__ void combine_gradient_1(TermGradients terms, const number*
     combine_gradient<1>(terms, dy, y, images, row, image, stride);
 }
 
-// Channels of a concatenation that lie next to each other: piece p is `width` channels from channel `begin` on.
+// Pieces of a concatenation: piece p is `width` channels from channel `begin` on.
 struct __align__(8) Pieces {
     number* piece[TERMS];
     int begin[TERMS], width[TERMS], add[TERMS];
-    int count, span;  // how many; channels of all together
-    int eights, unused;  // whether 8 divides all of these
+    int count, eights;  // how many; whether 8 divides all of these
 };
+// `row` divides by the packs of a pixel of all pieces together; from a pixel of the whole to the next are `stride` numbers.
 template <int V, bool GRADIENT>
-__device__ __forceinline__ void concat(const Pieces& pieces, number* whole, int pixels, int channels) {
-    const int packs = pieces.span / V;
-    for (unsigned int i = thread_index(); i < (unsigned int)pixels * packs; i += thread_count()) {
-        const size_t pixel = i / packs;
-        const int c = pieces.begin[0] + (int)(i % packs) * V;
-        int p = 0;
-        while (p + 1 < pieces.count && c >= pieces.begin[p + 1]) ++p;
-        number* const part = pieces.piece[p] + pixel * pieces.width[p] + (c - pieces.begin[p]);
-        number* const at = whole + pixel * channels + c;
+__device__ __forceinline__ void concat(const Pieces& pieces, number* whole, int pixels, const Divisor& row, int stride) {
+    const int U = Unit<V>::CHANNELS, STEP = Unit<V>::STEP;
+    for (unsigned int i = thread_index() * STEP; i < pixels * row.by; i += thread_count() * STEP) {
+        const size_t pixel = row.of(i);
+        int c = (int)(i - (unsigned int)pixel * row.by) * U, p = 0;
+        while (p + 1 < pieces.count && c >= pieces.width[p]) c -= pieces.width[p++];
+        number* const part = pieces.piece[p] + pixel * pieces.width[p] + c;
+        number* const at = whole + pixel * stride + pieces.begin[p] + c;
         if (GRADIENT) {
             put<V>(part, load<V>(at), pieces.add[p]);
         } else {
@@ -120,10 +119,10 @@ __device__ __forceinline__ void concat(const Pieces& pieces, number* whole, int 
     }
 }
 #define CONCAT(NAME, V, GRADIENT)                                                                                        \
-    extern "C" __global__ void NAME(Pieces pieces, number* whole, int pixels, int channels) {                            \
-        if (V == 4 && pieces.eights && in_eights(channels, channels, whole))                                             \
-            return concat<2 * V, GRADIENT>(pieces, whole, pixels, channels);                                             \
-        concat<V, GRADIENT>(pieces, whole, pixels, channels);                                                            \
+    extern "C" __global__ void NAME(Pieces pieces, number* whole, int pixels, Divisor row, int stride) {                 \
+        if (V == 4 && pieces.eights && in_eights(stride, stride, whole))                                                 \
+            return concat<2 * V, GRADIENT>(pieces, whole, pixels, row, stride);                                          \
+        concat<V, GRADIENT>(pieces, whole, pixels, row, stride);                                                         \
     }
 CONCAT(concat_4, 4, false)
 CONCAT(concat_1, 1, false)

@@ -61,8 +61,15 @@ impl Writer<'_> {
                 dx,
             } => {
                 let pool = pool::Pool::new((*n, *height, *width, *channels), *pool)?;
-                let (dy, places, to) = (self.at(*dy), self.maybe(*places), self.at(dx.buffer));
-                self.push(pool::gradient(&pool, dy, places, to, dx.add)?);
+                let (dy, stride) = self.spaced(*dy, *channels);
+                let (places, to) = (self.maybe(*places), self.at(dx.buffer));
+                self.push(pool::gradient(
+                    &pool.within(stride),
+                    dy,
+                    places,
+                    to,
+                    dx.add,
+                )?);
             }
             Call::GlobalAveragePoolGradient { dims, dy, dx } => {
                 let (dy, to) = (self.at(*dy), self.at(dx.buffer));
@@ -80,15 +87,14 @@ impl Writer<'_> {
                 let targets: Vec<_> = targets
                     .map(|(target, share)| (self.target(*target), self.share(share)))
                     .collect();
-                let stride = self.script.stride(*dy, dims.channels);
-                let from = ((self.at(*dy), stride), self.maybe(*y));
+                let from = (self.spaced(*dy, dims.channels), self.maybe(*y));
                 self.extend(combine::combine_gradient(&targets, from, shape(dims))?);
             }
             Call::ConcatGradient { rows, dy, targets } => {
                 let pieces = targets
                     .iter()
                     .map(|(target, width)| (target.buffer, *width));
-                let pieces = self.apart(*dy, &pieces.collect::<Vec<_>>(), true);
+                let (pieces, dy) = self.apart(*dy, &pieces.collect::<Vec<_>>(), true);
                 let targets = targets.iter().zip(pieces);
                 let targets: Vec<_> = targets
                     .map(|((target, _), (dx, width))| {
@@ -96,7 +102,6 @@ impl Writer<'_> {
                         (combine::Target { dx, add }, width)
                     })
                     .collect();
-                let dy = self.at(*dy);
                 self.extend(combine::concat_gradient(&targets, dy, *rows)?);
             }
             Call::MultiplyGradient { dims, gate, dy, dx } => {
@@ -313,10 +318,11 @@ impl Writer<'_> {
         };
         let channels = self.len(*coefficients) / 4;
         let start = self.script.program.span(*terms).start;
+        let (dy, stride) = self.spaced(*dy, channels);
         let of = Backward {
             x: self.at(*x),
-            dy: self.at(*dy),
-            stride: self.script.stride(*dy, channels),
+            dy,
+            stride,
             share: (self.share(share), self.script.program.batch()),
             normaliser: self.normaliser(*coefficients),
             relu: *relu,

@@ -15,7 +15,7 @@ impl Writer<'_> {
     pub(super) fn forward(&mut self, call: &Call) -> Result<bool, Error> {
         match call {
             Call::Zero { y } => {
-                let (y, words) = (self.at(*y), self.range(*y).len());
+                let (y, words) = (self.at(*y), self.script.program.span(*y).words);
                 self.write(Work::Clear(y, words));
             }
             Call::Conv { .. } => self.conv(call)?,
@@ -63,7 +63,7 @@ impl Writer<'_> {
                     norm: Some(*coefficients),
                     relu: *relu,
                 });
-                let (x, y) = (self.at(*x), self.at(*y));
+                let (x, y) = (self.at(*x), self.spaced(*y, channels));
                 self.push(affine::affine(x, prologue, y, rows, channels)?);
             }
             Call::Activation { kind, x, y } => {
@@ -79,8 +79,9 @@ impl Writer<'_> {
                 places,
             } => {
                 let pool = pool::Pool::new((*n, *height, *width, *channels), *pool)?;
-                let (x, y, places) = (self.at(*x), self.at(*y), self.maybe(*places));
-                self.push(pool::forward(&pool, x, y, places)?);
+                let (y, stride) = self.spaced(*y, *channels);
+                let (x, places) = (self.at(*x), self.maybe(*places));
+                self.push(pool::forward(&pool.within(stride), x, y, places)?);
             }
             Call::GlobalAveragePool { dims, x, y } => {
                 let (x, y) = (self.at(*x), self.at(*y));
@@ -110,13 +111,11 @@ impl Writer<'_> {
                     share: self.share(&it.share),
                 });
                 let terms: Vec<_> = terms.collect();
-                let stride = self.script.stride(*y, dims.channels);
-                let y = (self.at(*y), stride);
+                let y = self.spaced(*y, dims.channels);
                 self.extend(combine::combine(&terms, *relu, y, shape(dims))?);
             }
             Call::Concat { rows, inputs, y } => {
-                let inputs = self.apart(*y, inputs, false);
-                let y = self.at(*y);
+                let (inputs, y) = self.apart(*y, inputs, false);
                 self.extend(combine::concat(&inputs, y, *rows)?);
             }
             Call::Multiply { dims, x, gate, y } => {

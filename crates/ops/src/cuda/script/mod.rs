@@ -16,7 +16,7 @@ mod ring;
 mod views;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub use dense::{Dense, Library, Pass};
 use layout::{Layout, at};
 use numbers::Numbers;
 pub use numbers::packed;
-use views::{View, views};
+use views::{View, Wholes, views};
 use writer::Writer;
 
 /// A row-major matrix product: c ←, or +=, a · b with a m × k, b k × n, c m × n.
@@ -92,6 +92,7 @@ pub struct Script {
     numbers: Numbers,
     views: BTreeMap<Buffer, View>,
     layout: Layout,
+    wholes: Wholes,
 }
 
 impl Script {
@@ -125,20 +126,18 @@ impl Script {
             true => Numbers::narrow(&program)?,
             false => Numbers::wide(&program),
         };
-        // In evaluation all concatenations would lie in memory at once.
-        let views = match optimiser {
-            Some(_) => views(&program),
-            None => BTreeMap::new(),
-        };
+        let views = views(&program);
         let words =
             |buffer, len: usize| match (views.contains_key(&buffer), numbers.is_narrow(buffer)) {
                 (true, _) => 0,
                 (false, true) => len.div_ceil(2),
                 (false, false) => len,
             };
-        let whole: BTreeSet<Buffer> = views.values().map(|it| it.of).collect();
-        let program = Arc::new(program.placed(words, &whole)?);
+        let within = |buffer| views.get(&buffer).map_or(buffer, |it| it.of);
+        let program = Arc::new(program.placed(words, within)?);
         let layout = Layout::new(&program, optimiser.as_ref(), &library, &numbers);
+        // Words right after the memory stand for the workspaces.
+        let wholes = Wholes::new(&program, &views, layout.words + LANES);
         Ok(Self {
             program,
             optimiser,
@@ -147,6 +146,7 @@ impl Script {
             numbers,
             views,
             layout,
+            wholes,
         })
     }
 
@@ -305,15 +305,24 @@ impl Script {
         }
     }
 
-    /// Numbers from a pixel to the next one of a tensor that may lie within another, of so many channels by itself.
-    fn stride(&self, buffer: Buffer, channels: usize) -> usize {
-        self.views.get(&buffer).map_or(channels, |it| it.stride)
+    /// So many channels of a tensor from one on, as they lie in the outermost one that it is in.
+    fn view(&self, of: Buffer, begin: usize, stride: usize) -> View {
+        match self.views.get(&of) {
+            None => View { of, begin, stride },
+            Some(outer) => View {
+                begin: outer.begin + begin,
+                ..*outer
+            },
+        }
     }
 
-    /// What a tensor takes.
+    /// What a tensor takes, or what stands for that where it lies within another one or others lie in it: see [`Wholes`].
     fn range(&self, buffer: Buffer) -> Range<usize> {
         match self.views.get(&buffer) {
-            None => self.program.span(buffer).range(),
+            None => {
+                let own = || self.program.span(buffer).range();
+                self.wholes.words(buffer).unwrap_or_else(own)
+            }
             Some(view) => {
                 let whole = self.program.span(view.of).len.max(1);
                 let channels = self.program.span(buffer).len * view.stride / whole;
@@ -322,13 +331,18 @@ impl Script {
         }
     }
 
-    /// What so many channels of a tensor take of it, for the order of pieces alone: they lie in strides all over it. They
-    /// stand for as many of its words as they have, in the order of the channels: so those of one tensor do not meet, and
-    /// all meet what touches it as a whole.
+    /// What stands for so many channels of a tensor, which lie in strides all over it: as many of its words as they have, in
+    /// the order of the channels.
     fn part(&self, View { of, begin, stride }: View, channels: usize) -> Range<usize> {
-        let whole = self.program.span(of).range();
+        let whole = self.range(of);
         let words = |channel: usize| whole.start + whole.len() * channel / stride.max(1);
         words(begin)..words(begin + channels)
+    }
+
+    /// The tensor that words beyond the memory stand for, and what it takes; none for words of the memory.
+    fn whole(&self, words: &Range<usize>) -> Option<(usize, Range<usize>)> {
+        let of = self.wholes.of(words)?;
+        Some((of.0 as usize, self.program.span(of).range()))
     }
 
     /// The work of one step, in an order in which it can be done piece by piece, in a memory that begins

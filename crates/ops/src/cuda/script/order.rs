@@ -1,4 +1,4 @@
-//! Which pieces of a step must wait for which: those that touch the same memory, unless both only read it.
+//! Which pieces of a step must wait for which: those that touch the same memory, unless both only read it or share it.
 
 use std::ops::Range;
 
@@ -29,20 +29,55 @@ impl Touches {
     }
 }
 
+/// How words are touched. Pieces that do it in the same way do not wait for each other, unless they write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Way {
+    #[default]
+    Read,
+    Write,
+    Share(usize),
+}
+
 /// Who touched a run of words last.
 #[derive(Debug, Clone, Default)]
 struct Last {
-    writer: Option<usize>,
-    /// Since then.
-    readers: Vec<usize>,
+    way: Way,
+    /// Those that did it so, one after the other.
+    pieces: Vec<usize>,
+    /// Those before them, for which all of them wait.
+    before: Vec<usize>,
+}
+
+impl Last {
+    /// Notes another piece, and gives those that it waits for.
+    fn touch(&mut self, piece: usize, way: Way) -> &[usize] {
+        if way == Way::Write || way != self.way {
+            self.way = way;
+            self.before = std::mem::take(&mut self.pieces);
+        }
+        self.pieces.push(piece);
+        &self.before
+    }
 }
 
 /// For each piece the earlier ones that it waits for, without those that another one of them waits for.
 /// Work that keeps to it finds in memory what it finds when piece follows piece.
-pub(super) fn order(pieces: &[Touches]) -> Vec<Vec<usize>> {
+///
+/// Words may stand for a part of a tensor, wherever that lies: then `whole` gives a number for the tensor, and the memory that it takes.
+/// That is what others may touch at once that touch parts of the same tensor, but nothing else may.
+pub(super) fn order(
+    pieces: &[Touches],
+    whole: impl Fn(&Range<usize>) -> Option<(usize, Range<usize>)>,
+) -> Vec<Vec<usize>> {
+    let shares = pieces.iter().map(|it| {
+        let touched = it.reads.iter().chain(&it.writes);
+        touched.filter_map(&whole).collect()
+    });
+    let shares: Vec<Vec<(usize, Range<usize>)>> = shares.collect();
     let ranges = pieces
         .iter()
         .flat_map(|it| it.reads.iter().chain(&it.writes));
+    let ranges = ranges.chain(shares.iter().flatten().map(|(_, range)| range));
     let mut bounds: Vec<usize> = ranges.flat_map(|it| [it.start, it.end]).collect();
     bounds.sort_unstable();
     bounds.dedup();
@@ -54,15 +89,14 @@ pub(super) fn order(pieces: &[Touches]) -> Vec<Vec<usize>> {
     let mut before = Before::new(pieces.len());
     for (piece, touches) in pieces.iter().enumerate() {
         let mut found = Vec::new();
-        for run in touches.reads.iter().flat_map(runs) {
-            found.extend(last[run].writer);
-            last[run].readers.push(piece);
-        }
-        for run in touches.writes.iter().flat_map(runs) {
-            let Last { writer, readers } = std::mem::take(&mut last[run]);
-            found.extend(writer);
-            found.extend(readers);
-            last[run].writer = Some(piece);
+        let reads = touches.reads.iter().map(|it| (Way::Read, it));
+        let shares = shares[piece].iter();
+        let shares = shares.map(|(of, it)| (Way::Share(*of), it));
+        let writes = touches.writes.iter().map(|it| (Way::Write, it));
+        for (way, range) in reads.chain(shares).chain(writes) {
+            for run in runs(range) {
+                found.extend(last[run].touch(piece, way));
+            }
         }
         found.retain(|&it| it != piece);
         before.add(piece, found);
@@ -148,7 +182,7 @@ mod tests {
             touches(&[(7, 8)], &[(20, 21)]),
         ];
         assert_eq!(
-            order(&pieces),
+            order(&pieces, |_| None),
             [vec![], vec![0], vec![0], vec![2, 1], vec![0]]
         );
     }
@@ -161,18 +195,44 @@ mod tests {
         assert_eq!(slack(&[]), [] as [usize; 0]);
     }
 
-    /// Whether one of two pieces writes what the other touches.
+    /// Words from 100 on stand for parts of a tensor, those from 110 on for parts of another one.
+    fn whole(words: &Range<usize>) -> Option<(usize, Range<usize>)> {
+        match words.start {
+            110.. => Some((1, 7..14)),
+            100.. => Some((0, 4..9)),
+            _ => None,
+        }
+    }
+
+    /// Whether one of two pieces writes what the other touches, or other memory meets that of a part.
     fn conflict(a: &Touches, b: &Touches) -> bool {
-        let meet = |x: &[Range<usize>], y: &[Range<usize>]| {
-            x.iter()
-                .any(|x| y.iter().any(|y| x.start < y.end && y.start < x.end))
+        let meet = |x: &Range<usize>, y: &Range<usize>| x.start < y.end && y.start < x.end;
+        let any = |a: &[Range<usize>],
+                   b: &[Range<usize>],
+                   meet: &dyn Fn(&Range<usize>, &Range<usize>) -> bool| {
+            a.iter().any(|a| b.iter().any(|b| meet(a, b)))
         };
-        meet(&a.writes, &b.writes) || meet(&a.writes, &b.reads) || meet(&a.reads, &b.writes)
+        let others = |a: &Range<usize>, b: &Range<usize>| match (whole(a), whole(b)) {
+            (None, None) => false,
+            (Some((a, _)), Some((b, _))) if a == b => false,
+            (of_a, of_b) => {
+                let lies = |it: Option<(usize, Range<usize>)>, own: &Range<usize>| {
+                    it.map_or(own.clone(), |(_, it)| it)
+                };
+                meet(&lies(of_a, a), &lies(of_b, b))
+            }
+        };
+        let all = |it: &Touches| [&it.reads[..], &it.writes].concat();
+        any(&a.writes, &all(b), &meet)
+            || any(&a.reads, &b.writes, &meet)
+            || any(&all(a), &all(b), &others)
     }
 
     fn ranges() -> impl Strategy<Value = Vec<(usize, usize)>> {
-        let range = (0usize..20, 1usize..6).prop_map(|(start, len)| (start, start + len));
-        prop::collection::vec(range, 0..3)
+        let memory = (0usize..20, 1usize..6).prop_map(|(start, len)| (start, start + len));
+        let part = (10usize..12, 0usize..8, 1usize..3);
+        let part = part.prop_map(|(tens, start, len)| (10 * tens + start, 10 * tens + start + len));
+        prop::collection::vec(prop_oneof![memory, part], 0..3)
     }
 
     proptest! {
@@ -181,7 +241,7 @@ mod tests {
             all in prop::collection::vec((ranges(), ranges()), 1..24)
         ) {
             let pieces: Vec<Touches> = all.iter().map(|(reads, writes)| touches(reads, writes)).collect();
-            let found = order(&pieces);
+            let found = order(&pieces, whole);
             // The closure of what was found, and that of the conflicts.
             let closure = |direct: &dyn Fn(usize, usize) -> bool| {
                 let n = pieces.len();

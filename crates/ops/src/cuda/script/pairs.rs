@@ -112,7 +112,7 @@ impl Writer<'_> {
                 sums.writes.retain(|it| *it != self.range(*dy));
                 // It is read later than the calls have it, so nothing may have taken its place.
                 let later = self.of(next);
-                if !sums.is_apart(&later.writes) {
+                if !self.is_apart(&sums, &later.writes) {
                     return Ok(false);
                 }
                 self.touches = sums.clone();
@@ -193,7 +193,7 @@ impl Writer<'_> {
             sums.writes.retain(|it| *it != self.range(dx.buffer));
         }
         // They are written earlier than the calls have it.
-        if !self.touches.is_apart(&sums.writes) {
+        if !self.is_apart(&self.touches, &sums.writes) {
             return None;
         }
         self.touches = std::mem::take(&mut self.touches).and(sums);

@@ -1,20 +1,46 @@
-//! Tensors that lie within another one: a sum that is read by a concatenation alone is written to its channels there, and
-//! the channels of a concatenation's gradient are read where they are. So neither is copied.
+//! Tensors that lie within another one: what is read by a concatenation alone is written to its channels there, and the
+//! channels of a concatenation's gradient are read where they are. So neither is copied.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::program::{Buffer, Call, Program, Target};
 
 /// Where a tensor lies within another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
-    /// The other one. It shares its memory with no third: what its pieces are said to touch is not where they lie (see
-    /// [`super::Script::part`]), so it would not meet all that touches a third.
+    /// The other one, which lies in none itself.
     pub of: Buffer,
     /// The first of its channels that are this one's.
     pub begin: usize,
     /// All of its channels.
     pub stride: usize,
+}
+
+/// The channels of a call's `y`, if its kernels leave out others between two pixels.
+fn spread(program: &Program, call: &Call) -> Option<usize> {
+    match call {
+        Call::Combine { dims, .. } => Some(dims.channels),
+        Call::Normalise { coefficients, .. } => Some(program.span(*coefficients).len / 4),
+        Call::Concat { inputs, .. } => Some(inputs.iter().map(|(_, width)| width).sum()),
+        Call::Pool { dims, .. } => Some(dims[3]),
+        _ => None,
+    }
+}
+
+/// The gradient that a call reads and its channels, if its kernels skip others between two pixels.
+fn skipped(program: &Program, call: &Call) -> Option<(Buffer, usize)> {
+    match call {
+        Call::NormGradient {
+            dy, coefficients, ..
+        } => Some((*dy, program.span(*coefficients).len / 4)),
+        Call::CombineGradient { dims, dy, .. } => Some((*dy, dims.channels)),
+        Call::ConcatGradient { dy, targets, .. } => {
+            Some((*dy, targets.iter().map(|(_, width)| width).sum()))
+        }
+        Call::PoolGradient { dy, dims, .. } => Some((*dy, dims[3])),
+        _ => None,
+    }
 }
 
 /// What a program's calls do with each of its buffers.
@@ -43,32 +69,20 @@ impl<'p> Uses<'p> {
         uses
     }
 
-    /// Whether a sum of so many channels is read by a single concatenation, once. A flattened one has fewer than what the
-    /// concatenation takes.
+    /// Whether a tensor of so many channels is written once, by kernels that leave gaps, and read by a single concatenation,
+    /// once. A flattened one has fewer than what the concatenation takes.
     fn is_piece(&self, x: Buffer, width: usize) -> bool {
-        let sum =
-            |call: &&Call| matches!(call, Call::Combine { dims, .. } if dims.channels == width);
+        let spreads = |call: &&Call| spread(self.program, call) == Some(width);
         let (reads, writes) = (self.reads.get(&x), self.writes.get(&x));
         reads.is_some_and(|it| it.len() == 1)
-            && writes.is_some_and(|it| it.len() == 1 && it.iter().all(sum))
+            && writes.is_some_and(|it| it.len() == 1 && it.iter().all(spreads))
     }
 
     /// Whether a gradient of so many channels is written once, and read by kernels that skip from pixel to pixel.
     fn is_part(&self, dx: Buffer, width: usize) -> bool {
-        let skips = |call: &&Call| match call {
-            Call::NormGradient {
-                dy,
-                dx: to,
-                coefficients,
-                ..
-            } => {
-                let channels = self.program.span(*coefficients).len / 4;
-                *dy == dx && to.is_none_or(|it| it.buffer != dx) && channels == width
-            }
-            Call::CombineGradient {
-                dims, dy, y: None, ..
-            } => *dy == dx && dims.channels == width,
-            _ => false,
+        let skips = |call: &&Call| {
+            let passes = call.accesses().writes.contains(&dx);
+            skipped(self.program, call) == Some((dx, width)) && !passes
         };
         let (reads, writes) = (self.reads.get(&dx), self.writes.get(&dx));
         writes.is_some_and(|it| it.len() == 1) && reads.is_some_and(|it| it.iter().all(skips))
@@ -111,5 +125,56 @@ pub(super) fn views(program: &Program) -> BTreeMap<Buffer, View> {
             begin += width;
         }
     }
-    views
+    let outermost = views.iter().map(|(buffer, view)| {
+        let mut found = *view;
+        // All of a concatenation within another lies there with that one's gaps.
+        while let Some(outer) = views.get(&found.of) {
+            let begin = outer.begin + found.begin;
+            found = View { begin, ..*outer };
+        }
+        (*buffer, found)
+    });
+    outermost.collect()
+}
+
+/// What pieces of work touch of the tensors that others lie in, for their order: a run of words beyond the memory for each,
+/// where the channels of one pixel stand for those of all. So those of one tensor do not meet, and all meet what
+/// touches it as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Wholes {
+    /// In the order of their words.
+    words: Vec<(Range<usize>, Buffer)>,
+}
+
+impl Wholes {
+    /// Those of a program with these views, from a word on.
+    pub fn new(program: &Program, views: &BTreeMap<Buffer, View>, start: usize) -> Self {
+        let mut of: Vec<Buffer> = views.values().map(|it| it.of).collect();
+        of.sort_unstable();
+        of.dedup();
+        let mut end = start;
+        let words = of.into_iter().map(|of| {
+            let start = end;
+            end += program.span(of).len;
+            (start..end, of)
+        });
+        Self {
+            words: words.collect(),
+        }
+    }
+
+    /// The words that stand for all of a tensor that others lie in.
+    pub fn words(&self, of: Buffer) -> Option<Range<usize>> {
+        let found = self.words.binary_search_by_key(&of, |(_, it)| *it).ok()?;
+        Some(self.words[found].0.clone())
+    }
+
+    /// The tensor that words stand for, or for some of; none for words of the memory itself.
+    pub fn of(&self, words: &Range<usize>) -> Option<Buffer> {
+        let next = self
+            .words
+            .partition_point(|(it, _)| it.start <= words.start);
+        let (whole, of) = self.words.get(next.checked_sub(1)?)?;
+        (words.end <= whole.end).then_some(*of)
+    }
 }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::layout::at;
 use super::order::{Touches, order, slack};
 use super::ring::Ring;
-use super::views::View;
 use super::{LANES, Piece, Product, Script, Work};
 use crate::Error;
 use crate::cuda::kernels::batch::batch;
@@ -76,7 +75,7 @@ impl<'s> Writer<'s> {
     /// The pieces of a step.
     pub fn step(mut self) -> Result<Vec<Piece>, Error> {
         self.write_all()?;
-        let after = order(&self.touched);
+        let after = order(&self.touched, |it| self.script.whole(it));
         let slack = slack(&after);
         let pieces = self.work.into_iter().zip(after).zip(slack);
         let piece = |((work, after), slack)| Piece { work, after, slack };
@@ -163,6 +162,20 @@ impl<'s> Writer<'s> {
         };
     }
 
+    /// Whether a piece touches none of what others write.
+    pub fn is_apart(&self, piece: &Touches, words: &[Range<usize>]) -> bool {
+        let lying = |words: &[Range<usize>]| -> Vec<Range<usize>> {
+            let whole =
+                |it: &Range<usize>| self.script.whole(it).map_or(it.clone(), |(_, all)| all);
+            words.iter().map(whole).collect()
+        };
+        let piece = Touches {
+            reads: lying(&piece.reads),
+            writes: lying(&piece.writes),
+        };
+        piece.is_apart(&lying(words))
+    }
+
     /// Scratch memory for the next piece.
     pub fn scratch(&mut self, size: ScratchSize) -> Result<Scratch, Error> {
         let [parts, counters] = &mut self.scratch;
@@ -185,20 +198,28 @@ impl<'s> Writer<'s> {
         self.script.at(self.base, buffer)
     }
 
-    /// The pieces of a concatenation with their channels, without an address where they lie in it. Sets `touches` to what
-    /// the others take, and what of the whole is theirs, for work that splits the whole or puts it together.
+    /// The address of a tensor of so many channels, and the numbers from a pixel to the next one: more than the channels where
+    /// it lies within another.
+    pub fn spaced(&self, buffer: Buffer, channels: usize) -> (Pointer, usize) {
+        let stride = self.script.view(buffer, 0, channels).stride;
+        (self.at(buffer), stride)
+    }
+
+    /// The pieces of a concatenation with their channels, without an address where they lie in it, and the whole. Sets
+    /// `touches` to what the others take, and what of the whole is theirs, for work that splits the whole or puts it
+    /// together.
     pub fn apart(
         &mut self,
         whole: Buffer,
         pieces: &[(Buffer, usize)],
         splits: bool,
-    ) -> Vec<(Pointer, usize)> {
-        let stride = pieces.iter().map(|(_, channels)| channels).sum();
+    ) -> (Vec<(Pointer, usize)>, (Pointer, usize)) {
+        let all = pieces.iter().map(|(_, channels)| channels).sum();
         let (mut begin, mut found) = (0, Vec::with_capacity(pieces.len()));
         self.touches = Touches::default();
         for &(piece, channels) in pieces {
-            let of = whole;
-            let part = self.script.part(View { of, begin, stride }, channels);
+            let part = self.script.view(whole, begin, all);
+            let part = self.script.part(part, channels);
             begin += channels;
             if self.script.views.contains_key(&piece) {
                 found.push((Pointer::NULL, channels));
@@ -212,7 +233,7 @@ impl<'s> Writer<'s> {
             self.touches.writes.push(written);
             found.push((self.at(piece), channels));
         }
-        found
+        (found, self.spaced(whole, all))
     }
 
     pub fn maybe(&self, buffer: Option<Buffer>) -> Pointer {
@@ -242,10 +263,12 @@ impl<'s> Writer<'s> {
     /// A tensor of a linear layer or the loss in fp32: where it is, or where it is to be widened to.
     pub fn wide(&self, buffer: Buffer) -> Place {
         let widened = self.script.layout.widened.get(&buffer);
-        let start = *widened.unwrap_or(&self.range(buffer).start);
-        Place {
-            at: self.word(start),
-            words: start..start + self.len(buffer),
+        match widened {
+            None => self.place(buffer),
+            Some(&start) => Place {
+                at: self.word(start),
+                words: start..start + self.len(buffer),
+            },
         }
     }
 
