@@ -18,7 +18,7 @@ pub(super) fn unpacked(words: &[u32]) -> Vec<f32> {
     numbers.map(f32::from_bits).collect()
 }
 
-fn rounded(numbers: &[f32]) -> Vec<f32> {
+pub(super) fn rounded(numbers: &[f32]) -> Vec<f32> {
     let mut found = unpacked(&packed(numbers));
     found.truncate(numbers.len());
     found
