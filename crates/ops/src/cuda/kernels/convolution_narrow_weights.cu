@@ -66,41 +66,30 @@ __device__ __forceinline__ void load_turned(unsigned int (&to)[4], const void* r
 #endif
 #endif
 
-// 16 channels of 16 pixels as the lanes take them: all of a left factor, or two right ones, whose columns are channels too.
+// 16 channels of some pixels, the terms of one product, as the lanes take them: a left factor, or two right ones.
 #ifdef BF16
-struct NarrowFragment {
-    static const int PIXELS = 1;  // whose addresses a lane has
-    unsigned int v[4];
-    static __device__ __forceinline__ int pixel(int lane, int) { return lane % 8 + lane / 16 * 8; }
-    static __device__ __forceinline__ int channel(int lane) { return lane / 8 % 2 * 8; }
-    __device__ __forceinline__ NarrowFragment(const number* from, const int (&at)[PIXELS]) { load_turned(v, from + at[0]); }
-    // Both columns' sums.
-    __device__ __forceinline__ void times(const NarrowFragment& right, float (&first)[4], float (&second)[4]) const {
-        const unsigned int b[2][2] = {{right.v[0], right.v[2]}, {right.v[1], right.v[3]}};
-        multiply_bf16(first, v, b[0]);
-        multiply_bf16(second, v, b[1]);
-    }
+typedef unsigned int Narrow;
+#define multiply_narrow multiply_bf16
+template <bool RIGHT> struct NarrowFragment {
+    static const int PIXELS = 16, OF_LANE = 1;  // of the latter a lane has the addresses
+    Narrow v[4];
+    static __device__ __forceinline__ int pixel(int lane, int) { return lane % 8 + (RIGHT ? lane / 8 % 2 : lane / 16) * 8; }
+    static __device__ __forceinline__ int channel(int lane) { return (RIGHT ? lane / 16 : lane / 8 % 2) * 8; }
+    __device__ __forceinline__ NarrowFragment(const number* from, const int (&at)[OF_LANE]) { load_turned(v, from + at[0]); }
 };
 #else
-struct NarrowFragment {
-    static const int PIXELS = 4;
-    float v[2][4];
+typedef float Narrow;
+#define multiply_narrow multiply_rounded
+template <bool RIGHT> struct NarrowFragment {
+    static const int PIXELS = 8, OF_LANE = 2;
+    Narrow v[4];
     static __device__ __forceinline__ int pixel(int lane, int q) { return lane % 4 + q * 4; }
     static __device__ __forceinline__ int channel(int lane) { return lane / 4; }
-    __device__ __forceinline__ NarrowFragment(const number* from, const int (&at)[PIXELS]) {
+    __device__ __forceinline__ NarrowFragment(const number* from, const int (&at)[OF_LANE]) {
 #pragma unroll
-        for (int q = 0; q < PIXELS; ++q) {
-            v[q / 2][q % 2 * 2] = from[at[q]];
-            v[q / 2][q % 2 * 2 + 1] = from[at[q] + 8];
-        }
-    }
-    __device__ __forceinline__ void times(const NarrowFragment& right, float (&first)[4], float (&second)[4]) const {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const float* const r = right.v[half];
-            const float b[2][2] = {{r[0], r[2]}, {r[1], r[3]}};
-            multiply_rounded(first, v[half], b[0]);
-            multiply_rounded(second, v[half], b[1]);
+        for (int q = 0; q < OF_LANE; ++q) {
+            v[RIGHT ? q : q * 2] = from[at[q]];
+            v[RIGHT ? q + 2 : q * 2 + 1] = from[at[q] + 8];
         }
     }
 };
@@ -183,6 +172,8 @@ __device__ __forceinline__ void narrow_weights(const number* x, const float* fac
                                                const number* dy, float* parts, const NarrowWeights& g, number* room,
                                                int* places) {
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, unit = warp % g.units, share = warp / g.units;
+    typedef NarrowFragment<false> Left;
+    typedef NarrowFragment<true> Right;
     const NarrowTiles tiles(g, x, dy, room);
     const int pixels = g.tile_images * g.tile_rows * g.out_width;
     // Borders stay zeros.
@@ -198,12 +189,19 @@ __device__ __forceinline__ void narrow_weights(const number* x, const float* fac
     const int wide = g.block_filters / (16 * PAIRS), number_of_unit = blockIdx.z * g.units + unit;
     const int all = (g.block_channels + 15) / 16 * g.taps, down = number_of_unit / wide * WEIGHTS_DOWN;
     const int across = number_of_unit % wide * 16 * PAIRS;
-    int distance[WEIGHTS_DOWN];
+    int distance[WEIGHTS_DOWN], sixteen = down / g.taps, row = down % g.taps / g.kernel_width;
+    int column = down % g.taps % g.kernel_width;
 #pragma unroll
     for (int i = 0; i < WEIGHTS_DOWN; ++i) {
-        const int m = min(down + i, all - 1), tap = m % g.taps, a = tap / g.kernel_width, b = tap % g.kernel_width;
-        distance[i] = a * g.dilation_y * tiles.line_pitch + tiles.place_of_column(b * g.dilation_x) + m / g.taps * 16 +
-                      NarrowFragment::channel(lane);
+        const int at = row * g.dilation_y * tiles.line_pitch + tiles.place_of_column(column * g.dilation_x) + sixteen * 16;
+        // Beyond the last one anything is made.
+        distance[i] = (down + i < all ? at : 0) + Left::channel(lane);
+        const bool row_ends = ++column == g.kernel_width;
+        column = row_ends ? 0 : column;
+        row += row_ends;
+        const bool taps_end = row * g.kernel_width == g.taps;
+        row = taps_end ? 0 : row;
+        sixteen += taps_end;
     }
     float sums[WEIGHTS_DOWN][2 * PAIRS][4] = {};
     __syncthreads();
@@ -230,21 +228,25 @@ __device__ __forceinline__ void narrow_weights(const number* x, const float* fac
             tiles.prepare(tile, stage, factor, offset, with_relu);
         __syncthreads();
 #pragma unroll 1
-        for (int first = share * 16; first < pixels; first += g.shares * 16) {
-            int at[NarrowFragment::PIXELS], at_dy[NarrowFragment::PIXELS];
+        for (int first = share * Left::PIXELS; first < pixels; first += g.shares * Left::PIXELS) {
+            int at[Left::OF_LANE], at_dy[Right::OF_LANE];
 #pragma unroll
-            for (int q = 0; q < NarrowFragment::PIXELS; ++q) {
-                const int p = first + NarrowFragment::pixel(lane, q);
-                at[q] = places[p];
-                at_dy[q] = p * tiles.filter_pitch + NarrowFragment::channel(lane);
+            for (int q = 0; q < Left::OF_LANE; ++q) {
+                at[q] = places[first + Left::pixel(lane, q)];
+                at_dy[q] = (first + Right::pixel(lane, q)) * tiles.filter_pitch + Right::channel(lane);
             }
-            const NarrowFragment right(stage + g.dy_at + across, at_dy);
-            const NarrowFragment more(stage + g.dy_at + across + (PAIRS - 1) * 16, at_dy);
+            Narrow right[2 * PAIRS][2];
+#pragma unroll
+            for (int pair = 0; pair < PAIRS; ++pair) {
+                const Right both(stage + g.dy_at + across + pair * 16, at_dy);
+#pragma unroll
+                for (int k = 0; k < 4; ++k) right[pair * 2 + k / 2][k % 2] = both.v[k];
+            }
 #pragma unroll
             for (int i = 0; i < WEIGHTS_DOWN; ++i) {
-                const NarrowFragment left(stage + distance[i], at);
-                left.times(right, sums[i][0], sums[i][1]);
-                if (PAIRS == 2) left.times(more, sums[i][2 * PAIRS - 2], sums[i][2 * PAIRS - 1]);
+                const Left left(stage + distance[i], at);
+#pragma unroll
+                for (int j = 0; j < 2 * PAIRS; ++j) multiply_narrow(sums[i][j], left.v, right[j]);
             }
         }
         __syncthreads();
