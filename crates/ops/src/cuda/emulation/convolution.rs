@@ -180,22 +180,28 @@ fn each_term(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f64]) {
 fn narrow_weights_agree_with_the_cpu() {
     check("convolution, narrow weights", |device| {
         let mut random = Random::new(10);
-        // Rows and columns of the kernel, channels, filters, stride and dilation.
-        for (kernel, channels, filters, stride, dilation) in [
-            ([3, 3], 16, 16, [1, 1], [1, 1]),
-            ([3, 3], 32, 32, [2, 2], [1, 1]),
-            ([7, 1], 64, 64, [2, 1], [1, 1]),
-            ([1, 7], 24, 40, [1, 2], [1, 1]),
-            ([1, 1], 40, 24, [2, 2], [1, 1]),
-            ([3, 3], 16, 32, [1, 1], [2, 2]),
-            ([7, 7], 16, 16, [1, 1], [1, 1]),
-            ([1, 3], 128, 16, [1, 1], [1, 1]),
-            ([2, 3], 16, 56, [1, 2], [1, 2]),
+        // Rows and columns of images at least, of the kernel, channels, filters, stride and dilation.
+        for (least, kernel, channels, filters, stride, dilation) in [
+            ([4, 4], [3, 3], 16, 16, [1, 1], [1, 1]),
+            ([4, 4], [3, 3], 32, 32, [2, 2], [1, 1]),
+            ([4, 4], [7, 1], 64, 64, [2, 1], [1, 1]),
+            ([4, 4], [1, 7], 24, 40, [1, 2], [1, 1]),
+            ([4, 4], [1, 1], 40, 24, [2, 2], [1, 1]),
+            ([4, 4], [3, 3], 16, 32, [1, 1], [2, 2]),
+            ([4, 4], [7, 7], 16, 16, [1, 1], [1, 1]),
+            ([4, 4], [1, 3], 128, 16, [1, 1], [1, 1]),
+            ([4, 4], [2, 3], 16, 56, [1, 2], [1, 2]),
+            // Several tiles of an image, and with fp32 one of them in shared memory at a time.
+            ([19, 17], [3, 3], 16, 16, [1, 1], [1, 1]),
+            ([10, 30], [7, 1], 16, 16, [1, 1], [1, 1]),
         ] {
             for bf16 in [false, true] {
-                let size = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
-                let mut at_least = |size: usize| random.within(size.max(4), size.max(4) + 5);
-                let (height, width) = (at_least(size[0]), at_least(size[1]));
+                let size = |axis: usize, random: &mut Random| {
+                    let span = dilation[axis] * (kernel[axis] - 1) + 1;
+                    let least = least[axis].max(span);
+                    random.within(least, least + 5)
+                };
+                let (height, width) = (size(0, &mut random), size(1, &mut random));
                 let mut conv = Conv2d {
                     stride,
                     dilation,
@@ -212,6 +218,28 @@ fn narrow_weights_agree_with_the_cpu() {
             }
         }
     });
+}
+
+#[test]
+fn wide_ones_are_not_narrow() {
+    let suits = |size: usize, channels: usize, filters: usize, kernel: [usize; 2], bf16: bool| {
+        let x = (64, size, size, channels);
+        let w = (kernel[0], kernel[1], channels, filters);
+        let conv = Conv2d::default().same(kernel);
+        narrow::suits(&Geometry::new("conv2d", x, w, conv).unwrap(), bf16)
+    };
+    for bf16 in [false, true] {
+        for (size, channels, filters) in [(32, 16, 16), (16, 32, 32), (8, 64, 64), (8, 128, 64)] {
+            for kernel in [[3, 3], [7, 1], [1, 7], [1, 3], [3, 1]] {
+                assert!(suits(size, channels, filters, kernel, bf16));
+            }
+        }
+        // A matrix product, too few channels or not eights of them, too many, and rows that are too long.
+        assert!(!suits(8, 16, 16, [1, 1], bf16));
+        assert!(!suits(32, 8, 16, [3, 3], bf16) && !suits(32, 20, 16, [3, 3], bf16));
+        assert!(!suits(8, 136, 64, [3, 3], bf16) && !suits(8, 64, 72, [3, 3], bf16));
+        assert!(!suits(224, 64, 64, [7, 7], bf16));
+    }
 }
 
 #[test]

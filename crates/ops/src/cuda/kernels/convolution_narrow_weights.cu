@@ -123,16 +123,16 @@ struct NarrowTiles {
     template <class F> __device__ __forceinline__ void each(int tile, number* stage, F it) const {
         const int set = tile / g.down, n0 = set * g.tile_images, i0 = (tile - set * g.down) * g.tile_rows;
         const int thread = threadIdx.x, below = thread * g.by_across >> 16, top = i0 * g.stride_y - g.top;
+        const number* const images = x + (size_t)n0 * g.image_step + c0;
         for (int k = below < g.deep ? thread - below * g.across : g.line_chunks; k < g.line_chunks; k += g.across) {
             const int column = k * g.by_chunks >> 16, c = (k - column * g.chunks) * WEIGHTS_CHUNK;
-            const number* const from = x + column * g.pixel_step + c0 + c;
-            number* const to = stage + place_of_column(column + g.left) + c;
             if (c0 + c >= g.channels) continue;
+            const int from = column * g.pixel_step + c, to = place_of_column(column + g.left) + c;
             for (int line = below; line < g.tile_images * g.lines; line += g.deep) {
-                const int image = line * g.by_lines >> 16, n = n0 + image, i = top + line - image * g.lines;
-                const bool real = (n < g.images) & ((unsigned int)i < (unsigned int)g.height);
-                const size_t at = (size_t)(real ? n : 0) * g.image_step + (real ? i : 0) * g.row_step;
-                it(to + line * line_pitch, from + at, real, c0 + c);
+                const int image = line * g.by_lines >> 16, i = top + line - image * g.lines;
+                const bool real = (n0 + image < g.images) & ((unsigned int)i < (unsigned int)g.height);
+                const int at = from + image * g.image_step + i * g.row_step;
+                it(stage + to + line * line_pitch, images + (real ? at : 0), real, c0 + c);
             }
         }
         const int log = g.filter_log, f = (thread & ((1 << log) - 1)) * WEIGHTS_CHUNK;

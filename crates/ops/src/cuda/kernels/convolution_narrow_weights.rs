@@ -15,6 +15,8 @@ const ROOM: usize = 48_128;
 const PIXELS: usize = 256;
 /// A warp's sums are so many times those of 16 channels of a tap.
 const DOWN: usize = 5;
+/// How many times x is read at most because tiles overlap.
+const AGAIN: usize = 4;
 /// Warps of a block at most.
 const WARPS: usize = 8;
 
@@ -106,13 +108,17 @@ impl Cut {
         }
         let cuts = [1, 2, 4].into_iter().flat_map(|across| {
             let down = 1..=g.channels.div_ceil(16);
-            down.filter_map(move |down| Self::with(g, bf16, down, across))
+            down.filter_map(move |down| {
+                let with = |stages| Self::with(g, bf16, [down, across], stages);
+                with(2).or_else(|| with(1))
+            })
         });
         cuts.min_by_key(|it| it.bytes(g))
     }
 
-    /// With so many times 16 channels in a block, and so many times a warp's filters.
-    fn with(g: &Geometry, bf16: bool, down: usize, across: usize) -> Option<Self> {
+    /// With so many times 16 channels in a block, and so many times a warp's filters, and with so many tiles in shared
+    /// memory.
+    fn with(g: &Geometry, bf16: bool, [down, across]: [usize; 2], stages: usize) -> Option<Self> {
         let (channels, filters) = (g.channels.min(16 * down), across * wide(g));
         let units = (g.taps() * down).div_ceil(DOWN) * across;
         let deep = units.div_ceil(WARPS);
@@ -133,17 +139,11 @@ impl Cut {
             down: 1,
             dy_at: 0,
             stage: 0,
-            stages: 2,
+            stages,
             beneath: 1,
             tiles: 1,
             parts: (BLOCKS / (slices * deep)).max(1),
         };
-        if !cut.fits(g) {
-            cut.stages = 1;
-        }
-        if !cut.fits(g) {
-            return None;
-        }
         // As many rows as there is room for, in tiles of nearly equally many, or as many images as leave each block some.
         let rows = (1..=g.out_height).rev();
         let fits = |down: &usize| Self { down: *down, ..cut }.fits(g);
@@ -159,6 +159,10 @@ impl Cut {
                 .fits(g)
             };
             cut.images = images.into_iter().find(fits)?;
+        }
+        // Tiles of few rows read those around them again and again.
+        if cut.beneath > 1 && cut.beneath * cut.lines() > AGAIN * cut.rows.size {
+            return None;
         }
         (cut.dy_at, cut.stage) = cut.numbers(g);
         cut.tiles = g.images.div_ceil(cut.images) * cut.beneath;
