@@ -21,7 +21,7 @@ struct __align__(8) NarrowWeights {
     int images, height, width, channels, out_height, out_width, filters, taps;
     int kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left;
     int image_step, row_step, pixel_step;  // of x, in numbers
-    // A tile's images, output rows of each, rows and columns of x for these; tiles of an image, or of a set of them, and in all.
+    // A tile's images, output rows of each, rows and columns of x for these; tiles of a set of so many images, and in all.
     int tile_images, tile_rows, lines, columns, down, tiles;
     // Of a block: channels, filters, warps for other sums and for other pixels.
     int block_channels, block_filters, units, shares;

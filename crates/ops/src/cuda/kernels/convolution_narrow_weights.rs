@@ -27,7 +27,7 @@ fn wide(g: &Geometry) -> usize {
 
 /// Numbers from a pixel to the next in shared memory.
 fn pitch(channels: usize) -> usize {
-    (channels / 8 | 1) * 8
+    ((channels / 8) | 1) * 8
 }
 
 /// Rows or columns of x, as the kernel sees them: with one tap and no border before it has stride 1 and longer steps.
@@ -101,7 +101,8 @@ impl Cut {
             && narrow(g.filters, 64)
             && g.taps() <= 49
             && g.conv.stride.iter().all(|it| *it <= 2)
-            && fits(g.images * g.out_pixels())
+            // Twice as many, as the kernel counts beyond the last tile.
+            && fits(2 * g.images * g.out_pixels())
             && fits(g.height * g.width * g.channels);
         if !suits {
             return None;
