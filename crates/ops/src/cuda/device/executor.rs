@@ -11,6 +11,8 @@ use super::capture::Nodes;
 use super::cudnn::{Plan, Rounds};
 use super::memory::Memory;
 use super::{Device, Error, Kept};
+use crate::conv2d::geometry::Geometry;
+use crate::cuda::kernels::convolution_narrow_weights;
 use crate::cuda::script::{Dense, Library, Pass, Piece, Product, Script, Work, packed};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
@@ -294,11 +296,17 @@ fn plans(
     let bound = device.context.bind_to_thread();
     bound.map_err(Error::driver("choosing the GPU"))?;
     let passes = [Pass::Forward, Pass::Input, Pass::Filters];
-    let passes = &passes[..if training { 3 } else { 1 }];
-    let plans = candidates.into_iter();
-    Ok(plans
-        .filter_map(|it| cudnn.plan(it, passes, rounds))
-        .collect())
+    let (tf32, bf16) = (rounds != Rounds::Nothing, rounds == Rounds::Tensors);
+    let plan = |geometry: Geometry| {
+        // The filters' gradient is our own kernel's where there is one.
+        let own = tf32 && convolution_narrow_weights::suits(&geometry, bf16);
+        let count = match (training, own) {
+            (false, _) => 1,
+            (true, own) => 3 - usize::from(own),
+        };
+        cudnn.plan(geometry, &passes[..count], rounds)
+    };
+    Ok(candidates.into_iter().filter_map(plan).collect())
 }
 
 impl Runner for DeviceExecutor {

@@ -49,6 +49,7 @@ const CHECKS: &[&str] = &[
     "convolution",
     "convolution, bias",
     "convolution, few terms",
+    "convolution, narrow weights",
     "depthwise",
     "elementwise",
     "loss",

@@ -10,7 +10,7 @@ use super::memory::Device;
 use super::{Emulator, check};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::loss::Totals;
-use crate::cuda::script::{Library, Piece, Product, Script, Work};
+use crate::cuda::script::{Library, Pass, Piece, Product, Script, Work};
 use crate::optimiser::{Rule, Settings, WeightDecay};
 use crate::program::{
     Buffer, Builder, Control, DropPath, Executor, Input, Norm, Program, Share, Value, Weights,
@@ -566,6 +566,37 @@ fn a_whole_step_is_the_cpus() {
             for training in [true, false] {
                 compare(&emulator, nested(6, training), sgd, by(false, true));
             }
+            // Enough channels for the kernels for narrow convolutions.
+            for library in [true, false] {
+                compare(&emulator, program(16, true), sgd, by(library, true));
+            }
         }
     });
+}
+
+#[test]
+fn narrow_weight_gradients_are_ours() {
+    let program = Arc::new(program(16, true));
+    for (tf32, bf16) in [(false, false), (true, false), (true, true)] {
+        let library = Library {
+            convolutions: Library::candidates(&program),
+            workspace: 64,
+        };
+        let sgd = Rule::Sgd {
+            momentum: 0.0,
+            nesterov: false,
+        };
+        let given = (Arc::clone(&program), Some(settings(sgd)));
+        let script = Script::new(given.0, given.1, None, library, bf16).unwrap();
+        let work = script.work(Pointer(1 << 20), tf32).unwrap();
+        let count = |is: fn(&Work) -> bool| work.iter().filter(|it| is(&it.work)).count();
+        let theirs = count(|it| matches!(it, Work::Dense(it) if it.pass == Pass::Filters));
+        let ours = count(
+            |it| matches!(it, Work::Launch(it) if it.kernel == "convolution_narrow_weights_16"),
+        );
+        let inputs = count(|it| matches!(it, Work::Dense(it) if it.pass == Pass::Input));
+        assert!(inputs > 0);
+        let expected = if tf32 { [0, inputs] } else { [inputs, 0] };
+        assert_eq!([theirs, ours], expected);
+    }
 }

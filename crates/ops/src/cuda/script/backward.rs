@@ -169,7 +169,7 @@ impl Writer<'_> {
             }
         }
         if plain && self.by_library(&geometry) {
-            return self.dense_gradient(geometry, [of.x, of.w, of.dy], of.dx, of.dw);
+            return self.dense_gradient(&of);
         }
         let conv = Convolution::of(geometry).with_tf32(self.tf32);
         if self.depthwise_gradient((call, &of), &conv, next)? {
@@ -197,6 +197,9 @@ impl Writer<'_> {
             self.push(depthwise::weight_gradient(
                 &conv, x, prologue, dy, scratch, dw, false,
             )?);
+            return Ok(());
+        }
+        if self.narrow_weight_gradient(&of)? {
             return Ok(());
         }
         self.touching(&[of.x, of.dy], &[]);

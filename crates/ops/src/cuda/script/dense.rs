@@ -1,14 +1,16 @@
 //! Dense convolutions that a library does. Its filters lie F × kh × kw × C, ours kh × kw × C × F: they are
-//! transposed before, which serves the backward pass too, and their gradient after.
+//! transposed before, which serves the backward pass too, and their gradient after, unless our own kernel makes that.
 
 use std::ops::Range;
 
+use super::pairs::ConvGradient;
 use super::{Work, Writer};
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
+use crate::cuda::kernels::convolution_narrow_weights;
 use crate::cuda::kernels::transpose::{transpose, transpose_gradient};
-use crate::program::{Buffer, Call, Program, Target};
+use crate::program::{Buffer, Call, Program};
 
 /// Which of a convolution's products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,37 +110,49 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The gradients of the weight and the input.
-    pub(super) fn dense_gradient(
-        &mut self,
-        geometry: Geometry,
-        [x, w, dy]: [Buffer; 3],
-        dx: Option<Target>,
-        dw: Buffer,
-    ) -> Result<(), Error> {
-        let (filters, gradient) = (self.library_words(w, 0), self.library_words(w, 1));
-        let from = self.word(gradient.start);
-        self.touching(&[x, dy], &[]);
-        self.touches.writes.push(gradient.clone());
-        let tensors = [self.at(x), from, self.at(dy)];
-        self.pass(Pass::Filters, geometry, tensors, false);
-        self.touching(&[], &[dw]);
-        self.touches.reads.push(gradient);
-        let terms = geometry.weights() / geometry.filters;
-        self.push(transpose_gradient(
-            from,
-            self.at(dw),
-            geometry.filters,
-            terms,
-        )?);
-        if let Some(dx) = dx {
+    /// The gradients of the weight, unless our kernel makes it, and of the input.
+    pub(super) fn dense_gradient(&mut self, of: &ConvGradient) -> Result<(), Error> {
+        let geometry = of.geometry;
+        let (filters, gradient) = (self.library_words(of.w, 0), self.library_words(of.w, 1));
+        if !self.narrow_weight_gradient(of)? {
+            let from = self.word(gradient.start);
+            self.touching(&[of.x, of.dy], &[]);
+            self.touches.writes.push(gradient.clone());
+            let tensors = [self.at(of.x), from, self.at(of.dy)];
+            self.pass(Pass::Filters, geometry, tensors, false);
+            self.touching(&[], &[of.dw]);
+            self.touches.reads.push(gradient);
+            let terms = geometry.weights() / geometry.filters;
+            let to = self.at(of.dw);
+            self.push(transpose_gradient(from, to, geometry.filters, terms)?);
+        }
+        if let Some(dx) = of.dx {
             // The forward pass has left the filters there.
-            let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(dy)];
-            self.touching(&[dy], &[dx.buffer]);
+            let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(of.dy)];
+            self.touching(&[of.dy], &[dx.buffer]);
             self.touches.reads.push(filters);
             self.pass(Pass::Input, geometry, tensors, dx.add);
         }
         Ok(())
+    }
+
+    /// The gradient of the weight by the kernel for narrow convolutions, past any prologue; false if there is none.
+    pub(super) fn narrow_weight_gradient(&mut self, of: &ConvGradient) -> Result<bool, Error> {
+        let sizes = (&of.geometry, self.bf16);
+        if !self.tf32 || !convolution_narrow_weights::suits(sizes.0, sizes.1) {
+            return Ok(false);
+        }
+        self.touching(&[of.x, of.dy], &[]);
+        let norm = self.ranges(of.prologue.norm.as_slice());
+        self.touches.reads.extend(norm);
+        let size = convolution_narrow_weights::weight_gradient_scratch(sizes.0, sizes.1);
+        let scratch = self.scratch(size)?;
+        let [x, dy, dw] = [of.x, of.dy, of.dw].map(|it| self.at(it));
+        let given = (x, self.prologue(&of.prologue));
+        let parts =
+            convolution_narrow_weights::weight_gradient(sizes, given, dy, scratch, dw, false)?;
+        self.push_parts(parts)?;
+        Ok(true)
     }
 
     /// A pass in the next of the workspaces.

@@ -10,7 +10,9 @@ use super::ring::ALIGN;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::columns::{ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
-use crate::cuda::kernels::{batch_norm, convolution, depthwise, pointwise, product};
+use crate::cuda::kernels::{
+    batch_norm, convolution, convolution_narrow_weights, depthwise, pointwise, product,
+};
 use crate::optimiser::{Rule, Settings};
 use crate::program::{Buffer, Call, Draw, Program};
 
@@ -273,7 +275,10 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
                 let apart = || depthwise::weight_gradient_scratch(&conv);
                 return depthwise::gradient_scratch(&conv).unwrap_or_else(apart);
             }
+            let narrow = [false, true]
+                .map(|bf16| convolution_narrow_weights::weight_gradient_scratch(geometry, bf16));
             let dense = convolution::weight_gradient_scratch(&conv);
+            let dense = dense.max(narrow[0]).max(narrow[1]);
             geometry.product().map_or(dense, |size| {
                 // With tensors of bfloat16 all tall ones are made by our products.
                 let parts = match product::is_tall(size) {

@@ -198,6 +198,28 @@ inline void multiply_bf16(float (&c)[4], const unsigned int (&a)[4], const unsig
     }
     __syncwarp();
 }
+// ldmatrix.trans of four matrices of 8 × 8 numbers of two bytes: lane i has the address of row i % 8 of matrix i / 8.
+inline void load_turned(unsigned int (&to)[4], const void* row) {
+    using namespace emulation;
+    static const unsigned short* rows[1024];
+    rows[current] = (const unsigned short*)row;
+    __syncwarp();
+    const size_t warp = current / 32 * 32, lane = current % 32;
+    for (size_t i = 0; i < 4; ++i) {
+        const unsigned short* const* of = rows + warp + i * 8 + lane % 4 * 2;
+        to[i] = of[0][lane / 4] | (unsigned int)of[1][lane / 4] << 16;
+    }
+    __syncwarp();
+}
+// Copies that are there at once.
+inline void copy_later(void* to, const void* from, bool real) {
+    if (real)
+        memcpy(to, from, 16);
+    else
+        memset(to, 0, 16);
+}
+inline void end_copies() {}
+template <int N> inline void await_copies() {}
 #define EMULATED
 
 extern char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));
