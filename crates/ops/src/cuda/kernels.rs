@@ -14,6 +14,7 @@ pub mod columns;
 pub mod combine;
 pub mod convert;
 pub mod convolution;
+pub mod convolution_narrow_input;
 pub mod depthwise;
 pub mod elementwise;
 pub mod join;
@@ -58,6 +59,10 @@ const SOURCES: &[(&str, &str)] = &[
     (
         "convolution_few.cu",
         include_str!("kernels/convolution_few.cu"),
+    ),
+    (
+        "convolution_narrow_input.cu",
+        include_str!("kernels/convolution_narrow_input.cu"),
     ),
     ("product.cu", include_str!("kernels/product.cu")),
     ("pointwise.cu", include_str!("kernels/pointwise.cu")),

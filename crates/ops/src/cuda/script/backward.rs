@@ -164,7 +164,7 @@ impl Writer<'_> {
             }
         }
         if plain && self.by_library(&geometry) {
-            return self.dense_gradient(geometry, [of.x, of.w, of.dy], of.dx, of.dw);
+            return self.dense_gradient(&of);
         }
         let conv = Convolution::of(geometry).with_tf32(self.tf32);
         if self.depthwise_gradient((call, &of), &conv, next)? {
@@ -175,7 +175,9 @@ impl Writer<'_> {
         let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
         let gate = of.prologue.relu.then_some(Gate { x, prologue });
         let depthwise = geometry.is_depthwise();
-        if let Some(dx) = of.dx {
+        if !self.narrow_input_gradient(&of)?
+            && let Some(dx) = of.dx
+        {
             let to = self.at(dx.buffer);
             self.touching(&[of.x, of.w, of.dy], &[dx.buffer]);
             self.touches.reads.extend(self.ranges(norm.as_slice()));

@@ -3,12 +3,15 @@
 
 use std::ops::Range;
 
+use super::pairs::ConvGradient;
 use super::{Work, Writer};
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
+use crate::cuda::kernels::convolution::{Convolution, Gate};
+use crate::cuda::kernels::convolution_narrow_input;
 use crate::cuda::kernels::transpose::{transpose, transpose_gradient};
-use crate::program::{Buffer, Call, Program, Target};
+use crate::program::{Buffer, Call, Program};
 
 /// Which of a convolution's products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,14 +111,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The gradients of the weight and the input.
-    pub(super) fn dense_gradient(
-        &mut self,
-        geometry: Geometry,
-        [x, w, dy]: [Buffer; 3],
-        dx: Option<Target>,
-        dw: Buffer,
-    ) -> Result<(), Error> {
+    /// The gradients of the weight and the input, the latter by our own kernel if that is for it.
+    pub(super) fn dense_gradient(&mut self, of: &ConvGradient) -> Result<(), Error> {
+        let ConvGradient {
+            geometry,
+            x,
+            w,
+            dy,
+            dw,
+            ..
+        } = *of;
         let (filters, gradient) = (self.library_words(w, 0), self.library_words(w, 1));
         let from = self.word(gradient.start);
         self.touching(&[x, dy], &[]);
@@ -131,7 +136,10 @@ impl Writer<'_> {
             geometry.filters,
             terms,
         )?);
-        if let Some(dx) = dx {
+        if self.narrow_input_gradient(of)? {
+            return Ok(());
+        }
+        if let Some(dx) = of.dx {
             // The forward pass has left the filters there.
             let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(dy)];
             self.touching(&[dy], &[dx.buffer]);
@@ -139,6 +147,33 @@ impl Writer<'_> {
             self.pass(Pass::Input, geometry, tensors, dx.add);
         }
         Ok(())
+    }
+
+    /// The input's gradient by the kernels for narrow convolutions, if it is wanted; false if they are not for it.
+    pub(super) fn narrow_input_gradient(&mut self, of: &ConvGradient) -> Result<bool, Error> {
+        if !self.tf32 || !convolution_narrow_input::suits(&of.geometry, self.bf16) {
+            return Ok(false);
+        }
+        let Some(dx) = of.dx else {
+            return Ok(true);
+        };
+        let prologue = self.prologue(&of.prologue);
+        let [x, w, dy, to] = [of.x, of.w, of.dy, dx.buffer].map(|it| self.at(it));
+        let gate = of.prologue.relu.then_some(Gate { x, prologue });
+        let read = gate.map_or(vec![of.w, of.dy], |_| vec![of.x, of.w, of.dy]);
+        self.touching(&read, &[dx.buffer]);
+        let norm = self.ranges(of.prologue.norm.as_slice());
+        self.touches.reads.extend(norm);
+        let conv = Convolution::of(of.geometry);
+        self.push(convolution_narrow_input::input_gradient(
+            &conv,
+            self.bf16,
+            [dy, w],
+            gate,
+            to,
+            dx.add,
+        )?);
+        Ok(true)
     }
 
     /// A pass in the next of the workspaces.
