@@ -115,18 +115,17 @@ fn agrees_with_the_sums() {
         for (x, kernel, filters, stride) in [
             ((2, 9, 33, 16), [3, 3], 16, 1),
             ((5, 8, 8, 64), [3, 3], 64, 1),
-            ((2, 16, 16, 64), [3, 3], 64, 2),
+            ((3, 16, 16, 32), [3, 3], 64, 2),
             ((3, 7, 9, 24), [1, 7], 40, 2),
             ((1, 40, 8, 16), [7, 1], 32, 1),
             ((2, 9, 9, 16), [5, 5], 24, 2),
-            // More tiles than blocks.
-            ((400, 16, 16, 16), [1, 1], 16, 2),
-            ((70, 16, 16, 128), [1, 1], 16, 2),
+            ((11, 16, 16, 16), [1, 1], 16, 2),
+            ((5, 16, 16, 72), [1, 1], 16, 2),
         ] {
             let w = (kernel[0], kernel[1], x.3, filters);
             one(device, x, w, conv(stride).same(kernel), &mut random);
         }
-        for _ in 0..8 {
+        for _ in 0..6 {
             let mut pair = |high| [random.within(1, high), random.within(1, high)];
             let (kernel, stride, dilation) = (pair(4), pair(2), pair(2));
             let [[top, bottom], [left, right]] = [pair(4), pair(4)];
@@ -167,7 +166,7 @@ fn is_for_what_it_has_room_for() {
     assert_eq!(suits((512, 32, 32, 12), [3, 3], 16, 1), [false; 2]);
     assert_eq!(suits((512, 32, 32, 16), [3, 3], 128, 1), [false; 2]);
     assert_eq!(suits((512, 32, 32, 16), [3, 3], 16, 3), [false; 2]);
-    // 224 channels each of 64 pixels' terms do not fit, and an int does not count these.
-    assert_eq!(suits((2, 32, 32, 32), [7, 7], 16, 1), [true, false]);
+    // The terms of 49 taps in fp32 do not fit.
+    assert_eq!(suits((2, 32, 32, 16), [7, 7], 16, 1), [true, false]);
     assert_eq!(suits((1 << 20, 32, 32, 16), [3, 3], 16, 1), [false; 2]);
 }

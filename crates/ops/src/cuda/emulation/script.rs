@@ -10,7 +10,7 @@ use super::memory::Device;
 use super::{Emulator, check};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::loss::Totals;
-use crate::cuda::script::{Library, Piece, Product, Script, Work};
+use crate::cuda::script::{Library, Pass, Piece, Product, Script, Work};
 use crate::optimiser::{Rule, Settings, WeightDecay};
 use crate::program::{
     Buffer, Builder, Control, DropPath, Executor, Input, Norm, Program, Share, Value, Weights,
@@ -438,6 +438,41 @@ fn a_whole_step_is_the_cpus() {
                     compare(&emulator, made(8, training), sgd, by(false, true));
                 }
             }
+            // Of so many channels convolutions are narrow.
+            compare(&emulator, program(16, true), sgd, by(true, true));
         }
     });
+}
+
+#[test]
+fn narrow_convolutions_gradients_are_our_own() {
+    let program = Arc::new(program(16, true));
+    for libraries in [false, true] {
+        for bf16 in [false, true] {
+            let mut library = Library::default();
+            if libraries {
+                library.convolutions = Library::candidates(&program);
+            }
+            let optimiser = settings(Rule::Sgd {
+                momentum: 0.0,
+                nesterov: false,
+            });
+            let program = Arc::clone(&program);
+            let script = Script::new(program, Some(optimiser), None, library, bf16).unwrap();
+            for tf32 in [bf16, true] {
+                let work = script.work(Pointer(1 << 20), tf32).unwrap();
+                let count = |is: fn(&Work) -> bool| work.iter().filter(|it| is(&it.work)).count();
+                let ours = count(
+                    |it| matches!(it, Work::Launch(it) if it.kernel.starts_with("convolution_narrow_input")),
+                );
+                let theirs = count(|it| matches!(it, Work::Dense(it) if it.pass == Pass::Input));
+                let expected = match (tf32, libraries) {
+                    (true, _) => (4, 0),
+                    (false, true) => (0, 4),
+                    (false, false) => (0, 0),
+                };
+                assert_eq!((ours, theirs), expected);
+            }
+        }
+    }
 }

@@ -221,6 +221,13 @@ __device__ __forceinline__ void narrow_input(const number* __restrict__ dy, cons
     }
 }
 
+// Blocks of a multiprocessor for 16 channels: as many as there are registers for.
+#ifdef BF16
+#define NARROW_INPUT_BLOCKS 3
+#else
+#define NARROW_INPUT_BLOCKS 2
+#endif
+
 #define NARROW_INPUT(NAME, Q, BLOCKS)                                                                                      \
     extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
         NAME(const number* __restrict__ dy, const float* __restrict__ w, const number* __restrict__ x,                   \
@@ -228,5 +235,5 @@ __device__ __forceinline__ void narrow_input(const number* __restrict__ dy, cons
         __shared__ __align__(16) unsigned char room[NARROW_INPUT_ROOM];                                                        \
         narrow_input<Q>(dy, w, x, factor, offset, dx, add, g, reinterpret_cast<number*>(room));                          \
     }
-NARROW_INPUT(convolution_narrow_input_16, 1, sizeof(number) == 2 ? 3 : 2)
+NARROW_INPUT(convolution_narrow_input_16, 1, NARROW_INPUT_BLOCKS)
 NARROW_INPUT(convolution_narrow_input_32, 2, 2)
