@@ -22,10 +22,11 @@ struct __align__(8) NarrowInput {
     int tile_images, tile_rows, tile_columns, tiles;  // A tile's images, and its rows and columns in strides.
     int images, height, width, channels, out_height, out_width, filters, stride_y, stride_x;
     int slabs, passes;     // So many times 16 filters are taken at a time.
-    int pixels_at_once;    // of dy, whose filters of a pass are 256 times 16 bytes.
+    int line_bits;         // 2 to this times 16 bytes of a pixel of dy are these.
     int units;             // Warps of a phase.
-    int taps, first[5];    // By phase, and where each phase's begin:
-    int tap[NARROW_INPUT_TAPS];  // the number, and 64 times the pixel of what a tile takes of dy that its first pixel reads.
+    int taps, first[5];    // Taps by phase, and where each phase's begin.
+    // A tap's number, and 64 times the pixel, of those that a tile takes of dy, that the tile's first reads through it.
+    unsigned int tap[NARROW_INPUT_TAPS];
 };
 
 // 16 bytes of a tensor as they lie in memory, and how they go to shared memory.
@@ -132,38 +133,26 @@ __device__ __forceinline__ void narrow_input(const number* __restrict__ dy, cons
 #pragma unroll
                 for (int r = 0; r < 2; ++r) old[q][m][r] = four(dx, m, r, q);
         };
-        if (gates) {
-#pragma unroll
-            for (int q = 0; q < Q; ++q)
-#pragma unroll
-                for (int m = 0; m < 2; ++m)
-#pragma unroll
-                    for (int r = 0; r < 2; ++r) passed[q][m][r] = four(x, m, r, q);
-        }
-        if (early && add) {
-#pragma unroll
-            for (int q = 0; q < Q; ++q) bring_old(q);
-        }
-
         float sums[2][2 * Q][4] = {};
         for (int pass = 0; pass < g.passes; ++pass) {
             __syncthreads();
             // A thread takes the same filters of some pixels.
-            const int lines = 256 / g.pixels_at_once, own_filter = threadIdx.x % lines * (16 / (int)sizeof(number));
-            const bool has = pass * g.slabs * 16 + own_filter < g.filters;
-            const number* const from = dy + pass * g.slabs * 16 + own_filter;
-            number* const to = room + own_filter / 16 * plane + own_filter % 16;
-            for (int first = threadIdx.x / lines; first < count; first += NARROW_INPUT_LOADS * g.pixels_at_once) {
+            const int own_filter = (int)((threadIdx.x & ((1u << g.line_bits) - 1)) * (16 / sizeof(number)));
+            const int filter = pass * g.slabs * 16 + own_filter, pixels_at_once = 256 >> g.line_bits;
+            const bool has = filter < g.filters;
+            number* const to = room + (own_filter >> 4) * plane + (own_filter & 15);
+            for (int first = threadIdx.x >> g.line_bits; first < count; first += NARROW_INPUT_LOADS * pixels_at_once) {
                 GradientLine came[NARROW_INPUT_LOADS];
 #pragma unroll
                 for (int l = 0; l < NARROW_INPUT_LOADS; ++l) {
-                    const int place = places[min(first + l * g.pixels_at_once, count - 1)];
+                    const int place = places[min(first + l * pixels_at_once, count - 1)];
                     came[l] = no_line();
-                    if (has & (place >= 0)) came[l] = *reinterpret_cast<const GradientLine*>(from + place);
+                    const number* const from = dy + (unsigned int)(place + filter);
+                    if (has & (place >= 0)) came[l] = *reinterpret_cast<const GradientLine*>(from);
                 }
 #pragma unroll
                 for (int l = 0; l < NARROW_INPUT_LOADS; ++l) {
-                    const int pixel = first + l * g.pixels_at_once;
+                    const int pixel = first + l * pixels_at_once;
                     if (pixel < count) store_factor(to + pixel * 16, came[l]);
                 }
             }
@@ -171,7 +160,7 @@ __device__ __forceinline__ void narrow_input(const number* __restrict__ dy, cons
             // ones, each lane's four filters of its channel. So a lane has four channels in a row of what the two make.
             const int pieces = g.passes > 1 || tile == blockIdx.x ? g.slabs * g.taps * Q : 0;
             for (int piece = warp; piece < pieces; piece += 8) {
-                const int slab = piece / Q / g.taps, tap = g.tap[piece / Q - slab * g.taps] % 64;
+                const int slab = piece / Q / g.taps, tap = (int)(g.tap[piece / Q - slab * g.taps] % 64);
                 const int c = piece % Q * 16 + group * 2, f = (pass * g.slabs + slab) * 16 + within * 4;
                 Pack<4> of[2] = {};
 #pragma unroll
@@ -181,12 +170,26 @@ __device__ __forceinline__ void narrow_input(const number* __restrict__ dy, cons
 #pragma unroll
                 for (int odd = 0; odd < 2; ++odd) store_factor(filters + ((piece * 2 + odd) * WARP + lane) * 4, of[odd]);
             }
+            // What waits for the products is on its way meanwhile.
+            const bool last = pass + 1 == g.passes;
+            if (last && gates) {
+#pragma unroll
+                for (int q = 0; q < Q; ++q)
+#pragma unroll
+                    for (int m = 0; m < 2; ++m)
+#pragma unroll
+                        for (int r = 0; r < 2; ++r) passed[q][m][r] = four(x, m, r, q);
+            }
+            if (last && early && add) {
+#pragma unroll
+                for (int q = 0; q < Q; ++q) bring_old(q);
+            }
             __syncthreads();
             for (int slab = 0; slab < g.slabs; ++slab) {
                 const number* beside_from = filters + ((slab * g.taps + first_tap) * Q * 2 * WARP + lane) * 4;
 #pragma unroll 1
                 for (int k = first_tap; k < end_tap; ++k, beside_from += Q * 2 * WARP * 4) {
-                    const int ahead = slab * plane + g.tap[k] / 64 * 16;
+                    const int ahead = slab * plane + (int)(g.tap[k] / 64 * 16);
                     Four down[2][2];
 #pragma unroll
                     for (int m = 0; m < 2; ++m)
@@ -221,19 +224,12 @@ __device__ __forceinline__ void narrow_input(const number* __restrict__ dy, cons
     }
 }
 
-// Blocks of a multiprocessor for 16 channels: as many as there are registers for.
-#ifdef BF16
-#define NARROW_INPUT_BLOCKS 3
-#else
-#define NARROW_INPUT_BLOCKS 2
-#endif
-
-#define NARROW_INPUT(NAME, Q, BLOCKS)                                                                                      \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
+#define NARROW_INPUT(NAME, Q)                                                                                            \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
         NAME(const number* __restrict__ dy, const float* __restrict__ w, const number* __restrict__ x,                   \
              const float* factor, const float* offset, number* dx, int add, NarrowInput g) {                             \
-        __shared__ __align__(16) unsigned char room[NARROW_INPUT_ROOM];                                                        \
+        __shared__ __align__(16) unsigned char room[NARROW_INPUT_ROOM];                                                  \
         narrow_input<Q>(dy, w, x, factor, offset, dx, add, g, reinterpret_cast<number*>(room));                          \
     }
-NARROW_INPUT(convolution_narrow_input_16, 1, NARROW_INPUT_BLOCKS)
-NARROW_INPUT(convolution_narrow_input_32, 2, 2)
+NARROW_INPUT(convolution_narrow_input_16, 1)
+NARROW_INPUT(convolution_narrow_input_32, 2)

@@ -20,8 +20,7 @@ const PIXELS: usize = 256;
 /// Bytes of a block's shared memory.
 const ROOM: usize = 49_152;
 
-/// Blocks that are there at once, by registers, and for 16 channels in bfloat16 half as many more. In tests so few that
-/// each takes several tiles.
+/// Blocks that are there at once. In tests so few that each takes several tiles.
 const MOST: usize = if cfg!(test) { 6 } else { BLOCKS };
 
 /// The kernels by the channels that a block makes.
@@ -65,8 +64,6 @@ struct Cut {
     brought: [usize; 2],
     /// Times 16 filters that are in shared memory at a time.
     slabs: usize,
-    /// Blocks that are there at once.
-    most: usize,
 }
 
 impl Cut {
@@ -76,10 +73,6 @@ impl Cut {
         let narrow = usize::from(g.channels > KERNELS[0].1);
         let (kernel, width) = KERNELS[narrow];
         let across = g.channels.div_ceil(width);
-        let most = match (width, bf16) {
-            (16, true) => MOST / 2 * 3,
-            _ => MOST,
-        };
         let halo = [0, 1].map(|axis| {
             let [least, greatest] = reach(&phases(g, axis));
             (greatest - least) as usize
@@ -115,7 +108,7 @@ impl Cut {
                         let tile = [images, rows, columns];
                         let tiles = [g.images, size[0], size[1]];
                         let tiles = [0, 1, 2].map(|i| tiles[i].div_ceil(tile[i]));
-                        let rounds = (tiles.iter().product::<usize>() * across).div_ceil(most);
+                        let rounds = (tiles.iter().product::<usize>() * across).div_ceil(MOST);
                         let filters = if passes > 1 { g.weights() * 4 } else { 0 };
                         let numbers = count * g.filters + 2 * PIXELS * width;
                         let cost = rounds * (numbers * bytes + filters / across);
@@ -127,7 +120,6 @@ impl Cut {
                                 tiles,
                                 brought,
                                 slabs,
-                                most,
                             };
                             best = Some((cost, cut));
                         }
@@ -167,7 +159,7 @@ impl Cut {
             &[g.images, g.height, g.width, g.channels],
             &[g.out_height, g.out_width, g.filters],
             &g.conv.stride,
-            &[self.slabs, passes, BLOCK / lines, units, g.taps()],
+            &[self.slabs, passes, lines.ilog2() as usize, units, g.taps()],
             &first,
             &taps,
         ];
@@ -219,7 +211,7 @@ pub fn input_gradient(
         return Err(Error::shape("conv2d", detail));
     };
     let tiles: usize = cut.tiles.iter().product();
-    let each = tiles.div_ceil((cut.most / cut.across).max(1));
+    let each = tiles.div_ceil((MOST / cut.across).max(1));
     let grid = [tiles.div_ceil(each), cut.across, 1];
     let (x, prologue) = gate.map_or_else(Default::default, |gate| (gate.x, gate.prologue));
     Builder::new(cut.kernel, grid, [BLOCK as u32, 1, 1])
