@@ -14,6 +14,7 @@ pub mod columns;
 pub mod combine;
 pub mod convert;
 pub mod convolution;
+pub mod convolution_narrow_input;
 pub mod convolution_narrow_weights;
 pub mod depthwise;
 pub mod elementwise;
@@ -59,6 +60,10 @@ const SOURCES: &[(&str, &str)] = &[
     (
         "convolution_few.cu",
         include_str!("kernels/convolution_few.cu"),
+    ),
+    (
+        "convolution_narrow_input.cu",
+        include_str!("kernels/convolution_narrow_input.cu"),
     ),
     (
         "convolution_narrow_weights.cu",

@@ -253,7 +253,9 @@ fn each_call_is_the_cpus() {
             }
         }
         // Enough channels for the kernels for narrow convolutions.
-        compare(emulator, program(16, true), true);
+        for libraries in [false, true] {
+            compare(emulator, program(16, true), libraries);
+        }
         compare(emulator, pixels(true).0, false);
         compare(emulator, pixels(false).0, false);
     });

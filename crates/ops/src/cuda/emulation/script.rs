@@ -600,3 +600,36 @@ fn narrow_weight_gradients_are_ours() {
         assert_eq!([theirs, ours], expected);
     }
 }
+
+#[test]
+fn narrow_convolutions_gradients_are_our_own() {
+    let program = Arc::new(program(16, true));
+    for libraries in [false, true] {
+        for bf16 in [false, true] {
+            let mut library = Library::default();
+            if libraries {
+                library.convolutions = Library::candidates(&program);
+            }
+            let optimiser = settings(Rule::Sgd {
+                momentum: 0.0,
+                nesterov: false,
+            });
+            let program = Arc::clone(&program);
+            let script = Script::new(program, Some(optimiser), None, library, bf16).unwrap();
+            for tf32 in [bf16, true] {
+                let work = script.work(Pointer(1 << 20), tf32).unwrap();
+                let count = |is: fn(&Work) -> bool| work.iter().filter(|it| is(&it.work)).count();
+                let ours = count(
+                    |it| matches!(it, Work::Launch(it) if it.kernel.starts_with("convolution_narrow_input")),
+                );
+                let theirs = count(|it| matches!(it, Work::Dense(it) if it.pass == Pass::Input));
+                let expected = match (tf32, libraries) {
+                    (true, _) => (4, 0),
+                    (false, true) => (0, 4),
+                    (false, false) => (0, 0),
+                };
+                assert_eq!((ours, theirs), expected);
+            }
+        }
+    }
+}

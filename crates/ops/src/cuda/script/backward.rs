@@ -180,7 +180,9 @@ impl Writer<'_> {
         let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
         let gate = of.prologue.relu.then_some(Gate { x, prologue });
         let depthwise = geometry.is_depthwise();
-        if let Some(dx) = of.dx {
+        if !self.narrow_input_gradient(&of)?
+            && let Some(dx) = of.dx
+        {
             let to = self.at(dx.buffer);
             self.touching(&[of.x, of.w, of.dy], &[dx.buffer]);
             self.touches.reads.extend(self.ranges(norm.as_slice()));

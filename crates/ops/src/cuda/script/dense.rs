@@ -8,8 +8,9 @@ use super::{Work, Writer};
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
-use crate::cuda::kernels::convolution_narrow_weights;
+use crate::cuda::kernels::convolution::{Convolution, Gate};
 use crate::cuda::kernels::transpose::{transpose, transpose_gradient};
+use crate::cuda::kernels::{convolution_narrow_input, convolution_narrow_weights};
 use crate::program::{Buffer, Call, Program};
 
 /// Which of a convolution's products.
@@ -110,7 +111,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The gradients of the weight, unless our kernel makes it, and of the input.
+    /// The gradients of the weight and the input, each by our own kernel if that is for it.
     pub(super) fn dense_gradient(&mut self, of: &ConvGradient) -> Result<(), Error> {
         let geometry = of.geometry;
         let (filters, gradient) = (self.library_words(of.w, 0), self.library_words(of.w, 1));
@@ -125,6 +126,9 @@ impl Writer<'_> {
             let terms = geometry.weights() / geometry.filters;
             let to = self.at(of.dw);
             self.push(transpose_gradient(from, to, geometry.filters, terms)?);
+        }
+        if self.narrow_input_gradient(of)? {
+            return Ok(());
         }
         if let Some(dx) = of.dx {
             // The forward pass has left the filters there.
@@ -152,6 +156,33 @@ impl Writer<'_> {
         let parts =
             convolution_narrow_weights::weight_gradient(sizes, given, dy, scratch, dw, false)?;
         self.push_parts(parts)?;
+        Ok(true)
+    }
+
+    /// The input's gradient by the kernels for narrow convolutions, if it is wanted; false if they are not for it.
+    pub(super) fn narrow_input_gradient(&mut self, of: &ConvGradient) -> Result<bool, Error> {
+        if !self.tf32 || !convolution_narrow_input::suits(&of.geometry, self.bf16) {
+            return Ok(false);
+        }
+        let Some(dx) = of.dx else {
+            return Ok(true);
+        };
+        let prologue = self.prologue(&of.prologue);
+        let [x, w, dy, to] = [of.x, of.w, of.dy, dx.buffer].map(|it| self.at(it));
+        let gate = of.prologue.relu.then_some(Gate { x, prologue });
+        let read = gate.map_or(vec![of.w, of.dy], |_| vec![of.x, of.w, of.dy]);
+        self.touching(&read, &[dx.buffer]);
+        let norm = self.ranges(of.prologue.norm.as_slice());
+        self.touches.reads.extend(norm);
+        let conv = Convolution::of(of.geometry);
+        self.push(convolution_narrow_input::input_gradient(
+            &conv,
+            self.bf16,
+            [dy, w],
+            gate,
+            to,
+            dx.add,
+        )?);
         Ok(true)
     }
 
