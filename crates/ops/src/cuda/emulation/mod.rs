@@ -11,6 +11,7 @@ mod buffer;
 mod columns;
 mod combine;
 mod convolution;
+mod convolution_narrow;
 mod dense;
 mod depthwise;
 #[cfg(feature = "ci-check")]
@@ -49,6 +50,7 @@ const CHECKS: &[&str] = &[
     "convolution",
     "convolution, bias",
     "convolution, few terms",
+    "convolution, narrow",
     "depthwise",
     "elementwise",
     "loss",

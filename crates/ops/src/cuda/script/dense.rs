@@ -1,5 +1,5 @@
 //! Dense convolutions that a library does. Its filters lie F × kh × kw × C, ours kh × kw × C × F: they are
-//! transposed before, which serves the backward pass too, and their gradient after.
+//! transposed before, which serves the backward pass too where both are the library's, and their gradient after.
 
 use std::ops::Range;
 
@@ -95,17 +95,25 @@ impl Writer<'_> {
         geometry: Geometry,
         [x, w, y]: [Buffer; 3],
     ) -> Result<(), Error> {
+        let filters = self.transposed(&geometry, w)?;
+        self.touching(&[x], &[y]);
+        self.touches.reads.push(filters.clone());
+        let tensors = [self.at(x), self.word(filters.start), self.at(y)];
+        self.pass(Pass::Forward, geometry, tensors, false);
+        Ok(())
+    }
+
+    /// Writes the filters as the library has them, and says where.
+    fn transposed(&mut self, geometry: &Geometry, w: Buffer) -> Result<Range<usize>, Error> {
         let filters = self.library_words(w, 0);
         self.touching(&[w], &[]);
         self.touches.writes.push(filters.clone());
-        let terms = geometry.weights() / geometry.filters;
-        let to = self.word(filters.start);
+        let (terms, to) = (
+            geometry.weights() / geometry.filters,
+            self.word(filters.start),
+        );
         self.push(transpose(self.at(w), to, terms, geometry.filters)?);
-        self.touching(&[x], &[y]);
-        self.touches.reads.push(filters);
-        let tensors = [self.at(x), to, self.at(y)];
-        self.pass(Pass::Forward, geometry, tensors, false);
-        Ok(())
+        Ok(filters)
     }
 
     /// The gradients of the weight and the input.
@@ -132,7 +140,10 @@ impl Writer<'_> {
             terms,
         )?);
         if let Some(dx) = dx {
-            // The forward pass has left the filters there.
+            // The forward pass has left the filters there, if it was the library's.
+            if self.is_narrow_convolution(&geometry) {
+                self.transposed(&geometry, w)?;
+            }
             let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(dy)];
             self.touching(&[dy], &[dx.buffer]);
             self.touches.reads.push(filters);

@@ -2,12 +2,15 @@
 
 use super::{Work, Writer};
 use crate::Error;
+use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{self, Normaliser};
 use crate::cuda::kernels::columns::ScratchSize;
 use crate::cuda::kernels::combine;
 use crate::cuda::kernels::convolution::{self, Convolution};
-use crate::cuda::kernels::{affine, depthwise, elementwise, loss, pool, product};
+use crate::cuda::kernels::{
+    affine, convolution_narrow, depthwise, elementwise, loss, pool, product,
+};
 use crate::program::{self, Buffer, Call, Prologue, Share, Target};
 
 impl Writer<'_> {
@@ -186,6 +189,18 @@ impl Writer<'_> {
                 return self.bias(*bias, self.at(*y), filters, self.len(*y));
             }
         }
+        if self.is_narrow_convolution(geometry) {
+            let of = convolution_narrow::Tensors {
+                x: self.at(*x),
+                prologue: self.prologue(prologue),
+                w: self.at(*w),
+                bias: self.maybe(*bias),
+                y: self.at(*y),
+            };
+            let launch = convolution_narrow::forward(geometry, self.bf16, of, None)?;
+            self.push(launch);
+            return Ok(());
+        }
         if plain && self.by_library(geometry) {
             self.dense(*geometry, [*x, *w, *y])?;
             if let Some(bias) = bias {
@@ -203,6 +218,11 @@ impl Writer<'_> {
             self.push(convolution::forward(&conv, x, prologue, w, bias, y)?);
         }
         Ok(())
+    }
+
+    /// Whether the kernels for narrow dense convolutions make the output of one of the tensors that the call works on.
+    pub(super) fn is_narrow_convolution(&self, geometry: &Geometry) -> bool {
+        self.tf32 && convolution_narrow::suits(geometry, self.bf16)
     }
 
     /// y = x · w + bias.

@@ -10,7 +10,9 @@ use super::ring::ALIGN;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::columns::{ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
-use crate::cuda::kernels::{batch_norm, convolution, depthwise, pointwise, product};
+use crate::cuda::kernels::{
+    batch_norm, convolution, convolution_narrow, depthwise, pointwise, product,
+};
 use crate::optimiser::{Rule, Settings};
 use crate::program::{Buffer, Call, Draw, Program};
 
@@ -265,6 +267,11 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
         } => weight_product([*rows, *inputs, *units]),
         Call::Conv { geometry, .. } => match suits_statistics(geometry) {
             Some(product) => product::statistics_scratch(product),
+            None if [false, true].map(|bf16| convolution_narrow::suits(geometry, bf16))
+                != [false; 2] =>
+            {
+                convolution_narrow::statistics_scratch(geometry)
+            }
             None => ScratchSize::default(),
         },
         Call::ConvGradient { geometry, .. } => {

@@ -1,6 +1,6 @@
-//! Pairs of calls that one piece of work does: a pointwise convolution with the batch norm after it, whose
-//! statistics are taken of the product while it is at hand, and whose gradient goes into both of the
-//! convolution's without having been in memory; and a depthwise convolution, whose gradients are made at once, with
+//! Pairs of calls that one piece of work does: a pointwise or narrow convolution with the batch norm after it, whose
+//! statistics are taken of the product while it is at hand, and, of a pointwise one, whose gradient goes into both of
+//! the convolution's without having been in memory; and a depthwise convolution, whose gradients are made at once, with
 //! the batch norm before it, whose gradient's sums are taken of what the convolution passes on.
 
 use super::Writer;
@@ -10,6 +10,7 @@ use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::Backward;
 use crate::cuda::kernels::convolution::Convolution;
+use crate::cuda::kernels::convolution_narrow;
 use crate::cuda::kernels::depthwise::{self, Depthwise};
 use crate::cuda::kernels::pointwise::{self, Pointwise};
 use crate::cuda::kernels::product;
@@ -81,18 +82,31 @@ impl Writer<'_> {
                     coefficients,
                 },
             ) if of == y => {
-                let Some(size) = suits_statistics(geometry) else {
+                let size = suits_statistics(geometry);
+                if size.is_none() && !self.is_narrow_convolution(geometry) {
                     return Ok(false);
-                };
+                }
                 let [first, second] = [self.of(call), self.of(next)];
                 self.touches = first.and(second);
                 let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
                 let prologue = self.prologue(prologue);
-                let tensors = [*x, *w, *y].map(|it| self.at(it));
-                let scratch = self.scratch(product::statistics_scratch(size))?;
-                self.push(product::product_statistics(
-                    size, tensors, prologue, norm, scratch, to,
-                )?);
+                let [x, w, y] = [*x, *w, *y].map(|it| self.at(it));
+                let launch = if let Some(size) = size {
+                    let scratch = self.scratch(product::statistics_scratch(size))?;
+                    product::product_statistics(size, [x, w, y], prologue, norm, scratch, to)?
+                } else {
+                    let scratch = self.scratch(convolution_narrow::statistics_scratch(geometry))?;
+                    let of = convolution_narrow::Tensors {
+                        x,
+                        prologue,
+                        w,
+                        bias: Pointer::NULL,
+                        y,
+                    };
+                    let statistics = Some((norm, scratch, to));
+                    convolution_narrow::forward(geometry, self.bf16, of, statistics)?
+                };
+                self.push(launch);
                 Ok(true)
             }
             (
