@@ -9,7 +9,11 @@
 // Bytes of shared memory for the tile and the filters.
 #define NARROW_BYTES 46592
 // Sixteen bytes each, that a thread has under way.
+#ifdef BF16
 #define NARROW_LOADS 7
+#else
+#define NARROW_LOADS 6
+#endif
 #define NARROW_CHANNELS 128
 #define NARROW_TAPS 49
 
@@ -22,16 +26,20 @@ struct __align__(8) NarrowCut {
     // Of what a tile reads: rows an image, columns, and those from an output to the next. Of a row the columns that the first tap
     // reads come first, then those between, from `even` on.
     int lines, columns, line_stride, column_stride, even;
-    int places, plane;         // pixels; numbers of a slab, which has 16 channels of each pixel
-    int slabs, passes;         // of a pass, a power of two
-    int by_columns, by_lines;  // to multiply by instead of a division: 2¹⁶ as much
-    int taps, tap[NARROW_TAPS + 1];  // where a tap's first number lies from that of the first tap
+    int places, plane;         // pixels, and from a chunk's first to the next one's
+    int slabs, passes;         // times 16 channels of a pass, a power of two
+    int by_columns, by_lines, unused;  // to multiply by instead of a division: 2¹⁶ as much
+    Divisor by_down;
+    int taps, tap[NARROW_TAPS];  // how many bytes a tap's pixels lie from those of the first tap
 };
 
-// Sixteen bytes of a tensor, and their numbers on the way to shared memory; two lanes' parts of filters as they lie there: by 16
-// channels of a tap and 16 filters, and of these the even ones and the odd ones, each lane's four channels of its filter.
+// Sixteen bytes of a tensor, and their numbers on the way to shared memory, where the first chunk of all pixels comes first.
+// Filters lie there by 16 channels of a tap and 16 filters, and of these the even ones and the odd ones, each lane's four
+// channels of its filter.
 #ifdef BF16
 typedef uint4 NarrowChunk;
+// Which of 16 channels a lane's four are.
+__device__ __forceinline__ int narrow_channel(int within, int v) { return within * 2 + v % 2 + v / 2 * 8; }
 __device__ __forceinline__ Pack<8> pack(NarrowChunk q) { return pack(pack(make_uint2(q.x, q.y)), pack(make_uint2(q.z, q.w))); }
 __device__ __forceinline__ NarrowChunk to_chunk(const Pack<8>& p, bool real) {
     const unsigned int zero = 0;
@@ -50,6 +58,7 @@ __device__ __forceinline__ void narrow_filters(const number* filters, int piece,
 }
 #else
 typedef float4 NarrowChunk;
+__device__ __forceinline__ int narrow_channel(int within, int v) { return within + v * 4; }
 __device__ __forceinline__ NarrowChunk to_chunk(const Pack<4>& p, bool real) {
     return make_float4(real ? to_tf32(p.v[0]) : 0.0f, real ? to_tf32(p.v[1]) : 0.0f, real ? to_tf32(p.v[2]) : 0.0f,
                        real ? to_tf32(p.v[3]) : 0.0f);
@@ -65,22 +74,21 @@ __device__ __forceinline__ void narrow_filters(const number* filters, int piece,
 }
 #endif
 
-// c += a · b of 16 rows, 16 terms and 8 columns, of each of which a lane has four terms next to each other.
-__device__ __forceinline__ void multiply_fours(float (&c)[4], const Four (&a)[2], const Four& b) {
+// c += a · b of 16 rows and 8 columns, of the terms of two chunks; `half` picks these among 16.
+__device__ __forceinline__ void multiply_chunks(float (&c)[4], const unsigned int (&a)[4], const Four& b, int half) {
 #ifdef BF16
-    const unsigned int down[4] = {a[0].x, a[1].x, a[0].y, a[1].y}, beside[2] = {b.x, b.y};
-    multiply_bf16(c, down, beside);
+    const unsigned int beside[2] = {b.x, b.y};
+    multiply_bf16(c, a, beside);
 #else
-    const float down[2][4] = {{a[0].x, a[1].x, a[0].y, a[1].y}, {a[0].z, a[1].z, a[0].w, a[1].w}};
-    const float beside[2][2] = {{b.x, b.y}, {b.z, b.w}};
-    multiply_rounded(c, down[0], beside[0]);
-    multiply_rounded(c, down[1], beside[1]);
+    const float down[4] = {of_bits(a[0]), of_bits(a[1]), of_bits(a[2]), of_bits(a[3])};
+    const float beside[2] = {half == 0 ? b.x : b.z, half == 0 ? b.y : b.w};
+    multiply_rounded(c, down, beside);
 #endif
 }
 
 // Shared memory of a block.
 template <int Q> struct NarrowRoom {
-    number numbers[NARROW_BYTES / sizeof(number)];  // slabs of the tile, then the filters
+    char bytes[NARROW_BYTES];  // the tile, then the filters
     float factor[NARROW_CHANNELS], offset[NARROW_CHANNELS];
     float origin[WARPS][16 * Q];
     unsigned int flag;
@@ -97,8 +105,9 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     const int lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int f0 = blockIdx.y * 16 * Q, pixels = g.tile_images * g.tile_rows * g.out_width;
-    number* const tile_at = room.numbers;
-    number* const filters = tile_at + g.slabs * g.plane;
+    // Chunks of 16 channels, and of all that are there at a time.
+    const int HALVES = (int)sizeof(number) / 2, chunks = g.slabs * 2 * HALVES;
+    number* const filters = reinterpret_cast<number*>(room.bytes + chunks * g.plane * 16);
     if (thread < NARROW_CHANNELS) {
         const bool real = factor && thread < g.channels;
         room.factor[thread] = real ? factor[thread] : 1.0f;
@@ -106,22 +115,23 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     }
 
     // A thread brings the same channels of a pass of some pixels.
-    const int chunks = g.slabs * (int)sizeof(number), at_once = 256 / chunks, own_place = thread / chunks;
-    const int own_channel = thread % chunks * CHUNK;
-    const float least = with_relu ? 0.0f : -1.0f / 0.0f;
+    const int at_once = 256 / chunks, own_place = thread / chunks, own_channel = thread % chunks * CHUNK;
+    const float least = of_bits(with_relu ? 0u : 0xff800000u);
     NarrowChunk came[NARROW_LOADS];
     unsigned int insides = 0;
-    // Without branches, so that all loads can be under way together: what is not there is read from the first pixel.
+    // No lane has a branch of its own, so that all loads can be under way together: what is not there is read from the first
+    // pixel.
     const auto bring = [&](int tile, int pass, int first) {
-        const int set = tile / g.down, n = set * g.tile_images, c = pass * g.slabs * 16 + own_channel;
+        const int set = (int)g.by_down.of(tile), n = set * g.tile_images, c = pass * g.slabs * 16 + own_channel;
         const int i = (tile - set * g.down) * g.tile_rows * g.row_stride - g.top;
         insides = 0;
 #pragma unroll
         for (int l = 0; l < NARROW_LOADS; ++l) {
+            if (first + l * at_once >= g.places) continue;
             const int place = first + own_place + l * at_once, line = place * g.by_columns >> 16;
-            const int image = line * g.by_lines >> 16, in_line = place - line * g.columns;
+            const int image = line * g.by_lines >> 16, in_line = place + line * -g.columns;
             const int before = in_line * g.column_stride - (in_line >= g.even ? 2 * g.even - 1 : 0);
-            const int row = i + (line - image * g.lines) * g.row_step, column = before * g.column_step - g.left;
+            const int row = i + (line + image * -g.lines) * g.row_step, column = before * g.column_step - g.left;
             const bool inside = (place < g.places) & (n + image < g.images) & (c < g.channels) &
                                 ((unsigned int)row < (unsigned int)g.height) & ((unsigned int)column < (unsigned int)g.width);
             const int at = (((n + image) * g.height + row) * g.width + column) * g.channels + c;
@@ -131,10 +141,11 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     };
     const auto put_down = [&](int pass, int first) {
         const int c = pass * g.slabs * 16 + own_channel;
-        number* const own = tile_at + own_channel / 16 * g.plane + own_channel % 16;
+        NarrowChunk* const own = reinterpret_cast<NarrowChunk*>(room.bytes) + thread % chunks * g.plane;
         const Pack<CHUNK> scale = load<CHUNK>(room.factor + c), shift = load<CHUNK>(room.offset + c);
 #pragma unroll
         for (int l = 0; l < NARROW_LOADS; ++l) {
+            if (first + l * at_once >= g.places) continue;
             const int place = first + own_place + l * at_once;
             Pack<CHUNK> values = pack(came[l]);
 #pragma unroll
@@ -143,7 +154,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
                 values.v[v] = value < least ? least : value;
             }
             const NarrowChunk made = to_chunk(values, insides >> l & 1);
-            if (place < g.places) *reinterpret_cast<NarrowChunk*>(own + place * 16) = made;
+            if (place < g.places) own[place] = made;
         }
     };
     // The filters' channels of a pass. Several pieces at a time, whose loads are under way together.
@@ -154,12 +165,12 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
 #pragma unroll
             for (int b = 0; b < BATCH; ++b) {
                 const int piece = min(first + b * WARPS, pieces - 1), slab = piece / Q / g.taps, tap = piece / Q - slab * g.taps;
-                const int c = (pass * g.slabs + slab) * 16 + within * 4, f = f0 + piece % Q * 16 + group * 2;
-                const bool real = (c < g.channels) & (f < g.filters);
-                const float* const from = w + (real ? (tap * g.channels + c) * g.filters + f : 0);
+                const int c = (pass * g.slabs + slab) * 16, f = f0 + piece % Q * 16 + group * 2;
 #pragma unroll
                 for (int v = 0; v < 4; ++v) {
-                    of[b][v] = load<2>(from + (real ? v * g.filters : 0));
+                    const int channel = c + narrow_channel(within, v);
+                    const bool real = (channel < g.channels) & (f < g.filters);
+                    of[b][v] = load<2>(w + (real ? (tap * g.channels + channel) * g.filters + f : 0));
 #pragma unroll
                     for (int odd = 0; odd < 2; ++odd) of[b][v].v[odd] = real ? of[b][v].v[odd] : 0.0f;
                 }
@@ -179,16 +190,15 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         }
     };
 
-    // Where the lane's pixels lie in the first slab. The last one stands for those beyond the tile.
-    int from[M][2];
+    // How many bytes from the first chunk lies what this lane reads: the same chunk of a pixel of each 16. The last pixel stands
+    // for those beyond the tile.
+    int from[M];
 #pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            const int pixel = min((warp * M + m) * 16 + r * 8 + group, pixels - 1), line = pixel / g.out_width;
-            const int image = line / g.tile_rows, row = image * g.lines + (line - image * g.tile_rows) * g.line_stride;
-            from[m][r] = (row * g.columns + pixel - line * g.out_width) * 16 + within * 4;
-        }
+    for (int m = 0; m < M; ++m) {
+        const int pixel = min((warp * M + m) * 16 + lane % 16, pixels - 1), line = pixel / g.out_width;
+        const int image = line / g.tile_rows, row = image * g.lines + (line - image * g.tile_rows) * g.line_stride;
+        from[m] = (lane / 16 * g.plane + row * g.columns + pixel - line * g.out_width) * 16;
+    }
     // Sums of this lane's filters about the warp's first pixel, which lies within the data, so that a large mean costs no digits.
     Pack<4> sums[Q], squares[Q];
 #pragma unroll
@@ -200,13 +210,17 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     bring(begin, 0, 0);
     float made[M][2 * Q][4];
     for (int tile = begin, pass = 0, first = 0; tile < end;) {
-        if (pass == 0) {
+        if (pass == 0 && first == 0) {
+            // The bias comes first.
 #pragma unroll
-            for (int m = 0; m < M; ++m)
+            for (int q = 0; q < Q; ++q) {
+                const int f = f0 + q * 16 + within * 4;
+                const Pack<4> plus = bias && f < g.filters ? load<4>(bias + f) : splat<4>(0.0f);
 #pragma unroll
-                for (int j = 0; j < 2 * Q; ++j)
+                for (int m = 0; m < M; ++m)
 #pragma unroll
-                    for (int i = 0; i < 4; ++i) made[m][j][i] = 0.0f;
+                    for (int i = 0; i < 8; ++i) made[m][2 * q + i / 4][i % 4] = plus.v[i % 2 * 2 + i / 4];
+            }
         }
         put_down(pass, first);
         // What comes next; after all of it the last again.
@@ -223,38 +237,35 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         if (!pass_ends) continue;
         int piece = 0;
         for (int slab = 0; slab < g.slabs; ++slab) {
-            const number* const slab_at = tile_at + slab * g.plane;
+            const char* const slab_at = room.bytes + slab * 2 * HALVES * g.plane * 16;
 #pragma unroll 2
             for (int t = 0; t < g.taps; ++t, piece += Q) {
-                const number* const tap_at = slab_at + g.tap[t];
-                Four a[M][2], b[Q][2];
-#pragma unroll
-                for (int m = 0; m < M; ++m)
-#pragma unroll
-                    for (int r = 0; r < 2; ++r) a[m][r] = *reinterpret_cast<const Four*>(tap_at + from[m][r]);
+                Four b[Q][2];
 #pragma unroll
                 for (int q = 0; q < Q; ++q) narrow_filters(filters, piece + q, lane, b[q]);
 #pragma unroll
-                for (int m = 0; m < M; ++m)
+                for (int half = 0; half < HALVES; ++half) {
+                    const char* const tap_at = slab_at + half * 2 * g.plane * 16 + g.tap[t];
+                    unsigned int a[M][4];
 #pragma unroll
-                    for (int j = 0; j < 2 * Q; ++j) multiply_fours(made[m][j], a[m], b[j / 2][j % 2]);
+                    for (int m = 0; m < M; ++m) load_matrices(a[m], tap_at + from[m]);
+#pragma unroll
+                    for (int m = 0; m < M; ++m)
+#pragma unroll
+                        for (int j = 0; j < 2 * Q; ++j) multiply_chunks(made[m][j], a[m], b[j / 2][j % 2], half);
+                }
             }
         }
         __syncthreads();
         if (!tile_ends) continue;
         // All tiles but the last one of all are as large.
-        const int set = this_tile / g.down, images = min(g.images - set * g.tile_images, g.tile_images);
+        const int set = (int)g.by_down.of(this_tile), images = min(g.images - set * g.tile_images, g.tile_images);
         const int here = images * g.tile_rows * g.out_width;
         number* const tile_to = y + (size_t)this_tile * pixels * g.filters;
         count += min(max(here - own_pixel, 0), M * 16);
 #pragma unroll
         for (int q = 0; q < Q; ++q) {
             const int f = f0 + q * 16 + within * 4;
-            Pack<4> plus = splat<4>(0.0f);
-            if (bias && f < g.filters) {
-#pragma unroll
-                for (int v = 0; v < 4; ++v) plus.v[v] = bias[f + v];
-            }
             Pack<4> about;
 #pragma unroll
             for (int m = 0; m < M; ++m)
@@ -263,7 +274,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
                     const int pixel = own_pixel + m * 16 + r * 8 + group;
                     Pack<4> sum;
 #pragma unroll
-                    for (int v = 0; v < 4; ++v) sum.v[v] = made[m][2 * q + v % 2][2 * r + v / 2] + plus.v[v];
+                    for (int v = 0; v < 4; ++v) sum.v[v] = made[m][2 * q + v % 2][2 * r + v / 2];
                     const Four kept = to_four(sum);
                     if (pixel < here && f < g.filters) *reinterpret_cast<Four*>(tile_to + pixel * g.filters + f) = kept;
                     if (!parts) continue;
@@ -286,7 +297,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
 
     // Each warp's mean and squared deviations from it.
     const int C = 16 * Q;
-    float* const numbers = reinterpret_cast<float*>(room.numbers);
+    float* const numbers = reinterpret_cast<float*>(room.bytes);
     float* const counts = numbers + WARPS * 2 * C;
     __syncthreads();
     const float share = 1.0f / (float)max(count, 1);

@@ -4,7 +4,7 @@
 use super::affine::Prologue;
 use super::batch_norm::{Norm, Normaliser};
 use super::columns::{self, Scratch, ScratchSize};
-use super::{BLOCK, sizes_of};
+use super::{BLOCK, divisor, sizes_of};
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
@@ -119,7 +119,7 @@ impl Cut {
             && exact
             && slabs <= all_slabs.next_power_of_two()
             && pieces <= g.filters.div_ceil(PIECE)
-            && bytes * slabs * (cut.plane() + filters) <= ROOM
+            && 16 * cut.chunks(bf16) * cut.plane(bf16) + bytes * slabs * filters <= ROOM
             && (pixels >= PIXELS || tiles == 1);
         if !fits {
             return None;
@@ -141,12 +141,15 @@ impl Cut {
         self.images * self.axes[0].size * self.axes[1].size
     }
 
-    /// Numbers of a slab of these, apart so that slabs begin in different banks.
-    fn plane(&self) -> usize {
-        match self.slabs {
-            1 => self.places() * SLAB,
-            _ => (self.places() | 1) * SLAB,
-        }
+    /// Chunks of 16 bytes that a pixel's channels are in a pass.
+    fn chunks(&self, bf16: bool) -> usize {
+        self.slabs * if bf16 { 2 } else { 4 }
+    }
+
+    /// Places for each of these. In eight places side by side in shared memory, as they are stored, no two are in one bank.
+    fn plane(&self, bf16: bool) -> usize {
+        let apart = (8 / self.chunks(bf16)).max(1);
+        (self.places() + 8 - apart).next_multiple_of(8) + apart - 8
     }
 
     fn grid(&self, g: &Geometry) -> [usize; 3] {
@@ -155,17 +158,17 @@ impl Cut {
     }
 
     /// The structure `NarrowCut`.
-    fn argument(&self, g: &Geometry) -> Vec<u64> {
+    fn argument(&self, g: &Geometry, bf16: bool) -> Vec<u64> {
         let [down, across] = self.axes;
         let [top, _, left, _] = g.conv.padding;
         // Of two columns side by side in the input those of one tap's outputs are.
         let even = across.size.div_ceil(across.stride);
         let place = |column: usize| column % across.stride * even + column / across.stride;
-        let taps = (0..TAPS + 1).map(|tap| {
+        let taps = (0..TAPS).map(|tap| {
             let (i, j) = (tap / g.kernel[1], tap % g.kernel[1]);
             let row = i * g.conv.dilation[0] * across.size;
             match tap < g.taps() {
-                true => (row + place(j * g.conv.dilation[1])) * SLAB,
+                true => (row + place(j * g.conv.dilation[1])) * 16,
                 false => 0,
             }
         });
@@ -200,12 +203,15 @@ impl Cut {
                 across.stride,
                 even,
                 self.places(),
-                self.plane(),
+                self.plane(bf16),
                 self.slabs,
             ],
         ];
-        let last = [self.passes, by(across.size), by(down.size), g.taps()];
-        sizes_of(sizes.into_iter().flatten().chain(last).chain(taps))
+        let last = [self.passes, by(across.size), by(down.size)];
+        // Eight bytes divide where the divisor begins.
+        let sizes = sizes.into_iter().flatten().chain(last).chain([0]);
+        let taps = std::iter::once(g.taps()).chain(taps);
+        [sizes_of(sizes), divisor(self.down), sizes_of(taps)].concat()
     }
 }
 
@@ -273,7 +279,7 @@ pub fn forward(
         .pointers([of.x, of.prologue.factor, of.prologue.offset])
         .flag(of.prologue.relu)
         .pointers([of.w, of.bias, of.y])
-        .structure(cut.argument(g));
+        .structure(cut.argument(g, bf16));
     let none = || {
         let [scale, shift, mean, inverse, factor, offset] = [Pointer::NULL; 6];
         let [running_mean, running_variance, parts, counters] = [Pointer::NULL; 4];

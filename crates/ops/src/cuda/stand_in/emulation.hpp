@@ -147,6 +147,8 @@ template <class T> inline T __shfl_sync(unsigned int, T value, int lane) {
 // manual has it for mma.m16n8k8.
 namespace emulation {
 static float fragments[1024][6];
+static unsigned int words[1024][6];
+static const void* rows[1024];
 static bool exact;  // Whether nothing is rounded, which no GPU does.
 inline float rounded(float x) {
     if (exact) return x;
@@ -184,7 +186,6 @@ inline void multiply_rounded(float (&c)[4], const float (&a)[4], const float (&b
 // The same of 16 × 16 and 16 × 8 numbers of bfloat16, two in a word, as mma.m16n8k16 has them.
 inline void multiply_bf16(float (&c)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]) {
     using namespace emulation;
-    static unsigned int words[1024][6];
     for (int i = 0; i < 6; ++i) words[current][i] = i < 4 ? a[i] : b[i - 4];
     __syncwarp();
     const size_t warp = current / 32 * 32, lane = current % 32;
@@ -196,6 +197,16 @@ inline void multiply_bf16(float (&c)[4], const unsigned int (&a)[4], const unsig
             c[i] += half(from[(row >= 8) + 2 * (k >= 8)], k) * half(words[warp + column * 4 + k % 8 / 2][4 + (k >= 8)], k);
         }
     }
+    __syncwarp();
+}
+// The words of four matrices in shared memory that PTX's ldmatrix gives a lane.
+inline void load_matrices(unsigned int (&to)[4], const void* row) {
+    using namespace emulation;
+    rows[current] = row;
+    __syncwarp();
+    const size_t warp = current / 32 * 32, lane = current % 32;
+    for (size_t i = 0; i < 4; ++i)
+        memcpy(&to[i], (const char*)rows[warp + i * 8 + lane / 4] + lane % 4 * 4, 4);
     __syncwarp();
 }
 #define EMULATED
