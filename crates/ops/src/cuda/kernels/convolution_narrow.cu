@@ -9,11 +9,7 @@
 // Bytes of shared memory for the tile and the filters.
 #define NARROW_BYTES 46592
 // Sixteen bytes each, that a thread has under way.
-#ifdef BF16
-#define NARROW_LOADS 7
-#else
 #define NARROW_LOADS 6
-#endif
 #define NARROW_CHANNELS 128
 #define NARROW_TAPS 49
 
@@ -106,7 +102,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     const int lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int f0 = blockIdx.y * 16 * Q, pixels = g.tile_images * g.tile_rows * g.out_width;
     // Chunks of 16 channels, and of all that are there at a time.
-    const int HALVES = (int)sizeof(number) / 2, chunks = g.slabs * 2 * HALVES;
+    const int HALVES = (int)sizeof(number) / 2, AT_ONCE = Q == 1 || HALVES == 1 ? 2 : 1, chunks = g.slabs * 2 * HALVES;
     number* const filters = reinterpret_cast<number*>(room.bytes + chunks * g.plane * 16);
     if (thread < NARROW_CHANNELS) {
         const bool real = factor && thread < g.channels;
@@ -119,15 +115,13 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     const float least = of_bits(with_relu ? 0u : 0xff800000u);
     NarrowChunk came[NARROW_LOADS];
     unsigned int insides = 0;
-    // No lane has a branch of its own, so that all loads can be under way together: what is not there is read from the first
-    // pixel.
+    // Without branches, so that all loads can be under way together: what is not there is read from the first pixel.
     const auto bring = [&](int tile, int pass, int first) {
         const int set = (int)g.by_down.of(tile), n = set * g.tile_images, c = pass * g.slabs * 16 + own_channel;
         const int i = (tile - set * g.down) * g.tile_rows * g.row_stride - g.top;
         insides = 0;
 #pragma unroll
         for (int l = 0; l < NARROW_LOADS; ++l) {
-            if (first + l * at_once >= g.places) continue;
             const int place = first + own_place + l * at_once, line = place * g.by_columns >> 16;
             const int image = line * g.by_lines >> 16, in_line = place + line * -g.columns;
             const int before = in_line * g.column_stride - (in_line >= g.even ? 2 * g.even - 1 : 0);
@@ -159,7 +153,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     };
     // The filters' channels of a pass. Several pieces at a time, whose loads are under way together.
     const auto fill = [&](int pass) {
-        const int BATCH = 4, pieces = g.slabs * g.taps * Q;
+        const int BATCH = sizeof(number) == 2 ? 4 : 2, pieces = g.slabs * g.taps * Q;
         for (int first = warp; first < pieces; first += BATCH * WARPS) {
             Pack<2> of[BATCH][4];
 #pragma unroll
@@ -238,7 +232,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         int piece = 0;
         for (int slab = 0; slab < g.slabs; ++slab) {
             const char* const slab_at = room.bytes + slab * 2 * HALVES * g.plane * 16;
-#pragma unroll 2
+#pragma unroll AT_ONCE
             for (int t = 0; t < g.taps; ++t, piece += Q) {
                 Four b[Q][2];
 #pragma unroll
