@@ -8,8 +8,6 @@
 
 // Bytes of shared memory for the tile and the filters.
 #define NARROW_BYTES 46592
-// Sixteen bytes each, that a thread has under way.
-#define NARROW_LOADS 6
 #define NARROW_CHANNELS 128
 #define NARROW_TAPS 49
 
@@ -101,8 +99,10 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     const int lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int f0 = blockIdx.y * 16 * Q, pixels = g.tile_images * g.tile_rows * g.out_width;
+    // Chunks that a thread has under way, as many as there are registers for.
+    const int LOADS = sizeof(number) == 4 && Q == 2 ? 4 : 6;
     // Chunks of 16 channels, and of all that are there at a time.
-    const int HALVES = (int)sizeof(number) / 2, AT_ONCE = Q == 1 || HALVES == 1 ? 2 : 1, chunks = g.slabs * 2 * HALVES;
+    const int HALVES = (int)sizeof(number) / 2, chunks = g.slabs * 2 * HALVES;
     number* const filters = reinterpret_cast<number*>(room.bytes + chunks * g.plane * 16);
     if (thread < NARROW_CHANNELS) {
         const bool real = factor && thread < g.channels;
@@ -113,7 +113,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     // A thread brings the same channels of a pass of some pixels.
     const int at_once = 256 / chunks, own_place = thread / chunks, own_channel = thread % chunks * CHUNK;
     const float least = of_bits(with_relu ? 0u : 0xff800000u);
-    NarrowChunk came[NARROW_LOADS];
+    NarrowChunk came[LOADS];
     unsigned int insides = 0;
     // Without branches, so that all loads can be under way together: what is not there is read from the first pixel.
     const auto bring = [&](int tile, int pass, int first) {
@@ -121,7 +121,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         const int i = (tile - set * g.down) * g.tile_rows * g.row_stride - g.top;
         insides = 0;
 #pragma unroll
-        for (int l = 0; l < NARROW_LOADS; ++l) {
+        for (int l = 0; l < LOADS; ++l) {
             const int place = first + own_place + l * at_once, line = place * g.by_columns >> 16;
             const int image = line * g.by_lines >> 16, in_line = place + line * -g.columns;
             const int before = in_line * g.column_stride - (in_line >= g.even ? 2 * g.even - 1 : 0);
@@ -138,7 +138,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         NarrowChunk* const own = reinterpret_cast<NarrowChunk*>(room.bytes) + thread % chunks * g.plane;
         const Pack<CHUNK> scale = load<CHUNK>(room.factor + c), shift = load<CHUNK>(room.offset + c);
 #pragma unroll
-        for (int l = 0; l < NARROW_LOADS; ++l) {
+        for (int l = 0; l < LOADS; ++l) {
             if (first + l * at_once >= g.places) continue;
             const int place = first + own_place + l * at_once;
             Pack<CHUNK> values = pack(came[l]);
@@ -218,9 +218,9 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         }
         put_down(pass, first);
         // What comes next; after all of it the last again.
-        const bool pass_ends = first + NARROW_LOADS * at_once >= g.places, tile_ends = pass_ends && pass + 1 == g.passes;
+        const bool pass_ends = first + LOADS * at_once >= g.places, tile_ends = pass_ends && pass + 1 == g.passes;
         const int this_tile = tile, this_pass = pass;
-        first = pass_ends ? 0 : first + NARROW_LOADS * at_once;
+        first = pass_ends ? 0 : first + LOADS * at_once;
         pass = tile_ends ? 0 : pass_ends ? pass + 1 : pass;
         tile += tile_ends;
         if (pass_ends) {
@@ -232,7 +232,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         int piece = 0;
         for (int slab = 0; slab < g.slabs; ++slab) {
             const char* const slab_at = room.bytes + slab * 2 * HALVES * g.plane * 16;
-#pragma unroll AT_ONCE
+#pragma unroll 2
             for (int t = 0; t < g.taps; ++t, piece += Q) {
                 Four b[Q][2];
 #pragma unroll
