@@ -1,24 +1,25 @@
-// Dense convolution of few channels with few filters, on the tensor cores: of bfloat16, or with factors rounded to TF32 (compute
-// capability 8.0 and later).
+// Dense convolution of few channels with few filters, on the tensor cores: of bfloat16, or with factors rounded to TF32
+// (compute capability 8.0 and later).
 //
-// A block makes a tile of whole images, or of some rows of one, and of 16 · Q filters. What the tile reads lies in shared memory
-// past the prologue, rounded once, with zeros around the images; and so do the filters. Where there is no room for all channels,
-// some pass after others. What comes next is on its way to registers while this is multiplied. A block makes tiles that follow
-// each other, so that filters can stay and statistics are summed over all of them.
+// A block makes a tile of whole images, or of some rows of one, and of 16 · Q filters. What the tile reads lies in shared
+// memory past the prologue, rounded once, with zeros around the images; and so do the filters. Where there is no room for all
+// channels, some pass after others. What comes next is on its way to registers while this is multiplied. A block makes tiles
+// that follow each other, so that filters can stay and statistics are summed over all of them.
 
 // Bytes of shared memory for the tile and the filters.
 #define NARROW_BYTES 46592
 #define NARROW_CHANNELS 128
 #define NARROW_TAPS 49
 
-// How it is cut; made by convolution_narrow.rs. An axis with one tap is read in its stride, and its pixels lie side by side then.
+// How it is cut; made by convolution_narrow.rs. Along an axis with one tap only pixels that it reads are brought, and then they
+// lie side by side.
 struct __align__(8) NarrowCut {
     int images, height, width, channels, filters, out_width;
     int tile_images, tile_rows, down, tiles, steps;  // `down` tiles an image, `steps` tiles a block
     int row_step, top, row_stride;                   // input rows from a tile's row to the next, and from an output's
     int column_step, left;
-    // Of what a tile reads: rows an image, columns, and those from an output to the next. Of a row the columns that the first tap
-    // reads come first, then those between, from `even` on.
+    // Of what a tile reads: rows an image, columns, and those from an output to the next. Of a row the columns that the first
+    // tap reads come first, then those between, from `even` on.
     int lines, columns, line_stride, column_stride, even;
     int places, plane;         // pixels, and from a chunk's first to the next one's
     int slabs, passes;         // times 16 channels of a pass, a power of two
@@ -158,7 +159,8 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
             Pack<2> of[BATCH][4];
 #pragma unroll
             for (int b = 0; b < BATCH; ++b) {
-                const int piece = min(first + b * WARPS, pieces - 1), slab = piece / Q / g.taps, tap = piece / Q - slab * g.taps;
+                const int piece = min(first + b * WARPS, pieces - 1);
+                const int slab = piece / Q / g.taps, tap = piece / Q - slab * g.taps;
                 const int c = (pass * g.slabs + slab) * 16, f = f0 + piece % Q * 16 + group * 2;
 #pragma unroll
                 for (int v = 0; v < 4; ++v) {
@@ -184,8 +186,8 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         }
     };
 
-    // How many bytes from the first chunk lies what this lane reads: the same chunk of a pixel of each 16. The last pixel stands
-    // for those beyond the tile.
+    // How many bytes from the first chunk lies what this lane reads: the same chunk of a pixel of each 16. The last pixel
+    // stands for those beyond the tile.
     int from[M];
 #pragma unroll
     for (int m = 0; m < M; ++m) {
@@ -193,7 +195,8 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         const int image = line / g.tile_rows, row = image * g.lines + (line - image * g.tile_rows) * g.line_stride;
         from[m] = (lane / 16 * g.plane + row * g.columns + pixel - line * g.out_width) * 16;
     }
-    // Sums of this lane's filters about the warp's first pixel, which lies within the data, so that a large mean costs no digits.
+    // Sums of this lane's filters about the warp's first pixel, which lies within the data, so that a large mean costs no
+    // digits.
     Pack<4> sums[Q], squares[Q];
 #pragma unroll
     for (int q = 0; q < Q; ++q) sums[q] = squares[q] = splat<4>(0.0f);
