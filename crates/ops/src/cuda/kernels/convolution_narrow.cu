@@ -326,8 +326,8 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     join_statistics<4, 4>(parts, gridDim.x, g.steps * pixels, rows, f0, g.filters, had, norm, to, numbers);
 }
 
-#define CONVOLUTION_NARROW(C)                                                                                            \
-    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+#define CONVOLUTION_NARROW(C, BLOCKS)                                                                                    \
+    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
         convolution_narrow_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,    \
                                const float* __restrict__ w, const float* bias, number* y, NarrowCut g, float* parts,     \
                                unsigned int* counters, const float* scale, const float* shift, float* running_mean,      \
@@ -338,5 +338,10 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
         narrow_convolution<C / 16>(x, factor, offset, with_relu, w, bias, y, g, parts, counters, norm, to, room);        \
     }
-CONVOLUTION_NARROW(16)
-CONVOLUTION_NARROW(32)
+CONVOLUTION_NARROW(16, 2)
+// In fp32 it spills with the registers of a second block, but for compute capability 9.0.
+#if defined(BF16) || __CUDA_ARCH__ == 900
+CONVOLUTION_NARROW(32, 2)
+#else
+CONVOLUTION_NARROW(32, 1)
+#endif
