@@ -14,6 +14,7 @@ pub mod columns;
 pub mod combine;
 pub mod convert;
 pub mod convolution;
+pub mod convolution_narrow;
 pub mod convolution_narrow_input;
 pub mod convolution_narrow_weights;
 pub mod depthwise;
@@ -70,6 +71,10 @@ const SOURCES: &[(&str, &str)] = &[
         include_str!("kernels/convolution_narrow_weights.cu"),
     ),
     ("product.cu", include_str!("kernels/product.cu")),
+    (
+        "convolution_narrow.cu",
+        include_str!("kernels/convolution_narrow.cu"),
+    ),
     ("pointwise.cu", include_str!("kernels/pointwise.cu")),
     ("transpose.cu", include_str!("kernels/transpose.cu")),
     ("convert.cu", include_str!("kernels/convert.cu")),

@@ -11,8 +11,7 @@ use super::capture::Nodes;
 use super::cudnn::{Plan, Rounds};
 use super::memory::Memory;
 use super::{Device, Error, Kept};
-use crate::conv2d::geometry::Geometry;
-use crate::cuda::kernels::convolution_narrow_weights;
+use crate::cuda::kernels::convolution_narrow;
 use crate::cuda::script::{Dense, Library, Pass, Piece, Product, Script, Work, packed};
 use crate::cuda::{Launch, Pointer};
 use crate::optimiser::{Settings, State};
@@ -297,16 +296,13 @@ fn plans(
     bound.map_err(Error::driver("choosing the GPU"))?;
     let passes = [Pass::Forward, Pass::Input, Pass::Filters];
     let (tf32, bf16) = (rounds != Rounds::Nothing, rounds == Rounds::Tensors);
-    let plan = |geometry: Geometry| {
-        // The filters' gradient is our own kernel's where there is one.
-        let own = tf32 && convolution_narrow_weights::suits(&geometry, bf16);
-        let count = match (training, own) {
-            (false, _) => 1,
-            (true, own) => 3 - usize::from(own),
-        };
-        cudnn.plan(geometry, &passes[..count], rounds)
-    };
-    Ok(candidates.into_iter().filter_map(plan).collect())
+    let passes = if training { &passes[..] } else { &passes[..1] };
+    // Narrow ones are our own kernels'.
+    let others = candidates
+        .into_iter()
+        .filter(|it| !(tf32 && convolution_narrow::suits(it, bf16)));
+    let plans = others.filter_map(|it| cudnn.plan(it, passes, rounds));
+    Ok(plans.collect())
 }
 
 impl Runner for DeviceExecutor {

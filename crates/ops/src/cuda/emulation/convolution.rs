@@ -114,7 +114,7 @@ fn narrow_weights(
 ) {
     let geometry = Geometry::new("conv2d", x, w, conv).unwrap();
     let what = format!("{x:?} {w:?} {conv:?}, bfloat16 {bf16}");
-    assert!(narrow::suits(&geometry, bf16), "{what}");
+    assert!(narrow::fits(&geometry, bf16), "{what}");
     let mut before = Before::new(x.3, random);
     let numbers = |len: usize, random: &mut Random| {
         let values = random.values(len);
@@ -222,23 +222,23 @@ fn narrow_weights_agree_with_the_cpu() {
 
 #[test]
 fn wide_ones_are_not_narrow() {
-    let suits = |size: usize, channels: usize, filters: usize, kernel: [usize; 2], bf16: bool| {
+    let fits = |size: usize, channels: usize, filters: usize, kernel: [usize; 2], bf16: bool| {
         let x = (64, size, size, channels);
         let w = (kernel[0], kernel[1], channels, filters);
         let conv = Conv2d::default().same(kernel);
-        narrow::suits(&Geometry::new("conv2d", x, w, conv).unwrap(), bf16)
+        narrow::fits(&Geometry::new("conv2d", x, w, conv).unwrap(), bf16)
     };
     for bf16 in [false, true] {
         for (size, channels, filters) in [(32, 16, 16), (16, 32, 32), (8, 64, 64), (8, 128, 64)] {
             for kernel in [[3, 3], [7, 1], [1, 7], [1, 3], [3, 1]] {
-                assert!(suits(size, channels, filters, kernel, bf16));
+                assert!(fits(size, channels, filters, kernel, bf16));
             }
         }
         // A matrix product, too few channels or not eights of them, too many, and rows that are too long.
-        assert!(!suits(8, 16, 16, [1, 1], bf16));
-        assert!(!suits(32, 8, 16, [3, 3], bf16) && !suits(32, 20, 16, [3, 3], bf16));
-        assert!(!suits(8, 136, 64, [3, 3], bf16) && !suits(8, 64, 72, [3, 3], bf16));
-        assert!(!suits(224, 64, 64, [7, 7], bf16));
+        assert!(!fits(8, 16, 16, [1, 1], bf16));
+        assert!(!fits(32, 8, 16, [3, 3], bf16) && !fits(32, 20, 16, [3, 3], bf16));
+        assert!(!fits(8, 136, 64, [3, 3], bf16) && !fits(8, 64, 72, [3, 3], bf16));
+        assert!(!fits(224, 64, 64, [7, 7], bf16));
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Buffer, Emulator, assert_within, check, on_top};
 use crate::Conv2d;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::kernels::convolution::{Convolution, Gate};
-use crate::cuda::kernels::convolution_narrow_input::{input_gradient, suits};
+use crate::cuda::kernels::convolution_narrow_input::{fits, input_gradient};
 use crate::cuda::script::packed;
 use crate::testing::Random;
 
@@ -62,7 +62,7 @@ fn one(
     let geometry = Geometry::new("conv2d", x, w, conv).unwrap();
     let sizes = Convolution::new(x, w, conv).unwrap();
     for bf16 in [false, true] {
-        assert!(suits(&geometry, bf16), "{geometry:?}");
+        assert!(fits(&geometry, bf16), "{geometry:?}");
         let numbers = |len: usize, random: &mut Random| rounded(random.values(len), bf16);
         let len = x.0 * x.1 * x.2 * x.3;
         let (read, weight) = (numbers(len, random), numbers(geometry.weights(), random));
@@ -145,28 +145,28 @@ fn agrees_with_the_sums() {
 
 #[test]
 fn is_for_what_it_has_room_for() {
-    let suits = |x: (usize, usize, usize, usize), kernel: [usize; 2], filters, stride| {
+    let fits = |x: (usize, usize, usize, usize), kernel: [usize; 2], filters, stride| {
         let conv = Conv2d {
             stride: [stride; 2],
             ..Conv2d::default()
         };
         let w = (kernel[0], kernel[1], x.3, filters);
         let geometry = Geometry::new("conv2d", x, w, conv.same(kernel)).unwrap();
-        [true, false].map(|bf16| suits(&geometry, bf16))
+        [true, false].map(|bf16| fits(&geometry, bf16))
     };
     for (side, channels, filters) in [(32, 16, 16), (16, 32, 32), (8, 64, 64), (8, 128, 64)] {
         let x = (512, side, side, channels);
         for kernel in [[3, 3], [1, 7], [7, 1], [1, 3], [3, 1]] {
-            assert_eq!(suits(x, kernel, filters, 1), [true; 2]);
-            assert_eq!(suits(x, kernel, filters, 2), [true; 2]);
+            assert_eq!(fits(x, kernel, filters, 1), [true; 2]);
+            assert_eq!(fits(x, kernel, filters, 2), [true; 2]);
         }
-        assert_eq!(suits(x, [1, 1], filters, 2), [true; 2]);
-        assert_eq!(suits(x, [1, 1], filters, 1), [false; 2]);
+        assert_eq!(fits(x, [1, 1], filters, 2), [true; 2]);
+        assert_eq!(fits(x, [1, 1], filters, 1), [false; 2]);
     }
-    assert_eq!(suits((512, 32, 32, 12), [3, 3], 16, 1), [false; 2]);
-    assert_eq!(suits((512, 32, 32, 16), [3, 3], 128, 1), [false; 2]);
-    assert_eq!(suits((512, 32, 32, 16), [3, 3], 16, 3), [false; 2]);
+    assert_eq!(fits((512, 32, 32, 12), [3, 3], 16, 1), [false; 2]);
+    assert_eq!(fits((512, 32, 32, 16), [3, 3], 128, 1), [false; 2]);
+    assert_eq!(fits((512, 32, 32, 16), [3, 3], 16, 3), [false; 2]);
     // The terms of 49 taps in fp32 do not fit.
-    assert_eq!(suits((2, 32, 32, 16), [7, 7], 16, 1), [true, false]);
-    assert_eq!(suits((1 << 20, 32, 32, 16), [3, 3], 16, 1), [false; 2]);
+    assert_eq!(fits((2, 32, 32, 16), [7, 7], 16, 1), [true, false]);
+    assert_eq!(fits((1 << 20, 32, 32, 16), [3, 3], 16, 1), [false; 2]);
 }

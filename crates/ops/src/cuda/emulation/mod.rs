@@ -11,6 +11,7 @@ mod buffer;
 mod columns;
 mod combine;
 mod convolution;
+mod convolution_narrow;
 mod convolution_narrow_input;
 mod dense;
 mod depthwise;
@@ -50,6 +51,7 @@ const CHECKS: &[&str] = &[
     "convolution",
     "convolution, bias",
     "convolution, few terms",
+    "convolution, narrow",
     "convolution, narrow input",
     "convolution, narrow weights",
     "depthwise",

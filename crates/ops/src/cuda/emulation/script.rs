@@ -575,40 +575,14 @@ fn a_whole_step_is_the_cpus() {
 }
 
 #[test]
-fn narrow_weight_gradients_are_ours() {
+fn narrow_convolutions_are_our_own() {
     let program = Arc::new(program(16, true));
     for (tf32, bf16) in [(false, false), (true, false), (true, true)] {
-        let library = Library {
-            convolutions: Library::candidates(&program),
-            workspace: 64,
-        };
-        let sgd = Rule::Sgd {
-            momentum: 0.0,
-            nesterov: false,
-        };
-        let given = (Arc::clone(&program), Some(settings(sgd)));
-        let script = Script::new(given.0, given.1, None, library, bf16).unwrap();
-        let work = script.work(Pointer(1 << 20), tf32).unwrap();
-        let count = |is: fn(&Work) -> bool| work.iter().filter(|it| is(&it.work)).count();
-        let theirs = count(|it| matches!(it, Work::Dense(it) if it.pass == Pass::Filters));
-        let ours = count(
-            |it| matches!(it, Work::Launch(it) if it.kernel == "convolution_narrow_weights_16"),
-        );
-        let inputs = count(|it| matches!(it, Work::Dense(it) if it.pass == Pass::Input));
-        assert!(inputs > 0);
-        let expected = if tf32 { [0, inputs] } else { [inputs, 0] };
-        assert_eq!([theirs, ours], expected);
-    }
-}
-
-#[test]
-fn narrow_convolutions_gradients_are_our_own() {
-    let program = Arc::new(program(16, true));
-    for libraries in [false, true] {
-        for bf16 in [false, true] {
+        for libraries in [false, true] {
             let mut library = Library::default();
             if libraries {
                 library.convolutions = Library::candidates(&program);
+                library.workspace = 64;
             }
             let optimiser = settings(Rule::Sgd {
                 momentum: 0.0,
@@ -616,20 +590,31 @@ fn narrow_convolutions_gradients_are_our_own() {
             });
             let program = Arc::clone(&program);
             let script = Script::new(program, Some(optimiser), None, library, bf16).unwrap();
-            for tf32 in [bf16, true] {
-                let work = script.work(Pointer(1 << 20), tf32).unwrap();
-                let count = |is: fn(&Work) -> bool| work.iter().filter(|it| is(&it.work)).count();
-                let ours = count(
-                    |it| matches!(it, Work::Launch(it) if it.kernel.starts_with("convolution_narrow_input")),
-                );
-                let theirs = count(|it| matches!(it, Work::Dense(it) if it.pass == Pass::Input));
-                let expected = match (tf32, libraries) {
-                    (true, _) => (4, 0),
-                    (false, true) => (0, 4),
-                    (false, false) => (0, 0),
-                };
-                assert_eq!((ours, theirs), expected);
-            }
+            let work = script.work(Pointer(1 << 20), tf32).unwrap();
+            let launched = |name: &str| {
+                let launches = work.iter().filter(|it| match &it.work {
+                    Work::Launch(launch) => launch.kernel.starts_with(name),
+                    _ => false,
+                });
+                launches.count()
+            };
+            let passed = |pass: Pass| {
+                let passes = work
+                    .iter()
+                    .filter(|it| matches!(&it.work, Work::Dense(it) if it.pass == pass));
+                passes.count()
+            };
+            let ours = ["_1", "_3", "_input", "_weights"]
+                .map(|it| launched(&format!("convolution_narrow{it}")));
+            let ours = [ours[0] + ours[1], ours[2], ours[3]];
+            let theirs = [Pass::Forward, Pass::Input, Pass::Filters].map(passed);
+            let all = [4, 4, 4];
+            let expected = match (tf32, libraries) {
+                (true, _) => (all, [0; 3]),
+                (false, true) => ([0; 3], all),
+                (false, false) => ([0; 3], [0; 3]),
+            };
+            assert_eq!((ours, theirs), expected, "{tf32} {bf16} {libraries}");
         }
     }
 }

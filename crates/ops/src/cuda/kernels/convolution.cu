@@ -62,6 +62,18 @@ __device__ __forceinline__ void multiply_bf16(float (&c)[4], const unsigned int 
     __trap();
 #endif
 }
+// Four matrices of eight rows of 16 bytes from shared memory. A lane has the address of row lane % 8 of matrix lane / 8, and
+// gets of each matrix word lane % 4 of row lane / 4.
+__device__ __forceinline__ void load_matrices(unsigned int (&to)[4], const void* row) {
+#if __CUDA_ARCH__ >= 800
+    const unsigned int at = (unsigned int)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(at));
+#else
+    __trap();
+#endif
+}
 #endif
 // The same of any numbers. To round one takes two instructions: where a number goes into several products, round it once.
 __device__ __forceinline__ void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {

@@ -13,7 +13,7 @@ use super::{BLOCK, sizes_of};
 /// A convolution's sizes; see [`crate::conv2d()`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Convolution {
-    pub(super) geometry: Geometry,
+    pub(in crate::cuda) geometry: Geometry,
     tf32: bool,
 }
 

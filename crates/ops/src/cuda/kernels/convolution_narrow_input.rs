@@ -173,7 +173,7 @@ impl Cut {
 }
 
 /// Whether [`input_gradient`] is for a convolution, of tensors in bfloat16 or in fp32.
-pub fn suits(g: &Geometry, bf16: bool) -> bool {
+pub fn fits(g: &Geometry, bf16: bool) -> bool {
     let within = |size: usize, [least, most]: [usize; 2]| {
         (least..=most).contains(&size) && size.is_multiple_of(EIGHT)
     };
@@ -192,7 +192,7 @@ pub fn suits(g: &Geometry, bf16: bool) -> bool {
 }
 
 /// `dx` ←, or +=, the gradient of what the convolution read, with factors rounded to TF32, or to bfloat16 where tensors are
-/// of it; with a gate, of what stood before its ReLU. See [`suits`].
+/// of it; with a gate, of what stood before its ReLU. See [`fits`].
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument, or the kernels are not for it.
@@ -205,7 +205,7 @@ pub fn input_gradient(
     add: bool,
 ) -> Result<Launch, Error> {
     let g = &conv.geometry;
-    let cut = suits(g, bf16).then(|| Cut::of(g, bf16)).flatten();
+    let cut = fits(g, bf16).then(|| Cut::of(g, bf16)).flatten();
     let Some(cut) = cut else {
         let detail = format!("no kernel for narrow convolutions takes {g:?}");
         return Err(Error::shape("conv2d", detail));

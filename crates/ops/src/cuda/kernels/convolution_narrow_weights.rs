@@ -264,7 +264,7 @@ impl Cut {
 
 /// Whether [`weight_gradient`] takes a convolution, of tensors in fp32 or bfloat16: dense, of 16 to 128 channels and 16 to 64
 /// filters, both multiples of 8, and of rows that are not too long.
-pub fn suits(g: &Geometry, bf16: bool) -> bool {
+pub fn fits(g: &Geometry, bf16: bool) -> bool {
     Cut::new(g, bf16).is_some()
 }
 
@@ -275,7 +275,7 @@ pub fn weight_gradient_scratch(g: &Geometry, bf16: bool) -> ScratchSize {
 }
 
 /// The gradient of the weight, of factors rounded to TF32 or, in bfloat16, as they are, in parts that are then to be joined:
-/// stored in `dw`, or added. See [`suits`].
+/// stored in `dw`, or added. See [`fits`].
 ///
 /// # Errors
 /// [`Error::Shape`] if the convolution does not suit.

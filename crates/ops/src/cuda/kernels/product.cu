@@ -334,6 +334,24 @@ __device__ __forceinline__ float over_rows(float x) {
     return x;
 }
 
+// Joins what JOINED warps have of C columns, [warps][mean, squared deviations from it][columns] of so many rows each, of
+// which the first has some: Chan, Golub and LeVeque 1979. A thread does it for its column; `part` is that column's mean of all,
+// and `sum` numbers further lie the deviations.
+template <int JOINED, int C>
+__device__ __forceinline__ void join_warps(const float* room, const float* counts, int column, float* part, int sum) {
+    float rows = 0.0f, mean = 0.0f, deviations = 0.0f;
+#pragma unroll
+    for (int i = 0; i < JOINED; ++i) {
+        const float here = counts[i], delta = room[i * 2 * C + column] - mean;
+        const float share = here / (rows + here);
+        deviations += fmaf(delta * delta, rows * share, room[(i * 2 + 1) * C + column]);
+        mean = fmaf(delta, share, mean);
+        rows += here;
+    }
+    part[0] = mean;
+    part[sum] = deviations;
+}
+
 // A product, and batch norm's statistics of it: see batch_norm_statistics. parts: [blocks of rows][mean, squared deviations
 // from it][columns]. A block is C / 4 threads wide.
 template <int C>
@@ -397,21 +415,8 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
     }
     if (lane == 0) counts[down] = (float)count;
     __syncthreads();
-    // Then those of all, of which the first has rows: Chan, Golub and LeVeque 1979.
-    if (thread < C && n0 + thread < t.n) {
-        float rows = 0.0f, mean = 0.0f, deviations = 0.0f;
-#pragma unroll
-        for (int i = 0; i < At::DOWN; ++i) {
-            const float here = counts[i], delta = room[i * 2 * C + thread] - mean;
-            const float share = here / (rows + here);
-            deviations += fmaf(delta * delta, rows * share, room[(i * 2 + 1) * C + thread]);
-            mean = fmaf(delta, share, mean);
-            rows += here;
-        }
-        float* const part = parts + (size_t)blockIdx.x * 2 * t.n + n0 + thread;
-        part[0] = mean;
-        part[t.n] = deviations;
-    }
+    if (thread < C && n0 + thread < t.n)
+        join_warps<At::DOWN, C>(room, counts, thread, parts + (size_t)blockIdx.x * 2 * t.n + n0 + thread, t.n);
     if (!last_block(counters + blockIdx.y, gridDim.x, flag)) return;
     const Had had(norm, n0 + thread, thread < C && n0 + thread < t.n);
     // As many parts under way as there are registers for: 256 parts take one round, or two of 32 and more columns.

@@ -168,6 +168,9 @@ impl Writer<'_> {
                 return self.gated_gradient(&of, size);
             }
         }
+        if self.is_narrow_convolution(&geometry) {
+            return self.narrow_gradient(&of);
+        }
         if plain && self.by_library(&geometry) {
             return self.dense_gradient(&of);
         }
@@ -180,9 +183,7 @@ impl Writer<'_> {
         let [x, w, dy, dw] = [of.x, of.w, of.dy, of.dw].map(|it| self.at(it));
         let gate = of.prologue.relu.then_some(Gate { x, prologue });
         let depthwise = geometry.is_depthwise();
-        if !self.narrow_input_gradient(&of)?
-            && let Some(dx) = of.dx
-        {
+        if let Some(dx) = of.dx {
             let to = self.at(dx.buffer);
             self.touching(&[of.x, of.w, of.dy], &[dx.buffer]);
             self.touches.reads.extend(self.ranges(norm.as_slice()));
@@ -199,9 +200,6 @@ impl Writer<'_> {
             self.push(depthwise::weight_gradient(
                 &conv, x, prologue, dy, scratch, dw, false,
             )?);
-            return Ok(());
-        }
-        if self.narrow_weight_gradient(&of)? {
             return Ok(());
         }
         self.touching(&[of.x, of.dy], &[]);

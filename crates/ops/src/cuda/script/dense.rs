@@ -1,5 +1,5 @@
 //! Dense convolutions that a library does. Its filters lie F × kh × kw × C, ours kh × kw × C × F: they are
-//! transposed before, which serves the backward pass too, and their gradient after, unless our own kernel makes that.
+//! transposed before, which serves the backward pass too, and their gradient after.
 
 use std::ops::Range;
 
@@ -8,9 +8,7 @@ use super::{Work, Writer};
 use crate::Error;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::Pointer;
-use crate::cuda::kernels::convolution::{Convolution, Gate};
 use crate::cuda::kernels::transpose::{transpose, transpose_gradient};
-use crate::cuda::kernels::{convolution_narrow_input, convolution_narrow_weights};
 use crate::program::{Buffer, Call, Program};
 
 /// Which of a convolution's products.
@@ -111,25 +109,20 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The gradients of the weight and the input, each by our own kernel if that is for it.
+    /// The gradients of the weight and the input.
     pub(super) fn dense_gradient(&mut self, of: &ConvGradient) -> Result<(), Error> {
         let geometry = of.geometry;
         let (filters, gradient) = (self.library_words(of.w, 0), self.library_words(of.w, 1));
-        if !self.narrow_weight_gradient(of)? {
-            let from = self.word(gradient.start);
-            self.touching(&[of.x, of.dy], &[]);
-            self.touches.writes.push(gradient.clone());
-            let tensors = [self.at(of.x), from, self.at(of.dy)];
-            self.pass(Pass::Filters, geometry, tensors, false);
-            self.touching(&[], &[of.dw]);
-            self.touches.reads.push(gradient);
-            let terms = geometry.weights() / geometry.filters;
-            let to = self.at(of.dw);
-            self.push(transpose_gradient(from, to, geometry.filters, terms)?);
-        }
-        if self.narrow_input_gradient(of)? {
-            return Ok(());
-        }
+        let from = self.word(gradient.start);
+        self.touching(&[of.x, of.dy], &[]);
+        self.touches.writes.push(gradient.clone());
+        let tensors = [self.at(of.x), from, self.at(of.dy)];
+        self.pass(Pass::Filters, geometry, tensors, false);
+        self.touching(&[], &[of.dw]);
+        self.touches.reads.push(gradient);
+        let terms = geometry.weights() / geometry.filters;
+        let to = self.at(of.dw);
+        self.push(transpose_gradient(from, to, geometry.filters, terms)?);
         if let Some(dx) = of.dx {
             // The forward pass has left the filters there.
             let tensors = [self.at(dx.buffer), self.word(filters.start), self.at(of.dy)];
@@ -138,52 +131,6 @@ impl Writer<'_> {
             self.pass(Pass::Input, geometry, tensors, dx.add);
         }
         Ok(())
-    }
-
-    /// The gradient of the weight by the kernel for narrow convolutions, past any prologue; false if there is none.
-    pub(super) fn narrow_weight_gradient(&mut self, of: &ConvGradient) -> Result<bool, Error> {
-        let sizes = (&of.geometry, self.bf16);
-        if !self.tf32 || !convolution_narrow_weights::suits(sizes.0, sizes.1) {
-            return Ok(false);
-        }
-        self.touching(&[of.x, of.dy], &[]);
-        let norm = self.ranges(of.prologue.norm.as_slice());
-        self.touches.reads.extend(norm);
-        let size = convolution_narrow_weights::weight_gradient_scratch(sizes.0, sizes.1);
-        let scratch = self.scratch(size)?;
-        let [x, dy, dw] = [of.x, of.dy, of.dw].map(|it| self.at(it));
-        let given = (x, self.prologue(&of.prologue));
-        let parts =
-            convolution_narrow_weights::weight_gradient(sizes, given, dy, scratch, dw, false)?;
-        self.push_parts(parts)?;
-        Ok(true)
-    }
-
-    /// The input's gradient by the kernels for narrow convolutions, if it is wanted; false if they are not for it.
-    pub(super) fn narrow_input_gradient(&mut self, of: &ConvGradient) -> Result<bool, Error> {
-        if !self.tf32 || !convolution_narrow_input::suits(&of.geometry, self.bf16) {
-            return Ok(false);
-        }
-        let Some(dx) = of.dx else {
-            return Ok(true);
-        };
-        let prologue = self.prologue(&of.prologue);
-        let [x, w, dy, to] = [of.x, of.w, of.dy, dx.buffer].map(|it| self.at(it));
-        let gate = of.prologue.relu.then_some(Gate { x, prologue });
-        let read = gate.map_or(vec![of.w, of.dy], |_| vec![of.x, of.w, of.dy]);
-        self.touching(&read, &[dx.buffer]);
-        let norm = self.ranges(of.prologue.norm.as_slice());
-        self.touches.reads.extend(norm);
-        let conv = Convolution::of(of.geometry);
-        self.push(convolution_narrow_input::input_gradient(
-            &conv,
-            self.bf16,
-            [dy, w],
-            gate,
-            to,
-            dx.add,
-        )?);
-        Ok(true)
     }
 
     /// A pass in the next of the workspaces.

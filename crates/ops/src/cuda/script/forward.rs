@@ -185,6 +185,9 @@ impl Writer<'_> {
                 return self.bias(*bias, self.at(*y), filters, self.len(*y));
             }
         }
+        if self.is_narrow_convolution(geometry) {
+            return self.narrow_convolution(geometry, prologue, [*x, *w, *y], *bias, None);
+        }
         if plain && self.by_library(geometry) {
             self.dense(*geometry, [*x, *w, *y])?;
             if let Some(bias) = bias {

@@ -11,7 +11,8 @@ use crate::cuda::Pointer;
 use crate::cuda::kernels::columns::{ScratchSize, column_sums_scratch};
 use crate::cuda::kernels::convolution::Convolution;
 use crate::cuda::kernels::{
-    batch_norm, convolution, convolution_narrow_weights, depthwise, pointwise, product,
+    batch_norm, convolution, convolution_narrow, convolution_narrow_weights, depthwise, pointwise,
+    product,
 };
 use crate::optimiser::{Rule, Settings};
 use crate::program::{Buffer, Call, Draw, Program};
@@ -267,6 +268,11 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
         } => weight_product([*rows, *inputs, *units]),
         Call::Conv { geometry, .. } => match suits_statistics(geometry) {
             Some(product) => product::statistics_scratch(product),
+            None if [false, true].map(|it| convolution_narrow::suits(geometry, it))
+                != [false; 2] =>
+            {
+                convolution_narrow::statistics_scratch(geometry)
+            }
             None => ScratchSize::default(),
         },
         Call::ConvGradient { geometry, .. } => {

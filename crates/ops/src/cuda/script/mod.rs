@@ -9,6 +9,7 @@ mod control;
 mod dense;
 mod forward;
 mod layout;
+mod narrow;
 mod numbers;
 mod order;
 mod pairs;

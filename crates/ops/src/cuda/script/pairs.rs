@@ -1,6 +1,6 @@
-//! Pairs of calls that one piece of work does: a pointwise convolution with the batch norm after it, whose
-//! statistics are taken of the product while it is at hand, and whose gradient goes into both of the
-//! convolution's without having been in memory; and a depthwise convolution, whose gradients are made at once, with
+//! Pairs of calls that one piece of work does: a pointwise or narrow convolution with the batch norm after it, whose
+//! statistics are taken of the product while it is at hand, and, of a pointwise one, whose gradient goes into both of
+//! the convolution's without having been in memory; and a depthwise convolution, whose gradients are made at once, with
 //! the batch norm before it, whose gradient's sums are taken of what the convolution passes on.
 
 use super::Writer;
@@ -81,14 +81,21 @@ impl Writer<'_> {
                     coefficients,
                 },
             ) if of == y => {
-                let Some(size) = suits_statistics(geometry) else {
+                let size = suits_statistics(geometry);
+                if size.is_none() && !self.is_narrow_convolution(geometry) {
                     return Ok(false);
-                };
+                }
                 let [first, second] = [self.of(call), self.of(next)];
                 self.touches = first.and(second);
                 let (norm, to) = (self.norm(norm, *channels), self.normaliser(*coefficients));
+                let tensors = [*x, *w, *y];
+                let Some(size) = size else {
+                    let statistics = Some((norm, to));
+                    self.narrow_convolution(geometry, prologue, tensors, None, statistics)?;
+                    return Ok(true);
+                };
                 let prologue = self.prologue(prologue);
-                let tensors = [*x, *w, *y].map(|it| self.at(it));
+                let tensors = tensors.map(|it| self.at(it));
                 let scratch = self.scratch(product::statistics_scratch(size))?;
                 self.push(product::product_statistics(
                     size, tensors, prologue, norm, scratch, to,

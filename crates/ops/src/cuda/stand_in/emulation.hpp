@@ -147,6 +147,8 @@ template <class T> inline T __shfl_sync(unsigned int, T value, int lane) {
 // manual has it for mma.m16n8k8.
 namespace emulation {
 static float fragments[1024][6];
+static unsigned int words[1024][6];
+static const void* rows[1024];
 static bool exact;  // Whether nothing is rounded, which no GPU does.
 inline float rounded(float x) {
     if (exact) return x;
@@ -184,7 +186,6 @@ inline void multiply_rounded(float (&c)[4], const float (&a)[4], const float (&b
 // The same of 16 × 16 and 16 × 8 numbers of bfloat16, two in a word, as mma.m16n8k16 has them.
 inline void multiply_bf16(float (&c)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]) {
     using namespace emulation;
-    static unsigned int words[1024][6];
     for (int i = 0; i < 6; ++i) words[current][i] = i < 4 ? a[i] : b[i - 4];
     __syncwarp();
     const size_t warp = current / 32 * 32, lane = current % 32;
@@ -201,13 +202,13 @@ inline void multiply_bf16(float (&c)[4], const unsigned int (&a)[4], const unsig
 // ldmatrix.trans of four matrices of 8 × 8 numbers of two bytes: lane i has the address of row i % 8 of matrix i / 8.
 inline void load_turned(unsigned int (&to)[4], const void* row) {
     using namespace emulation;
-    static const unsigned short* rows[1024];
-    rows[current] = (const unsigned short*)row;
+    rows[current] = row;
     __syncwarp();
     const size_t warp = current / 32 * 32, lane = current % 32;
     for (size_t i = 0; i < 4; ++i) {
-        const unsigned short* const* of = rows + warp + i * 8 + lane % 4 * 2;
-        to[i] = of[0][lane / 4] | (unsigned int)of[1][lane / 4] << 16;
+        const void* const* of = rows + warp + i * 8 + lane % 4 * 2;
+        const auto at = [&](int row) { return ((const unsigned short*)of[row])[lane / 4]; };
+        to[i] = at(0) | (unsigned int)at(1) << 16;
     }
     __syncwarp();
 }
@@ -220,6 +221,16 @@ inline void copy_later(void* to, const void* from, bool real) {
 }
 inline void end_copies() {}
 template <int N> inline void await_copies() {}
+// The words of four matrices in shared memory that PTX's ldmatrix gives a lane.
+inline void load_matrices(unsigned int (&to)[4], const void* row) {
+    using namespace emulation;
+    rows[current] = row;
+    __syncwarp();
+    const size_t warp = current / 32 * 32, lane = current % 32;
+    for (size_t i = 0; i < 4; ++i)
+        memcpy(&to[i], (const char*)rows[warp + i * 8 + lane / 4] + lane % 4 * 4, 4);
+    __syncwarp();
+}
 #define EMULATED
 
 extern char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));
