@@ -2,7 +2,8 @@
 
 use cellwright_graph::{self as graph, Layer, NodeId, Subsample};
 use cellwright_ops::program::{
-    Buffer, Builder, DropPath, Input, Norm, Normalised, Program, Share, Value as Tensor, Weights,
+    Buffer, Builder, DropPath, Input, Norm, Normalised, Precision, Program, Share, Value as Tensor,
+    Weights,
 };
 use cellwright_ops::{Activation, Kernels, Running, Vector};
 
@@ -27,14 +28,19 @@ pub enum Purpose {
 }
 
 impl<D: Kernels> Network<D> {
-    /// The program of a step for batches of `batch` images. Its ports list parameters and running
+    /// The program of a step for batches of `batch` images on a device that computes in `precision`. Its ports list parameters and running
     /// statistics in the network's order.
     ///
     /// # Errors
     /// [`Error::Operation`] where a layer does not fit, as in a forward pass.
-    pub fn program(&self, batch: usize, purpose: &Purpose) -> Result<Program, Error> {
+    pub fn program(
+        &self,
+        batch: usize,
+        purpose: &Purpose,
+        precision: Precision,
+    ) -> Result<Program, Error> {
         let training = matches!(purpose, Purpose::Train { .. });
-        let mut builder = Builder::new(batch, training);
+        let mut builder = Builder::new(batch, training).in_precision(precision);
         let input = self.graph.input;
         let images = builder.images([input.height, input.width, input.channels]);
         let parameters = self.parameters().iter().enumerate();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cellwright_graph::{Graph, Shape, vocabulary};
 use cellwright_net::{Mode, Network, Purpose, Value};
 use cellwright_ops::optimiser::{Rule, Settings, WeightDecay};
-use cellwright_ops::program::{Control, Executor};
+use cellwright_ops::program::{Control, Executor, Precision};
 use cellwright_ops::{Optimiser, softmax_cross_entropy};
 use cellwright_space::Space;
 use dfdx::prelude::*;
@@ -117,7 +117,7 @@ fn compare(graph: &Graph, what: &str) {
         decays: decays.clone(),
         label_smoothing: SMOOTHING,
     };
-    let program = Arc::new(compiled.program(BATCH, &purpose).unwrap());
+    let program = Arc::new(compiled.program(BATCH, &purpose, Precision::Fp32).unwrap());
     let mut executor = Executor::new(Arc::clone(&program));
     executor.load(&network.weights()).unwrap();
     executor.set_labels(&LABELS).unwrap();
@@ -162,7 +162,11 @@ fn compare(graph: &Graph, what: &str) {
 
 /// The program of evaluation gives the network's logits.
 fn evaluated(network: &Network<Cpu>, graph: &Graph, what: &str) {
-    let program = Arc::new(network.program(BATCH, &Purpose::Evaluate).unwrap());
+    let program = Arc::new(
+        network
+            .program(BATCH, &Purpose::Evaluate, Precision::Fp32)
+            .unwrap(),
+    );
     let mut executor = Executor::new(Arc::clone(&program));
     executor.load(&network.weights()).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(2);
@@ -279,8 +283,10 @@ fn buffers_share_memory() {
         decays,
         label_smoothing,
     };
-    let train = network.program(BATCH, &purpose).unwrap();
-    let evaluate = network.program(BATCH, &Purpose::Evaluate).unwrap();
+    let train = network.program(BATCH, &purpose, Precision::Fp32).unwrap();
+    let evaluate = network
+        .program(BATCH, &Purpose::Evaluate, Precision::Fp32)
+        .unwrap();
     // Evaluation keeps the values of some calls back, training those of all.
     let learned = graph.params() as usize;
     assert!(

@@ -23,7 +23,7 @@ pub fn device_bytes<D: Kernels>(graph: &Graph, settings: &Settings) -> Result<Op
         label_smoothing: settings.label_smoothing,
     };
     let bytes = |batch, purpose: &Purpose, optimiser| {
-        let program = Arc::new(network.program(batch, purpose)?);
+        let program = Arc::new(network.program(batch, purpose, settings.precision)?);
         Ok::<_, Error>(D::bytes(&program, optimiser, settings.precision)?)
     };
     let train = bytes(settings.batch, &train, Some(settings.optimiser()))?;

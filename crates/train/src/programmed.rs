@@ -163,8 +163,9 @@ pub(crate) fn runner<D: Kernels>(
     kept: Option<(&Arc<D::Kept>, usize)>,
     precision: Precision,
 ) -> Result<Option<Box<dyn Runner>>, Error> {
-    let program = Arc::new(network.program(batch, purpose)?);
     let device = network.device();
+    let program = network.program(batch, purpose, device.computes_in(precision)?)?;
+    let program = Arc::new(program);
     let runner = device.runner(&program, optimiser, kept, precision)?;
     if runner.is_none() && precision == Precision::Bf16 {
         return Err(Error::Setting {

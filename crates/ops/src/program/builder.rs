@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Buffer, Call, Dims, DropPath, Norm, Parameter, Prologue};
+use super::{Buffer, Call, Dims, DropPath, Norm, Parameter, Precision, Prologue};
 use crate::conv2d::geometry::Geometry;
 use crate::{Activation, Conv2d, Error};
 
@@ -61,6 +61,7 @@ impl Input {
 pub struct Builder {
     pub(super) batch: usize,
     pub(super) training: bool,
+    precision: Precision,
     pub(super) lens: Vec<usize>,
     pub(super) calls: Vec<Call>,
     pub(super) parameters: Vec<Parameter>,
@@ -77,6 +78,21 @@ pub struct Builder {
 
 const NAME: &str = "program";
 
+/// Whether a convolution is for a GPU's kernels for narrow ones.
+#[cfg(any(test, feature = "cuda"))]
+fn is_narrow(geometry: &Geometry, precision: Precision) -> bool {
+    use crate::cuda::kernels::convolution_narrow::suits;
+    match precision {
+        Precision::Fp32 => false,
+        Precision::Tf32 => suits(geometry, false),
+        Precision::Bf16 => suits(geometry, true),
+    }
+}
+#[cfg(not(any(test, feature = "cuda")))]
+fn is_narrow(_: &Geometry, _: Precision) -> bool {
+    false
+}
+
 impl Builder {
     /// A program for batches of `batch` images; `training` decides on statistics, masks and whether
     /// there is a backward pass.
@@ -85,6 +101,7 @@ impl Builder {
         Self {
             batch,
             training,
+            precision: Precision::Fp32,
             lens: Vec::new(),
             calls: Vec::new(),
             parameters: Vec::new(),
@@ -96,6 +113,13 @@ impl Builder {
             smoothing: 0.0,
             gradients: HashMap::new(),
         }
+    }
+
+    /// The same for a device that computes in a precision: what comes before a convolution is left to its kernel where
+    /// that has one in this precision which does it as it reads. A program is right in any precision.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     pub(super) fn buffer(&mut self, len: usize) -> Buffer {
@@ -165,7 +189,9 @@ impl Builder {
             self.expect("bias", bias, geometry.filters)?;
         }
         // A library's product reads its input as it lies in memory.
-        let fused = geometry.is_depthwise() || geometry.is_narrow_product();
+        let fused = geometry.is_depthwise()
+            || geometry.is_narrow_product()
+            || is_narrow(&geometry, self.precision);
         let (x, prologue) = match input {
             Input::Plain(x) if relu && !fused => {
                 (self.activation(x, Activation::Relu), Prologue::default())

@@ -91,6 +91,12 @@ pub trait ProgramKernel: Base {
     /// [`Error::Shape`] if the images do not fit together, [`Error::Device`] if the device fails.
     fn keep(&self, images: &Images<'_>) -> Result<Option<Arc<Self::Kept>>, Error>;
 
+    /// What the device computes in where it is asked for a precision: fp32 where it has no tensor cores for TF32.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device fails.
+    fn computes_in(&self, precision: Precision) -> Result<Precision, Error>;
+
     /// Bytes that the program takes at most on such a device, known without one; none where networks run
     /// on the tape.
     ///
@@ -122,6 +128,10 @@ impl ProgramKernel for Cpu {
 
     fn keep(&self, _: &Images<'_>) -> Result<Option<Arc<Infallible>>, Error> {
         Ok(None)
+    }
+
+    fn computes_in(&self, _: Precision) -> Result<Precision, Error> {
+        Ok(Precision::Fp32)
     }
 
     fn bytes(_: &Arc<Program>, _: Option<Settings>, _: Precision) -> Result<Option<u64>, Error> {
@@ -159,6 +169,14 @@ impl ProgramKernel for dfdx::tensor::Cuda {
     fn keep(&self, images: &Images<'_>) -> Result<Option<Arc<Self::Kept>>, Error> {
         let kept = Self::Kept::new(&opened(self)?, images)?;
         Ok(kept.map(Arc::new))
+    }
+
+    fn computes_in(&self, precision: Precision) -> Result<Precision, Error> {
+        let tf32 = precision == Precision::Tf32;
+        Ok(match tf32 && !opened(self)?.tensor_cores() {
+            true => Precision::Fp32,
+            false => precision,
+        })
     }
 
     fn bytes(

@@ -8,7 +8,9 @@ use cellwright_graph::{Graph, Shape, vocabulary};
 use cellwright_net::Purpose;
 use cellwright_ops::Optimiser;
 use cellwright_ops::optimiser::State;
-use cellwright_ops::program::{Batch, Control, Draw, Executor, Program, Runner, Totals, Weights};
+use cellwright_ops::program::{
+    Batch, Control, Draw, Executor, Precision, Program, Runner, Totals, Weights,
+};
 use cellwright_space::{Choices, Space};
 use dfdx::tensor::Cpu;
 
@@ -171,7 +173,12 @@ fn programmed(training: &mut Training<'_, Cpu>, kept: bool) {
     };
     let optimiser = training.stepper.optimiser.clone();
     let runner = |batch, purpose: &Purpose, optimiser, cutout: usize| -> Box<dyn Runner> {
-        let program = Arc::new(training.network.program(batch, purpose).unwrap());
+        let program = Arc::new(
+            training
+                .network
+                .program(batch, purpose, Precision::Fp32)
+                .unwrap(),
+        );
         Box::new(OnCpu {
             executor: Executor::new(Arc::clone(&program)),
             program,

@@ -218,6 +218,12 @@ impl Device {
         Ok(device)
     }
 
+    /// Whether it has tensor cores that round to TF32 and take bfloat16.
+    #[must_use]
+    pub fn tensor_cores(&self) -> bool {
+        self.tensor_cores
+    }
+
     /// Whether it computes in a precision; TF32 is fp32 where there are no tensor cores.
     ///
     /// # Errors

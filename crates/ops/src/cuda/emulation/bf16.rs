@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::memory::Device;
-use super::script::{BATCH, LABELS, close, flattened, nested, program, run, settings};
+use super::script::{BATCH, LABELS, close, flattened, nested, program, program_in, run, settings};
 use super::{Emulator, check};
 use crate::cuda::script::{Library, Piece, Script, packed};
 use crate::optimiser::Rule;
-use crate::program::{Buffer, Builder, Call, Control, Executor, Input, Program, Value};
+use crate::program::{Buffer, Builder, Call, Control, Executor, Input, Precision, Program, Value};
 use crate::testing::Random;
 use crate::{Activation, Conv2d};
 
@@ -254,7 +254,9 @@ fn each_call_is_the_cpus() {
         }
         // Enough channels for the kernels for narrow convolutions.
         for libraries in [false, true] {
-            compare(emulator, program(16, true), libraries);
+            for precision in [Precision::Fp32, Precision::Bf16] {
+                compare(emulator, program_in(precision, 16, true), libraries);
+            }
         }
         compare(emulator, pixels(true).0, false);
         compare(emulator, pixels(false).0, false);

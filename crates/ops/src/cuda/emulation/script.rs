@@ -13,7 +13,8 @@ use crate::cuda::kernels::loss::Totals;
 use crate::cuda::script::{Library, Pass, Piece, Product, Script, Work};
 use crate::optimiser::{Rule, Settings, WeightDecay};
 use crate::program::{
-    Buffer, Builder, Control, DropPath, Executor, Input, Norm, Program, Share, Value, Weights,
+    Buffer, Builder, Call, Control, DropPath, Executor, Input, Norm, Precision, Program, Prologue,
+    Share, Value, Weights,
 };
 use crate::{Activation, Conv2d, Optimiser, Pool2d, PoolKind};
 
@@ -56,8 +57,13 @@ impl Net {
 
 /// All operations once, with shared inputs; `channels` that four divides or not take other kernels.
 pub(super) fn program(channels: usize, training: bool) -> Program {
+    program_in(Precision::Fp32, channels, training)
+}
+
+/// The same for a device that computes in a precision.
+pub(super) fn program_in(precision: Precision, channels: usize, training: bool) -> Program {
     let c = channels;
-    let mut net = Net(Builder::new(BATCH, training));
+    let mut net = Net(Builder::new(BATCH, training).in_precision(precision));
     let images = net.0.images([9, 8, 3]);
     let same = |k: usize| Conv2d::default().same([k, k]);
     let stem = net.conv(Input::Plain(images), false, [3, 3, 3, c], same(3));
@@ -567,8 +573,11 @@ fn a_whole_step_is_the_cpus() {
                 compare(&emulator, nested(6, training), sgd, by(false, true));
             }
             // Enough channels for the kernels for narrow convolutions.
-            for library in [true, false] {
-                compare(&emulator, program(16, true), sgd, by(library, true));
+            for precision in [Precision::Fp32, Precision::Tf32] {
+                for library in [true, false] {
+                    let program = program_in(precision, 16, true);
+                    compare(&emulator, program, sgd, by(library, true));
+                }
             }
         }
     });
@@ -576,8 +585,21 @@ fn a_whole_step_is_the_cpus() {
 
 #[test]
 fn narrow_convolutions_are_our_own() {
-    let program = Arc::new(program(16, true));
-    for (tf32, bf16) in [(false, false), (true, false), (true, true)] {
+    for precision in Precision::ALL {
+        let (tf32, bf16) = (precision != Precision::Fp32, precision == Precision::Bf16);
+        let program = Arc::new(program_in(precision, 16, true));
+        // What comes before them is theirs as well.
+        let fused = program.calls().iter().filter(|it| match it {
+            Call::Conv {
+                geometry, prologue, ..
+            } => {
+                !geometry.is_depthwise()
+                    && !geometry.is_pointwise()
+                    && *prologue != Prologue::default()
+            }
+            _ => false,
+        });
+        assert_eq!(fused.count() > 0, tf32);
         for libraries in [false, true] {
             let mut library = Library::default();
             if libraries {
