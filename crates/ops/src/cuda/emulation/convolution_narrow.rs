@@ -7,7 +7,7 @@ use super::{Buffer, Emulator, assert_close, assert_within, check};
 use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::batch_norm::{self, Norm, Normaliser};
 use crate::cuda::kernels::convolution::Convolution;
-use crate::cuda::kernels::convolution_narrow::{Tensors, fits, forward, statistics_scratch};
+use crate::cuda::kernels::convolution_narrow::{Tensors, fits, forward, statistics_scratch, suits};
 use crate::cuda::script::packed;
 use crate::cuda::{Launch, Pointer};
 use crate::testing::Random;
@@ -224,4 +224,12 @@ fn others_do_not_suit() {
     };
     assert_eq!(suited((8, 16, 16, 16), (3, 3, 8, 16), groups), [false; 2]);
     assert_eq!(suited((1, 8, 600, 8), (3, 3, 8, 8), same(3)), [false; 2]);
+    // In fp32 those with much arithmetic are left to cuDNN.
+    let chosen = |channels: usize, kernel: usize| {
+        let w = (kernel, kernel, channels, channels);
+        let of = Convolution::new((64, 16, 16, channels), w, same(kernel)).unwrap();
+        [false, true].map(|bf16| suits(&of.geometry, bf16))
+    };
+    assert_eq!(chosen(32, 3), [true; 2]);
+    assert_eq!(chosen(64, 3), [false, true]);
 }
