@@ -212,7 +212,7 @@ fn narrow_weights_agree_with_the_cpu() {
                 } else {
                     conv.padding = [0; 4].map(|_| random.within(0, 2));
                 }
-                let x = (random.within(1, 5), height, width, channels);
+                let x = (random.within(1, 9), height, width, channels);
                 let w = (kernel[0], kernel[1], channels, filters);
                 narrow_weights(device, x, w, conv, bf16, &mut random);
             }

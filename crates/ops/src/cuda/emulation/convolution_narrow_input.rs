@@ -62,6 +62,11 @@ fn one(
     let geometry = Geometry::new("conv2d", x, w, conv).unwrap();
     let sizes = Convolution::new(x, w, conv).unwrap();
     for bf16 in [false, true] {
+        if !bf16 && geometry.taps() == 49 {
+            // There is no room for so many filters in fp32.
+            assert!(!fits(&geometry, bf16));
+            continue;
+        }
         assert!(fits(&geometry, bf16), "{geometry:?}");
         let numbers = |len: usize, random: &mut Random| rounded(random.values(len), bf16);
         let len = x.0 * x.1 * x.2 * x.3;
@@ -120,6 +125,7 @@ fn agrees_with_the_sums() {
             ((1, 40, 8, 16), [7, 1], 32, 1),
             ((2, 9, 9, 16), [5, 5], 24, 2),
             ((11, 16, 16, 16), [1, 1], 16, 2),
+            ((2, 10, 9, 16), [7, 7], 16, 1),
             ((5, 16, 16, 72), [1, 1], 16, 2),
         ] {
             let w = (kernel[0], kernel[1], x.3, filters);

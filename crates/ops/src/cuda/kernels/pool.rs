@@ -88,7 +88,7 @@ impl Tiles {
         held: [&dyn Fn(usize) -> usize; 2],
     ) -> Option<Self> {
         let kernel = kernels.get(most.saturating_sub(2) / 2)?;
-        if !channels.is_multiple_of(4) {
+        if !channels.is_multiple_of(4) || images == 0 {
             return None;
         }
         let all = [rows, columns, channels / 4];
