@@ -36,24 +36,10 @@ impl Normed {
     }
 
     fn parts(&mut self) -> (Norm, Normaliser) {
-        let [scale, shift, running_mean, running_variance] =
-            self.0.each_mut().map(|it| it.pointer());
-        let [mean, inverse, factor, offset] = self.1.each_mut().map(|it| it.pointer());
-        let options = BatchNorm::default();
-        let norm = Norm {
-            scale,
-            shift,
-            running_mean,
-            running_variance,
-            options,
-        };
-        let to = Normaliser {
-            mean,
-            inverse,
-            factor,
-            offset,
-        };
-        (norm, to)
+        let (norm, to) = (&mut self.0, &mut self.1);
+        let norm = norm.each_mut().map(|it| it.pointer());
+        let to = to.each_mut().map(|it| it.pointer());
+        (Norm::of(norm, BatchNorm::default()), Normaliser::of(to))
     }
 
     fn read(&mut self) -> Vec<Vec<f32>> {
@@ -232,4 +218,6 @@ fn others_do_not_suit() {
     };
     assert_eq!(chosen(32, 3), [true; 2]);
     assert_eq!(chosen(64, 3), [false, true]);
+    let pixel = Convolution::new((64, 1, 1, 64), (3, 3, 64, 64), same(3)).unwrap();
+    assert!(!suits(&pixel.geometry, true));
 }

@@ -174,23 +174,9 @@ fn with_statistics(device: &Emulator, [rows, k, n]: [usize; 3], random: &mut Ran
     });
     let [first, second] = &mut both;
     let parts = |(norm, to): &mut ([Buffer; 4], [Buffer; 4])| {
-        let [scale, shift, running_mean, running_variance] = norm.each_mut().map(|it| it.pointer());
-        let [mean, inverse, factor, offset] = to.each_mut().map(|it| it.pointer());
-        let options = BatchNorm::default();
-        let norm = Norm {
-            scale,
-            shift,
-            running_mean,
-            running_variance,
-            options,
-        };
-        let to = Normaliser {
-            mean,
-            inverse,
-            factor,
-            offset,
-        };
-        (norm, to)
+        let norm = norm.each_mut().map(|it| it.pointer());
+        let to = to.each_mut().map(|it| it.pointer());
+        (Norm::of(norm, BatchNorm::default()), Normaliser::of(to))
     };
     let size = [rows, k, n];
     let tensors = [bx.pointer(), bw.pointer(), y.pointer()];

@@ -23,6 +23,18 @@ pub struct Normaliser {
     pub offset: Pointer,
 }
 
+impl Normaliser {
+    /// Of mean, inverse, factor and offset.
+    pub fn of([mean, inverse, factor, offset]: [Pointer; 4]) -> Self {
+        Self {
+            mean,
+            inverse,
+            factor,
+            offset,
+        }
+    }
+}
+
 /// The parameters of a norm, one number a channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
@@ -39,6 +51,18 @@ pub struct Norm {
 }
 
 impl Norm {
+    /// Of scale, shift, running mean and running variance.
+    pub fn of(vectors: [Pointer; 4], options: BatchNorm) -> Self {
+        let [scale, shift, running_mean, running_variance] = vectors;
+        Self {
+            scale,
+            shift,
+            running_mean,
+            running_variance,
+            options,
+        }
+    }
+
     /// What a kernel that takes statistics ends with.
     pub(super) fn arguments(self, builder: Builder, scratch: Scratch, to: Normaliser) -> Builder {
         builder

@@ -74,6 +74,17 @@ __device__ __forceinline__ void load_matrices(unsigned int (&to)[4], const void*
     __trap();
 #endif
 }
+// The same turned, of numbers of two bytes: of each matrix what lies in rows lane % 4 · 2 and the next, in column lane / 4.
+__device__ __forceinline__ void load_turned(unsigned int (&to)[4], const void* row) {
+#if __CUDA_ARCH__ >= 800
+    const unsigned int at = (unsigned int)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(at));
+#else
+    __trap();
+#endif
+}
 #endif
 // The same of any numbers. To round one takes two instructions: where a number goes into several products, round it once.
 __device__ __forceinline__ void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {

@@ -4,8 +4,7 @@
 use super::affine::Prologue;
 use super::batch_norm::{Norm, Normaliser};
 use super::columns::{self, Scratch, ScratchSize};
-use super::{BLOCK, divisor, sizes_of};
-use super::{convolution_narrow_input, convolution_narrow_weights};
+use super::{BLOCK, convolution_narrow_input, convolution_narrow_weights, divisor, sizes_of};
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::launch::Builder;
 use crate::cuda::{Launch, Pointer};
@@ -225,7 +224,9 @@ const PRODUCTS: usize = 200;
 pub fn suits(g: &Geometry, bf16: bool) -> bool {
     let numbers = g.images * g.height * g.width * g.channels + g.out_len();
     let products = g.out_len() * g.taps() * g.channels;
-    fits(g, bf16)
+    // What single pixels are made of is in fp32 also where other tensors are not.
+    !g.is_single()
+        && fits(g, bf16)
         && convolution_narrow_input::fits(g, bf16)
         && convolution_narrow_weights::fits(g, bf16)
         && (bf16 || products <= PRODUCTS * numbers)
@@ -296,25 +297,14 @@ pub fn forward(
         .flag(of.prologue.relu)
         .pointers([of.w, of.bias, of.y])
         .structure(cut.argument(g, bf16));
-    let none = || {
-        let [scale, shift, mean, inverse, factor, offset] = [Pointer::NULL; 6];
-        let [running_mean, running_variance, parts, counters] = [Pointer::NULL; 4];
-        let options = BatchNorm::default();
-        let norm = Norm {
-            scale,
-            shift,
-            running_mean,
-            running_variance,
-            options,
-        };
-        let to = Normaliser {
-            mean,
-            inverse,
-            factor,
-            offset,
-        };
-        (norm, Scratch { parts, counters }, to)
-    };
-    let (norm, scratch, to) = statistics.unwrap_or_else(none);
+    let null = Pointer::NULL;
+    let (norm, scratch, to) = statistics.unwrap_or((
+        Norm::of([null; 4], BatchNorm::default()),
+        Scratch {
+            parts: null,
+            counters: null,
+        },
+        Normaliser::of([null; 4]),
+    ));
     norm.arguments(builder, scratch, to).build()
 }

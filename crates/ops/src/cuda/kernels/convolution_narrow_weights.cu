@@ -54,16 +54,6 @@ template <int N> __device__ __forceinline__ void await_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 #endif
 }
-#ifdef BF16
-// Four matrices of 8 × 8 numbers, turned: a lane has the address of row lane % 8 of matrix lane / 8, and gets of each matrix
-// what lies in rows lane % 4 · 2 and the next and in column lane / 4.
-__device__ __forceinline__ void load_turned(unsigned int (&to)[4], const void* row) {
-    const unsigned int at = (unsigned int)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at));
-}
-#endif
 #endif
 
 // 16 channels of some pixels, the terms of one product, as the lanes take them: a left factor, or two right ones.

@@ -268,8 +268,9 @@ fn call_scratch(program: &Program, call: &Call) -> ScratchSize {
         } => weight_product([*rows, *inputs, *units]),
         Call::Conv { geometry, .. } => match suits_statistics(geometry) {
             Some(product) => product::statistics_scratch(product),
-            None if [false, true].map(|it| convolution_narrow::suits(geometry, it))
-                != [false; 2] =>
+            None if [false, true]
+                .iter()
+                .any(|it| convolution_narrow::suits(geometry, *it)) =>
             {
                 convolution_narrow::statistics_scratch(geometry)
             }

@@ -55,12 +55,11 @@ impl Writer<'_> {
             let gate = of.prologue.relu.then_some(Gate { x, prologue });
             let to = self.at(dx.buffer);
             let conv = Convolution::of(of.geometry);
-            let sizes = (&conv, self.bf16);
             self.touching(&[of.x, of.w, of.dy], &[dx.buffer]);
             self.touches.reads.extend(norm.clone());
             self.push(convolution_narrow_input::input_gradient(
-                sizes.0,
-                sizes.1,
+                &conv,
+                self.bf16,
                 [dy, w],
                 gate,
                 to,
@@ -70,7 +69,7 @@ impl Writer<'_> {
         self.touching(&[of.x, of.dy], &[]);
         self.touches.reads.extend(norm);
         let sizes = (&of.geometry, self.bf16);
-        let size = convolution_narrow_weights::weight_gradient_scratch(sizes.0, sizes.1);
+        let size = convolution_narrow_weights::weight_gradient_scratch(&of.geometry, self.bf16);
         let scratch = self.scratch(size)?;
         let parts = convolution_narrow_weights::weight_gradient(
             sizes,
