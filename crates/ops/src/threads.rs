@@ -4,8 +4,9 @@
 //! shapes alone, each task writes its own part of the output, and partial sums are kept per task and
 //! added in the order of the tasks.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -92,35 +93,59 @@ pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 
 /// Runs `work`, of many short parallel pieces, on one of the kernels' threads while the others look out for
 /// the next piece: to be put to sleep and woken for each would cost more than many of them take.
+///
+/// A thread that comes to look out after the work has begun goes away again: it may have come from within a
+/// piece that the work waits for, and the piece would then wait for the work. So whatever is waited for here
+/// began later than what waits, and no two can wait for each other, however many call this at once.
 pub fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if threads() == 1 {
         return work();
     }
     run(|| {
-        let done = Done::default();
-        let leader = rayon::current_thread_index();
-        rayon::in_place_scope(|scope| {
-            scope.spawn_broadcast(|_, thread| {
-                if leader != Some(thread.index()) {
-                    done.look_out();
-                }
-            });
-            // Said when this ends, however it does.
-            let _said = Say(&done);
-            work()
-        })
+        let watch = Arc::new(Watch::default());
+        let (for_others, leader) = (watch.clone(), rayon::current_thread_index());
+        rayon::spawn_broadcast(move |thread| {
+            if leader != Some(thread.index()) {
+                for_others.look_out();
+            }
+        });
+        watch.begin(rayon::current_num_threads() - usize::from(leader.is_some()));
+        // Said when this ends, however it does.
+        let _said = End(&watch);
+        work()
     })
 }
 
-/// Whether the work that threads stay awake for is over.
+/// What threads that stay awake for some work know of it: how many they are while it has not begun, then
+/// whether it is at work or over.
 #[derive(Default)]
-struct Done(AtomicBool);
+struct Watch(AtomicUsize);
 
-impl Done {
-    /// Takes part in what other threads do until all is done.
+/// In [`Watch`]: the work has begun. Less than this: so many threads look out.
+const AT_WORK: usize = usize::MAX - 1;
+/// In [`Watch`]: the work is over.
+const OVER: usize = usize::MAX;
+
+impl Watch {
+    /// Waits a little for `others` to look out, and has nobody join from then on.
+    fn begin(&self, others: usize) {
+        let patience = Instant::now() + PATIENCE;
+        while self.0.load(Ordering::Acquire) < others && Instant::now() < patience {
+            std::hint::spin_loop();
+        }
+        self.0.store(AT_WORK, Ordering::Release);
+    }
+
+    /// Takes part in what other threads do until the work is over; nothing if it has begun.
     fn look_out(&self) {
+        let joined = (self.0).fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            (state < AT_WORK).then_some(state + 1)
+        });
+        if joined.is_err() {
+            return;
+        }
         let mut idle = 0;
-        while !self.0.load(Ordering::Acquire) {
+        while self.0.load(Ordering::Acquire) != OVER {
             if rayon::yield_now() == Some(rayon::Yield::Executed) {
                 idle = 0;
             } else if idle < SPINS {
@@ -134,14 +159,17 @@ impl Done {
     }
 }
 
+/// How long work waits for threads to come and look out: some times what it takes to wake one.
+const PATIENCE: Duration = Duration::from_micros(200);
+
 /// How often a thread without work looks for some before it lets others have the core in between.
 const SPINS: usize = 1000;
 
-struct Say<'a>(&'a Done);
+struct End<'a>(&'a Watch);
 
-impl Drop for Say<'_> {
+impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Release);
+        self.0.0.store(OVER, Ordering::Release);
     }
 }
 
@@ -167,6 +195,29 @@ mod tests {
         let sum = |n: usize| map(8, |i| i * n).iter().sum::<usize>();
         let sums: Vec<usize> = awake(|| (0..50).map(sum).collect());
         assert_eq!(sums, (0..50).map(|n| 28 * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn callers_at_once_do_not_wait_for_each_other() {
+        let (done, all) = std::sync::mpsc::channel();
+        for seed in 0..6_u64 {
+            let done = done.clone();
+            std::thread::spawn(move || {
+                let piece = |i: usize| {
+                    let turns = (i as u64 * 7919 + seed * 104_729) % 97;
+                    (0..turns).for_each(|_| std::hint::spin_loop());
+                };
+                let inner = |i: usize| drop(map(4, |j| piece(i * 31 + j)));
+                for step in 0..2000 {
+                    awake(|| (0..8).for_each(|k| for_each(6, |i| inner(step * 101 + k * 17 + i))));
+                }
+                done.send(()).expect("waited for");
+            });
+        }
+        for _ in 0..6 {
+            // Some seconds, or never.
+            all.recv_timeout(Duration::from_secs(60)).expect("it ends");
+        }
     }
 
     #[test]
