@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cellwright_ops::program::Images;
@@ -21,7 +21,9 @@ use crate::run::DeviceSpec;
 
 /// A worker that has said nothing for so long hangs.
 const SILENCE: Duration = Duration::from_secs(600);
-/// How much of a worker's last words is kept.
+/// How long to wait for the last words of a worker that has ended; they are on their way.
+const HEARING: Duration = Duration::from_secs(10);
+/// How many bytes of a worker's last words are kept.
 const LAST_WORDS: usize = 2000;
 
 /// Workers beside this process, one for each slot.
@@ -50,7 +52,8 @@ struct Worker {
     child: Child,
     requests: ChildStdin,
     replies: Receiver<String>,
-    last_words: Arc<Mutex<String>>,
+    /// Comes when it has said them.
+    last_words: Receiver<String>,
 }
 
 impl Drop for Worker {
@@ -107,8 +110,7 @@ impl Processes {
         let output = child.stdout.take().ok_or_else(|| wrong(&"no output"))?;
         let errors = child.stderr.take().ok_or_else(|| wrong(&"no errors"))?;
         let (sender, replies) = channel();
-        let last_words = Arc::new(Mutex::new(String::new()));
-        let words = Arc::clone(&last_words);
+        let (words, last_words) = channel();
         let worker = Worker {
             child,
             requests,
@@ -125,28 +127,21 @@ impl Processes {
         let thread = std::thread::Builder::new;
         let heard = thread().spawn(hear);
         heard.map_err(|error| wrong(&error))?;
-        let kept = thread().spawn(move || keep_last_words(errors, &words));
+        let kept = thread().spawn(move || words.send(hear_last_words(errors)));
         kept.map_err(|error| wrong(&error))?;
         Ok(worker)
     }
 }
 
-fn keep_last_words(mut errors: impl Read, words: &Mutex<String>) {
+/// The end of what is said, when no more comes.
+fn hear_last_words(mut errors: impl Read) -> String {
+    let mut words = Vec::new();
     let mut buffer = [0; 512];
-    while let Ok(count) = errors.read(&mut buffer) {
-        if count == 0 {
-            break;
-        }
-        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-        words.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        if words.len() > LAST_WORDS {
-            let mut cut = words.len() - LAST_WORDS;
-            while !words.is_char_boundary(cut) {
-                cut += 1;
-            }
-            words.drain(..cut);
-        }
+    while let Ok(count @ 1..) = errors.read(&mut buffer) {
+        words.extend_from_slice(&buffer[..count]);
+        words.drain(..words.len().saturating_sub(LAST_WORDS));
     }
+    String::from_utf8_lossy(&words).into_owned()
 }
 
 /// How a request ended, seen from the run.
@@ -199,10 +194,7 @@ impl Worker {
             .child
             .wait()
             .map_or_else(|error| error.to_string(), |it| it.to_string());
-        let words = self
-            .last_words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let words = self.last_words.recv_timeout(HEARING).unwrap_or_default();
         // Below what a panic says stands a note on how to see more of it.
         let tells = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
         match words.lines().rev().find(tells) {
@@ -250,5 +242,27 @@ impl Evaluator for Processes {
         };
         let (trial, _) = describe(request);
         Ok(failed(trial, reason, started))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_words_the_last_are_kept() {
+        let said = "é".repeat(2 * LAST_WORDS) + "the end";
+        let words = hear_last_words(said.as_bytes());
+        assert!(words.ends_with("éthe end") && words.len() < LAST_WORDS + 4);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn last_words_are_waited_for() {
+        // They come after the worker has ended.
+        let script = "(sleep 0.3; echo it was too much >&2) & exit 3";
+        let workers = Processes::new("sh".into(), vec!["-c".into(), script.into()], 1);
+        let reason = workers.start().unwrap().post_mortem();
+        assert_eq!(reason, "the worker ended (exit status: 3): it was too much");
     }
 }
