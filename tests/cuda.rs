@@ -220,6 +220,32 @@ fn trials_that_do_not_fit_the_gpu_fail_alone() {
 }
 
 #[test]
+fn the_memory_of_a_trial_is_that_of_what_the_gpu_computes_in() {
+    let Some(cuda) = libraries() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let reasons = |precision: &str, capability: &str| {
+        let out = folder.path().join(format!("{precision}-{capability}"));
+        let flags = "search --space search-spaces/nasnet.toml --dataset digits --batch 512 --epochs 1 \
+                     --trials 2 --rerank 0 --seed 7 --device cuda --precision";
+        let mut command = cellwright(cuda);
+        command.args(flags.split_whitespace()).arg(precision);
+        command
+            .arg("--out")
+            .arg(&out)
+            .env("CELLWRIGHT_STAND_IN_MEMORY", "140000000")
+            .env("CELLWRIGHT_STAND_IN_CAPABILITY", capability);
+        command.assert().success();
+        let reasons = trials(&out).into_iter().map(|it| it.reason.unwrap());
+        reasons.collect::<Vec<_>>()
+    };
+    // Turing has no tensor cores for TF32.
+    assert_eq!(reasons("tf32", "75"), reasons("fp32", "75"));
+    assert_ne!(reasons("tf32", "90"), reasons("fp32", "90"));
+}
+
+#[test]
 fn a_gpu_that_is_missing_or_too_old_is_named() {
     let Some(cuda) = libraries() else {
         return;

@@ -172,11 +172,7 @@ impl ProgramKernel for dfdx::tensor::Cuda {
     }
 
     fn computes_in(&self, precision: Precision) -> Result<Precision, Error> {
-        let tf32 = precision == Precision::Tf32;
-        Ok(match tf32 && !opened(self)?.tensor_cores() {
-            true => Precision::Fp32,
-            false => precision,
-        })
+        Ok(opened(self)?.computes_in(precision))
     }
 
     fn bytes(

@@ -159,10 +159,12 @@ pub(super) fn device_bytes(request: &Request) -> Option<u64> {
     match request.device {
         DeviceSpec::Cpu => None,
         #[cfg(feature = "cuda")]
-        DeviceSpec::Cuda(_) => {
+        DeviceSpec::Cuda(ordinal) => {
             use cellwright_train::device_bytes;
             let graph = describe(request).1.ok()?;
-            device_bytes::<dfdx::tensor::Cuda>(&graph, &request.training).ok()?
+            let mut training = request.training.clone();
+            training.precision = opened(ordinal).ok()?.computes_in(training.precision);
+            device_bytes::<dfdx::tensor::Cuda>(&graph, &training).ok()?
         }
         #[cfg(not(feature = "cuda"))]
         DeviceSpec::Cuda(_) => None,

@@ -77,7 +77,7 @@ impl DeviceExecutor {
     ) -> Result<Self, Error> {
         device.check(modes.precision)?;
         let bf16 = modes.precision == Precision::Bf16;
-        let tf32 = modes.precision != Precision::Fp32 && device.tensor_cores;
+        let tf32 = device.computes_in(modes.precision) != Precision::Fp32;
         let rounds = match (bf16, tf32) {
             (true, _) => Rounds::Tensors,
             (false, true) => Rounds::Factors,

@@ -218,13 +218,16 @@ impl Device {
         Ok(device)
     }
 
-    /// Whether it has tensor cores that round to TF32 and take bfloat16.
+    /// What it computes in where it is asked for a precision: TF32 is fp32 where there are no tensor cores for it.
     #[must_use]
-    pub fn tensor_cores(&self) -> bool {
-        self.tensor_cores
+    pub fn computes_in(&self, precision: Precision) -> Precision {
+        match precision {
+            Precision::Tf32 if !self.tensor_cores => Precision::Fp32,
+            other => other,
+        }
     }
 
-    /// Whether it computes in a precision; TF32 is fp32 where there are no tensor cores.
+    /// Whether it computes in a precision or in its stead in another ([`Device::computes_in`]).
     ///
     /// # Errors
     /// [`Error::Old`] where there is no bfloat16, [`Error::Compiler`] and [`Error::Driver`] where its kernels do not compile.
