@@ -159,7 +159,7 @@ impl Watch {
     }
 }
 
-/// How long work waits for threads to come and look out: some times what it takes to wake one.
+/// How long work waits at most for threads to come and look out. Who comes later sleeps and is woken as ever.
 const PATIENCE: Duration = Duration::from_micros(200);
 
 /// How often a thread without work looks for some before it lets others have the core in between.

@@ -51,7 +51,7 @@ impl Memory {
 struct Worker {
     child: Child,
     requests: ChildStdin,
-    replies: Receiver<String>,
+    replies: Receiver<Vec<u8>>,
     /// Comes when it has said them.
     last_words: Receiver<String>,
 }
@@ -118,7 +118,7 @@ impl Processes {
             last_words,
         };
         let hear = move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
                 if sender.send(line).is_err() {
                     break;
                 }
@@ -174,7 +174,7 @@ impl Worker {
             }
             match self.replies.recv_timeout(PATIENCE) {
                 // Anything else on a worker's output is not for us.
-                Ok(line) => match serde_json::from_str(&line) {
+                Ok(line) => match serde_json::from_slice(&line) {
                     Ok(Reply::Progress(progress)) => watch.progress(progress),
                     Ok(Reply::Row(row)) => return End::Row(row),
                     Ok(Reply::Error(message)) => return End::Impossible(message),
@@ -254,6 +254,22 @@ mod tests {
         let said = "é".repeat(2 * LAST_WORDS) + "the end";
         let words = hear_last_words(said.as_bytes());
         assert!(words.ends_with("éthe end") && words.len() < LAST_WORDS + 4);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_text_is_passed_over() {
+        struct Nobody;
+        impl Watch for Nobody {
+            fn progress(&self, _: crate::evaluator::Progress) {}
+            fn stopped(&self) -> bool {
+                false
+            }
+        }
+        let script = r#"printf '\377\n{"error":"no"}\n'; sleep 60"#;
+        let workers = Processes::new("sh".into(), vec!["-c".into(), script.into()], 1);
+        let end = workers.start().unwrap().wait(&Nobody);
+        assert!(matches!(end, End::Impossible(reason) if reason == "no"));
     }
 
     #[cfg(unix)]

@@ -76,13 +76,12 @@ impl DeviceExecutor {
         modes: Modes,
     ) -> Result<Self, Error> {
         device.check(modes.precision)?;
-        let bf16 = modes.precision == Precision::Bf16;
-        let tf32 = device.computes_in(modes.precision) != Precision::Fp32;
-        let rounds = match (bf16, tf32) {
-            (true, _) => Rounds::Tensors,
-            (false, true) => Rounds::Factors,
-            (false, false) => Rounds::Nothing,
+        let rounds = match device.computes_in(modes.precision) {
+            Precision::Bf16 => Rounds::Tensors,
+            Precision::Tf32 => Rounds::Factors,
+            Precision::Fp32 => Rounds::Nothing,
         };
+        let (tf32, bf16) = (rounds != Rounds::Nothing, rounds == Rounds::Tensors);
         let resident = kept.as_ref().map(|(kept, cutout)| kept.resident(*cutout));
         let plans = match modes.cudnn {
             true => plans(device, &program, optimiser.is_some(), rounds)?,

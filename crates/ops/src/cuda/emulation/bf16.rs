@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::memory::Device;
-use super::script::{BATCH, LABELS, close, flattened, nested, program, program_in, run, settings};
+use super::programs::{BATCH, LABELS, flattened, nested, program, program_in, settings};
+use super::script::{close, run};
 use super::{Emulator, check};
 use crate::cuda::script::{Library, Piece, Script, packed};
 use crate::optimiser::Rule;

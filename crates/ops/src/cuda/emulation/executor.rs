@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::script::{BATCH, LABELS, close, nested, program, settings};
+use super::programs::{BATCH, LABELS, nested, program, settings};
+use super::script::close;
 use super::{gpu, is_stand_in};
 use crate::Optimiser;
 use crate::cuda::device::{Device, DeviceExecutor, Modes, Replay};

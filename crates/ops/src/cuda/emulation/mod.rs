@@ -27,6 +27,7 @@ mod optimiser;
 mod pointwise;
 mod pool;
 mod product;
+mod programs;
 mod resident;
 mod script;
 mod transpose;
