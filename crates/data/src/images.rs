@@ -53,7 +53,7 @@ impl Images {
                 .filter(|&i| i < self.len())
         };
         Self {
-            pixels: chosen().flat_map(|i| self.image(i)).copied().collect(),
+            pixels: chosen().map(|i| self.image(i)).collect::<Vec<_>>().concat(),
             labels: chosen().map(|i| self.labels[i]).collect(),
             ..*self
         }

@@ -164,9 +164,9 @@ fn decode(files: &[Labelled], size: Option<u32>) -> Result<Images, Error> {
     let images = all_or_first(read)?;
     let grey = images.iter().all(|image| !image.color().has_color());
     let (width, height) = (images[0].width() as usize, images[0].height() as usize);
-    let pixels = images
-        .into_iter()
-        .flat_map(|image| {
+    let raw: Vec<Vec<u8>> = images
+        .into_par_iter()
+        .map(|image| {
             if grey {
                 image.into_luma8().into_raw()
             } else {
@@ -179,7 +179,7 @@ fn decode(files: &[Labelled], size: Option<u32>) -> Result<Images, Error> {
         height,
         width,
         channels: if grey { 1 } else { 3 },
-        pixels,
+        pixels: raw.concat(),
         labels,
     })
 }
