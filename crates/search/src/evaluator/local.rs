@@ -47,6 +47,14 @@ impl Local {
         datasets.insert(key, Arc::clone(&dataset));
         Ok(dataset)
     }
+
+    /// Reads a data set and meanwhile opens a device, as the first request would. What goes wrong, that says again.
+    pub(super) fn prepare(&self, dataset: &DatasetConfig, device: DeviceSpec) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(self.dataset(dataset)));
+            drop(free_memory(device));
+        });
+    }
 }
 
 impl Evaluator for Local {

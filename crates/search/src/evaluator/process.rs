@@ -14,10 +14,10 @@ use cellwright_ops::program::Images;
 use super::admission::{Budget, Refusal, Share};
 use super::local::{device_bytes, free_memory};
 use super::row::{describe, failed};
-use super::worker::Reply;
+use super::worker::{Call, Reply};
 use super::{Evaluator, PATIENCE, Request, Row, Watch};
 use crate::Error;
-use crate::run::DeviceSpec;
+use crate::run::{DatasetConfig, DeviceSpec};
 
 /// A worker that has said nothing for so long hangs.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -36,6 +36,8 @@ pub struct Processes {
 }
 
 struct Memory {
+    /// Free bytes, before any worker took some.
+    free: u64,
     budget: Budget,
     /// Bytes that the images take in each worker.
     images: u64,
@@ -65,7 +67,7 @@ impl Drop for Worker {
 }
 
 impl Processes {
-    /// Workers that are started by a command (`cellwright worker`), when they are first needed.
+    /// Workers that are started by a command (`cellwright worker`), when they are first needed or [prepared](Self::prepare).
     #[must_use]
     pub fn new(program: PathBuf, arguments: Vec<OsString>, slots: usize) -> Self {
         Processes {
@@ -77,17 +79,49 @@ impl Processes {
     }
 
     /// Lets trials begin only while the memory that they will take fits the device's; a trial that would
-    /// not fit alone is a failed row. The processor's memory is not shared out. `images` are the bytes of
-    /// the data set.
+    /// not fit alone is a failed row. The processor's memory is not shared out.
     ///
     /// # Errors
     /// [`Error::Device`] if the device cannot be used.
-    pub fn on(mut self, device: DeviceSpec, images: u64) -> Result<Self, Error> {
+    pub fn on(mut self, device: DeviceSpec) -> Result<Self, Error> {
         self.memory = free_memory(device)?.map(|free| Memory {
+            free,
             budget: Budget::new(free, self.slots.len()),
-            images: if Images::fit(images, free) { images } else { 0 },
+            images: 0,
         });
         Ok(self)
+    }
+
+    /// Counts the bytes of the data set, which each worker keeps on the device where there is room.
+    #[must_use]
+    pub fn keeping(mut self, images: u64) -> Self {
+        if let Some(memory) = &mut self.memory {
+            let fit = Images::fit(images, memory.free);
+            memory.images = if fit { images } else { 0 };
+        }
+        self
+    }
+
+    /// Starts at most so many workers, which read a data set and open a device while the caller does something else.
+    /// Both take seconds.
+    ///
+    /// # Errors
+    /// [`Error::Worker`] if one cannot be started.
+    pub fn prepare(
+        &self,
+        most: usize,
+        dataset: &DatasetConfig,
+        device: DeviceSpec,
+    ) -> Result<(), Error> {
+        for slot in self.slots.iter().take(most) {
+            let mut worker = self.start()?;
+            worker.send(&Call::Prepare {
+                dataset: dataset.clone(),
+                device,
+            })?;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+        }
+        Ok(())
     }
 
     fn start(&self) -> Result<Worker, Error> {
@@ -154,8 +188,8 @@ enum End {
 }
 
 impl Worker {
-    fn send(&mut self, request: &Request) -> Result<(), Error> {
-        let mut line = serde_json::to_vec(request)
+    fn send(&mut self, call: &Call) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(call)
             .map_err(|error| Error::Worker(format!("cannot write a request: {error}")))?;
         line.push(b'\n');
         // A worker that has died is noticed by its silence, with its last words.
@@ -229,7 +263,7 @@ impl Evaluator for Processes {
             Some(worker) => worker,
             None => self.start()?,
         };
-        worker.send(request)?;
+        worker.send(&Call::Evaluate(Box::new(request.clone())))?;
         let reason = match worker.wait(watch) {
             End::Row(row) => {
                 *place = Some(worker);
@@ -257,15 +291,40 @@ mod tests {
     }
 
     #[cfg(unix)]
+    struct Nobody;
+
+    #[cfg(unix)]
+    impl Watch for Nobody {
+        fn progress(&self, _: crate::evaluator::Progress) {}
+        fn stopped(&self) -> bool {
+            false
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn as_many_are_prepared_as_there_is_work_for() {
+        let script = r#"read call
+            case "$call" in *prepare*digits*) echo '{"error":"ready"}';; esac
+            sleep 60"#;
+        let workers = Processes::new("sh".into(), vec!["-c".into(), script.into()], 3);
+        let dataset = DatasetConfig {
+            name: "digits".to_owned(),
+            root: "data".into(),
+        };
+        workers.prepare(2, &dataset, DeviceSpec::Cpu).unwrap();
+        let ended = workers.slots.iter().map(|it| {
+            let worker = it.lock().unwrap();
+            worker.as_ref().map(|it| it.wait(&Nobody))
+        });
+        let ready =
+            |it: Option<End>| matches!(it, Some(End::Impossible(reason)) if reason == "ready");
+        assert_eq!(ended.map(ready).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[cfg(unix)]
     #[test]
     fn what_is_no_text_is_passed_over() {
-        struct Nobody;
-        impl Watch for Nobody {
-            fn progress(&self, _: crate::evaluator::Progress) {}
-            fn stopped(&self) -> bool {
-                false
-            }
-        }
         let script = r#"printf '\377\n{"error":"no"}\n'; sleep 60"#;
         let workers = Processes::new("sh".into(), vec!["-c".into(), script.into()], 1);
         let end = workers.start().unwrap().wait(&Nobody);

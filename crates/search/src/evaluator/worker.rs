@@ -9,6 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{Evaluator, Local, Progress, Request, Row, Watch};
 use crate::Error;
+use crate::run::{DatasetConfig, DeviceSpec};
+
+/// One line to a worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Call {
+    /// Requests for this will come. It has no reply: what goes wrong, the first of them says.
+    Prepare {
+        dataset: DatasetConfig,
+        device: DeviceSpec,
+    },
+    /// A row is asked for.
+    Evaluate(Box<Request>),
+}
 
 /// One line from a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,7 +39,7 @@ pub(super) enum Reply {
 /// At most so many progress lines a second.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Serves requests until the input ends.
+/// Serves calls until the input ends.
 ///
 /// # Errors
 /// [`Error::Worker`] when the pipe breaks or a request cannot be read.
@@ -35,8 +49,15 @@ pub fn serve(input: impl BufRead, output: impl Write + Send) -> Result<(), Error
     for line in input.lines() {
         let line =
             line.map_err(|error| Error::Worker(format!("cannot read a request: {error}")))?;
-        let request: Request = serde_json::from_str(&line)
+        let call = serde_json::from_str(&line)
             .map_err(|error| Error::Worker(format!("cannot understand a request: {error}")))?;
+        let request = match call {
+            Call::Evaluate(request) => request,
+            Call::Prepare { dataset, device } => {
+                local.prepare(&dataset, device);
+                continue;
+            }
+        };
         let watch = Lines {
             output: &output,
             last: Mutex::new(None),
@@ -89,5 +110,27 @@ impl<W: Write + Send> Watch for Lines<'_, W> {
 
     fn stopped(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_prepared_is_said_when_it_is_needed() {
+        for name in ["digits", "not there"] {
+            let call = Call::Prepare {
+                dataset: DatasetConfig {
+                    name: name.to_owned(),
+                    root: "data".into(),
+                },
+                device: DeviceSpec::Cpu,
+            };
+            let line = serde_json::to_vec(&call).unwrap();
+            let mut output = Vec::new();
+            serve(&*line, &mut output).unwrap();
+            assert!(output.is_empty());
+        }
     }
 }

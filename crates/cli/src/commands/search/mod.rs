@@ -5,11 +5,10 @@ mod flags;
 mod setup;
 
 use anyhow::{Context, Result};
-use cellwright_data::Dataset;
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
 use cellwright_search::evaluator::{Evaluator, Processes};
-use cellwright_search::run::{Ending, MachineConfig, RunConfig};
+use cellwright_search::run::{Ending, RunConfig};
 
 use crate::commands::plots;
 use crate::output::{note, print, print_json};
@@ -23,6 +22,7 @@ pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
     let planned = setup::plan(&args)?;
     let config = &planned.config;
+    let workers = workers(config)?;
     let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
     setup::check_held_out(config, &dataset.train.labels)?;
     let input = Shape {
@@ -31,7 +31,9 @@ pub fn run(args: Args) -> Result<()> {
         channels: dataset.train.channels,
     };
     let classes = dataset.classes.len();
-    let evaluator = evaluator(&config.machine, &dataset)?;
+    let parts = [&dataset.train, &dataset.test];
+    let bytes = parts.map(|it| it.pixels.len() + size_of_val(&it.labels[..]));
+    let evaluator = workers.keeping(bytes.iter().sum::<usize>() as u64);
     cellwright_search::run::check(config, input, classes)?;
     // The workers have their own.
     drop(dataset);
@@ -51,14 +53,16 @@ pub fn run(args: Args) -> Result<()> {
     finish(ending?, config, &folder, args.json)
 }
 
-/// Worker processes, also where one works alone: what an allocation that fails ends is the process.
-fn evaluator(machine: &MachineConfig, dataset: &Dataset) -> Result<Processes> {
+/// Worker processes, also where one works alone: what an allocation that fails ends is the process. They make themselves
+/// ready while this one does.
+fn workers(config: &RunConfig) -> Result<Processes> {
     let program = std::env::current_exe().context("cannot find this program to start workers")?;
-    let processes = Processes::new(program, vec!["worker".into()], machine.workers);
-    let parts = [&dataset.train, &dataset.test];
-    let bytes = parts.map(|it| it.pixels.len() + size_of_val(&it.labels[..]));
-    let images = bytes.iter().sum::<usize>() as u64;
-    Ok(processes.on(machine.device, images)?)
+    let machine = &config.machine;
+    let workers = Processes::new(program, vec!["worker".into()], machine.workers);
+    let workers = workers.on(machine.device)?;
+    let trials = config.search.trials as usize + config.baselines.len();
+    workers.prepare(trials, &config.dataset, machine.device)?;
+    Ok(workers)
 }
 
 /// Shows the table, draws the report, and says how to go on.
