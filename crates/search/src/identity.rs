@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use cellwright_graph::{Graph, Shape};
 use cellwright_space::{Choices, Space};
+use rayon::prelude::*;
 
 /// The identities of a space's architectures, each computed once; clones share what they know.
 #[derive(Debug, Clone)]
@@ -66,5 +67,11 @@ impl Identities {
             known.insert(choices.clone(), identity.clone());
         }
         identity
+    }
+
+    /// The identities of architectures, in their order, by all threads.
+    #[must_use]
+    pub fn all(&self, architectures: &[Choices]) -> Vec<Arc<str>> {
+        architectures.par_iter().map(|it| self.get(it)).collect()
     }
 }

@@ -168,19 +168,21 @@ impl Search {
     /// there was nothing.
     fn order(
         &mut self,
-        mut candidates: Vec<Choices>,
+        candidates: Vec<Choices>,
         guidance: &Guidance,
         predictor: &Predictor,
     ) -> Vec<Choices> {
         let mut seen = HashSet::new();
-        candidates.retain(|it| {
-            let identity = self.identities.get(it);
-            !self.known.contains(&identity) && seen.insert(identity)
-        });
+        let identities = self.identities.all(&candidates);
+        let identified = candidates.into_iter().zip(identities);
+        let new: Vec<Choices> = identified
+            .filter(|(_, it)| !self.known.contains(it) && seen.insert(it.clone()))
+            .map(|(choices, _)| choices)
+            .collect();
         let waited = self.stale as f64 / guidance.patience.max(1) as f64;
         let curiosity = guidance.curiosity * waited.min(1.0);
-        let mut valued: Vec<(Choices, f64)> = Vec::with_capacity(candidates.len());
-        for choices in candidates {
+        let mut valued: Vec<(Choices, f64)> = Vec::with_capacity(new.len());
+        for choices in new {
             let expected = predictor.predict(&choices);
             let deviations = if self.stale == 0 {
                 guidance.optimism
