@@ -1,7 +1,7 @@
 //! Training on a device that runs whole steps as programs.
 //!
-//! The network on dfdx's device holds what has been learned before and after; in between it is in the
-//! programs' memory.
+//! The network on dfdx's device holds what has been learned before, and after where it is wanted there; in between it is
+//! in the programs' memory.
 
 use std::sync::Arc;
 
@@ -106,9 +106,14 @@ impl Programmed {
         Ok(self.train.take_totals()?)
     }
 
-    /// What has been learned, and the optimiser's state.
-    pub fn learned(&self) -> Result<(Weights, State), Error> {
-        Ok((self.train.weights()?, self.train.state()?))
+    /// What has been learned.
+    pub fn weights(&self) -> Result<Weights, Error> {
+        Ok(self.train.weights()?)
+    }
+
+    /// The optimiser's state.
+    pub fn state(&self) -> Result<State, Error> {
+        Ok(self.train.state()?)
     }
 
     /// As [`evaluate::evaluate`], of weights.

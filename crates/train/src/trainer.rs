@@ -10,7 +10,7 @@ use std::time::Instant;
 use cellwright_data::{Dataset, Part, Plan, split, subset};
 use cellwright_graph::Graph;
 use cellwright_net::{Mode, Network};
-use cellwright_ops::program::Control;
+use cellwright_ops::program::{Control, Weights};
 use cellwright_ops::{Feature, Kernels, Optimiser};
 
 use crate::checkpoint::{self, Place};
@@ -92,6 +92,8 @@ struct Training<'t, D: Kernels> {
     stepper: Stepper,
     /// Where the device runs whole steps.
     programmed: Option<Programmed>,
+    /// What it has learned so far, if anything, of which the network may know nothing.
+    learned: Option<Weights>,
     train: Vec<u32>,
     valid: Vec<u32>,
     steps_per_epoch: u64,
@@ -143,6 +145,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             network,
             stepper,
             programmed: None,
+            learned: None,
             steps_per_epoch: (train.len() / settings.batch).max(1) as u64,
             train,
             valid: parts.valid,
@@ -206,6 +209,7 @@ impl<'t, D: Kernels> Training<'t, D> {
         if status == Status::Finished
             && let Some(path) = &self.files.weights
         {
+            self.bring()?;
             // What the training has come to is not lost with the file.
             let saved = self.network.save(path);
             let unsaved = saved.err().map(|error| error.to_string());
@@ -229,7 +233,15 @@ impl<'t, D: Kernels> Training<'t, D> {
     fn evaluate(&mut self, part: Part, indices: Vec<u32>) -> Result<Option<Accuracy>, Error> {
         match &mut self.programmed {
             Some(programmed) => {
-                programmed.evaluate(&self.network.weights(), self.dataset, part, indices)
+                let of_network;
+                let weights = match &self.learned {
+                    Some(learned) => learned,
+                    None => {
+                        of_network = self.network.weights();
+                        &of_network
+                    }
+                };
+                programmed.evaluate(weights, self.dataset, part, indices)
             }
             None => evaluate(&self.network, self.dataset, part, indices),
         }
@@ -264,7 +276,7 @@ impl<'t, D: Kernels> Training<'t, D> {
         Ok(Some(stepped.loss))
     }
 
-    /// Brings what a device's program has learned into the network.
+    /// Asks a device's program for what it has learned and counted.
     fn collect(&mut self, sums: &mut Sums) -> Result<(), Error> {
         let Some(programmed) = &mut self.programmed else {
             return Ok(());
@@ -273,9 +285,16 @@ impl<'t, D: Kernels> Training<'t, D> {
         sums.loss = totals.loss;
         sums.correct = totals.correct[0] as usize;
         sums.images = totals.images as usize;
-        let (weights, state) = programmed.learned()?;
-        self.network.set_weights(&weights)?;
-        self.stepper.optimiser.set_state(state)?;
+        self.learned = Some(programmed.weights()?);
+        Ok(())
+    }
+
+    /// Brings what a device's program has learned into the network, and its optimiser's state with it, for a file.
+    fn bring(&mut self) -> Result<(), Error> {
+        if let (Some(programmed), Some(learned)) = (&self.programmed, &self.learned) {
+            self.network.set_weights(learned)?;
+            self.stepper.optimiser.set_state(programmed.state()?)?;
+        }
         Ok(())
     }
 
@@ -357,6 +376,7 @@ impl<'t, D: Kernels> Training<'t, D> {
         observer.epoch(&record);
         self.curve.push(record);
         if let Some(path) = &self.files.checkpoint {
+            self.bring()?;
             let place = Place::new(
                 self.settings,
                 (&self.identity, &self.images),

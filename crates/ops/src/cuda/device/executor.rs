@@ -313,19 +313,16 @@ impl Runner for DeviceExecutor {
         let program = Arc::clone(self.script.program());
         program.check(weights)?;
         let values = weights.parameters.iter().chain(&weights.running);
-        for (buffer, values) in program.learned().zip(values) {
-            self.put_buffer(buffer, values)?;
-        }
-        Ok(())
+        let starts = program.learned().map(|it| program.span(it).start);
+        let all: Vec<_> = starts.zip(values.map(|it| &it[..])).collect();
+        Ok(self.memory.put_all(&all)?)
     }
 
     fn weights(&self) -> Result<Weights, crate::Error> {
         let program = self.script.program();
-        let mut all = Vec::new();
-        for buffer in program.learned() {
-            let span = program.span(buffer);
-            all.push(self.memory.numbers(span.start, span.len)?);
-        }
+        let spans = program.learned().map(|it| program.span(it));
+        let spans: Vec<_> = spans.map(|it| (it.start, it.len)).collect();
+        let mut all = self.memory.all_numbers(&spans)?;
         let running = all.split_off(program.ports().parameters.len());
         Ok(Weights {
             parameters: all,
@@ -334,8 +331,7 @@ impl Runner for DeviceExecutor {
     }
 
     fn state(&self) -> Result<State, crate::Error> {
-        let memory = &self.memory;
-        let read = |word, len| memory.numbers(word, len);
+        let read = |spans: &[(usize, usize)]| self.memory.all_numbers(spans);
         Ok(self.script.state(self.steps, read)?)
     }
 

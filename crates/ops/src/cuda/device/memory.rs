@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use std::mem::ManuallyDrop;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 use cudarc::driver::{CudaSlice, DevicePtr};
 
@@ -11,6 +11,23 @@ use super::{Device, Error};
 use crate::cuda::Pointer;
 
 const MIB: usize = 1 << 20;
+/// Words: what follows another within so many is separated from it by its alignment alone.
+const PADDING: usize = 64;
+
+/// The ranges that spans make which follow each other, and how many of them each takes.
+fn joined(spans: &[(usize, usize)]) -> Vec<(Range<usize>, usize)> {
+    let mut found: Vec<(Range<usize>, usize)> = Vec::new();
+    for &(at, len) in spans {
+        match found.last_mut() {
+            Some((range, count)) if (range.end..range.end + PADDING).contains(&at) => {
+                range.end = at + len;
+                *count += 1;
+            }
+            _ => found.push((at..at + len, 1)),
+        }
+    }
+    found
+}
 
 /// What is given back in the device's turn: giving back is work of the stream, which may be captured.
 pub(super) struct InTurn<T> {
@@ -94,6 +111,38 @@ impl Memory {
         self.put(at, words)
     }
 
+    /// Puts numbers into several places, each with its word, in few copies. Words that part two of them by less than
+    /// [`PADDING`] are nobody's.
+    pub fn put_all(&mut self, all: &[(usize, &[f32])]) -> Result<(), Error> {
+        let spans: Vec<_> = all.iter().map(|(at, it)| (*at, it.len())).collect();
+        let mut rest = all;
+        for (range, count) in joined(&spans) {
+            let (these, others) = rest.split_at(count);
+            rest = others;
+            let mut words = vec![0.0; range.len()];
+            for (at, numbers) in these {
+                words[at - range.start..][..numbers.len()].copy_from_slice(numbers);
+            }
+            self.put_numbers(range.start, &words)?;
+        }
+        Ok(())
+    }
+
+    /// Numbers from several places, each with its word and how many, in few copies, once all work before is done.
+    pub fn all_numbers(&self, spans: &[(usize, usize)]) -> Result<Vec<Vec<f32>>, Error> {
+        let mut found = Vec::with_capacity(spans.len());
+        for (range, count) in joined(spans) {
+            let words = self.numbers(range.start, range.len())?;
+            let these = &spans[found.len()..][..count];
+            found.extend(
+                these
+                    .iter()
+                    .map(|&(at, len)| words[at - range.start..][..len].to_vec()),
+            );
+        }
+        Ok(found)
+    }
+
     /// Words of it, once all work before is done.
     pub fn get(&self, at: usize, len: usize) -> Result<Vec<u32>, Error> {
         let _turn = self.device.turn();
@@ -109,5 +158,18 @@ impl Memory {
     pub fn numbers(&self, at: usize, len: usize) -> Result<Vec<f32>, Error> {
         let words = self.get(at, len)?;
         Ok(words.into_iter().map(f32::from_bits).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_is_joined() {
+        let spans = [(0, 3), (64, 64), (128, 1), (193, 2), (100, 5), (105, 0)];
+        let found = joined(&spans);
+        assert_eq!(found, [(0..129, 3), (193..195, 1), (100..105, 2)]);
+        assert!(joined(&[]).is_empty());
     }
 }

@@ -228,7 +228,11 @@ fn compare(emulator: &Emulator, program: Program, rule: Rule, by: By) {
     assert_eq!(images, 2 * BATCH as u64);
     assert_eq!(size_of::<Totals>(), 4 * Script::TOTALS);
     if training {
-        let state = script.state(2, |word, len| Ok::<_, ()>(device.get(word, len)));
+        let read = |spans: &[(usize, usize)]| {
+            let each = spans.iter().map(|&(word, len)| device.get(word, len));
+            Ok::<_, ()>(each.collect())
+        };
+        let state = script.state(2, read);
         for (found, expected) in state
             .unwrap()
             .moments

@@ -223,13 +223,12 @@ impl Script {
     pub fn state<E>(
         &self,
         steps: u64,
-        mut read: impl FnMut(usize, usize) -> Result<Vec<f32>, E>,
+        mut read: impl FnMut(&[(usize, usize)]) -> Result<Vec<Vec<f32>>, E>,
     ) -> Result<State, E> {
         let moments = 0..if steps == 0 { 0 } else { self.moments() };
         let moments = moments.map(|moment| {
-            self.moment(moment)
-                .map(|(word, len)| read(word, len))
-                .collect()
+            let spans: Vec<_> = self.moment(moment).collect();
+            read(&spans)
         });
         Ok(State {
             steps,
