@@ -92,7 +92,7 @@ struct Training<'t, D: Kernels> {
     stepper: Stepper,
     /// Where the device runs whole steps.
     programmed: Option<Programmed>,
-    /// What it has learned so far, if anything, of which the network may know nothing.
+    /// What it has learned so far, once that was asked for; the network may not have it yet.
     learned: Option<Weights>,
     train: Vec<u32>,
     valid: Vec<u32>,
@@ -233,14 +233,8 @@ impl<'t, D: Kernels> Training<'t, D> {
     fn evaluate(&mut self, part: Part, indices: Vec<u32>) -> Result<Option<Accuracy>, Error> {
         match &mut self.programmed {
             Some(programmed) => {
-                let of_network;
-                let weights = match &self.learned {
-                    Some(learned) => learned,
-                    None => {
-                        of_network = self.network.weights();
-                        &of_network
-                    }
-                };
+                let network = &self.network;
+                let weights = self.learned.get_or_insert_with(|| network.weights());
                 programmed.evaluate(weights, self.dataset, part, indices)
             }
             None => evaluate(&self.network, self.dataset, part, indices),

@@ -3,7 +3,7 @@
 use super::{Buffer, Call, Span};
 
 /// Numbers that a buffer's start is a multiple of: 256 bytes, what GPUs like best.
-const ALIGN: usize = 64;
+pub(crate) const ALIGN: usize = 64;
 
 /// Calls that lie at least between two uses of the same memory. A device runs calls at once that do not
 /// wait for each other, and those that share memory do: NASNet-A's longest chain (F=16, N=1) is 284 pieces

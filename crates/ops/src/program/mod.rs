@@ -12,7 +12,7 @@ mod builder;
 mod call;
 mod cpu;
 mod gradients;
-mod layout;
+pub(crate) mod layout;
 mod operations;
 mod precision;
 mod runner;

@@ -51,7 +51,9 @@ impl Local {
     /// Reads a data set and meanwhile opens a device, as the first request would. What goes wrong, that says again.
     pub(super) fn prepare(&self, dataset: &DatasetConfig, device: DeviceSpec) {
         std::thread::scope(|scope| {
-            scope.spawn(|| drop(self.dataset(dataset)));
+            let read = || drop(self.dataset(dataset));
+            // Without a thread the first request reads it.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, read);
             drop(free_memory(device));
         });
     }

@@ -336,9 +336,7 @@ impl Runner for DeviceExecutor {
     }
 
     fn set_state(&mut self, state: &State) -> Result<(), crate::Error> {
-        for (word, moment) in self.script.state_words(state)? {
-            self.memory.put_numbers(word, moment)?;
-        }
+        self.memory.put_all(&self.script.state_words(state)?)?;
         self.steps = state.steps;
         Ok(())
     }

@@ -9,17 +9,17 @@ use cudarc::driver::{CudaSlice, DevicePtr};
 
 use super::{Device, Error};
 use crate::cuda::Pointer;
+use crate::program::layout::ALIGN;
 
 const MIB: usize = 1 << 20;
-/// Words: what follows another within so many is separated from it by its alignment alone.
-const PADDING: usize = 64;
 
-/// The ranges that spans make which follow each other, and how many of them each takes.
+/// The ranges that spans make which follow each other, and how many of them each takes. What begins within [`ALIGN`] words
+/// of another's end is separated from it by its alignment alone.
 fn joined(spans: &[(usize, usize)]) -> Vec<(Range<usize>, usize)> {
     let mut found: Vec<(Range<usize>, usize)> = Vec::new();
     for &(at, len) in spans {
         match found.last_mut() {
-            Some((range, count)) if (range.end..range.end + PADDING).contains(&at) => {
+            Some((range, count)) if (range.end..range.end + ALIGN).contains(&at) => {
                 range.end = at + len;
                 *count += 1;
             }
@@ -112,7 +112,7 @@ impl Memory {
     }
 
     /// Puts numbers into several places, each with its word, in few copies. Words that part two of them by less than
-    /// [`PADDING`] are nobody's.
+    /// [`ALIGN`] are nobody's.
     pub fn put_all(&mut self, all: &[(usize, &[f32])]) -> Result<(), Error> {
         let spans: Vec<_> = all.iter().map(|(at, it)| (*at, it.len())).collect();
         let mut rest = all;
