@@ -76,6 +76,10 @@ const SOURCES: &[(&str, &str)] = &[
         include_str!("kernels/convolution_narrow.cu"),
     ),
     ("pointwise.cu", include_str!("kernels/pointwise.cu")),
+    (
+        "pointwise_bf16.cu",
+        include_str!("kernels/pointwise_bf16.cu"),
+    ),
     ("transpose.cu", include_str!("kernels/transpose.cu")),
     ("convert.cu", include_str!("kernels/convert.cu")),
     ("pool.cu", include_str!("kernels/pool.cu")),

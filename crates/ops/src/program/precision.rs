@@ -13,7 +13,7 @@ pub enum Precision {
     #[default]
     Tf32,
     /// Images, activations and their gradients in bfloat16 (7 bits of mantissa), which halves what is read and written;
-    /// weights, statistics and what is summed in fp32, but cuDNN takes and gives filters in bfloat16. Micikevicius et al.
+    /// weights, statistics and what is summed in fp32, but convolutions round their factors to bfloat16. Micikevicius et al.
     /// 2018 (arXiv 1710.03740), without scaled losses, as bfloat16 has fp32's range. Needs compute capability 8.0.
     Bf16,
 }

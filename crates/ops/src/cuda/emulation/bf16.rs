@@ -81,8 +81,20 @@ impl Both<'_> {
             let numbers = self.found(buffer);
             self.cpu.write(buffer).copy_from_slice(&numbers);
         }
-        for call in calls {
+        // What lies between a norm's and a convolution's gradient is never in memory, but is rounded for the products.
+        let is_between = |index: usize, buffer: Buffer| {
+            let next = calls.get(index + 1);
+            matches!(&calls[index], Call::NormGradient { dx: Some(dx), .. } if dx.buffer == buffer)
+                && matches!(next, Some(Call::ConvGradient { .. }))
+        };
+        for (index, call) in calls.iter().enumerate() {
             self.cpu.call(self.program, call, control).unwrap();
+            for &buffer in &accesses[index].writes {
+                if is_between(index, buffer) {
+                    let numbers = rounded(self.cpu.read(buffer));
+                    self.cpu.write(buffer).copy_from_slice(&numbers);
+                }
+            }
         }
         for piece in pieces {
             let alone = Piece {
@@ -95,18 +107,13 @@ impl Both<'_> {
         let gradients: Vec<_> = ports.parameters.iter().map(|it| it.gradient).collect();
         for (index, call) in calls.iter().enumerate() {
             for &buffer in &accesses[index].writes {
-                // The parts of weights' gradients are joined later, and what lies between a norm's and a convolution's
-                // gradient is never in memory.
-                let next = calls.get(index + 1);
-                let between = matches!(call, Call::NormGradient { dx: Some(dx), .. } if dx.buffer == buffer)
-                    && matches!(next, Some(Call::ConvGradient { .. }));
-                // These are whole numbers there, or of another kind.
+                // The parts of weights' gradients are joined later. These are whole numbers there, or of another kind.
                 let own = match call {
                     Call::Loss { ranks, .. } => *ranks == Some(buffer),
                     Call::NormGradient { terms, .. } => *terms == buffer,
                     _ => false,
                 };
-                if gradients.contains(&Some(buffer)) || between || own {
+                if gradients.contains(&Some(buffer)) || is_between(index, buffer) || own {
                     continue;
                 }
                 let expected = self.cpu.read(buffer).to_vec();
@@ -213,7 +220,7 @@ fn compare(emulator: &Emulator, program: Program, libraries: bool) {
     for (index, buffer) in gradients.enumerate() {
         let expected = both.cpu.read(buffer).to_vec();
         let what = format!("{} words, gradient {index}", program.memory());
-        close(&what, &both.found(buffer), &expected, 5e-3);
+        close(&what, &both.found(buffer), &expected, 1e-2);
     }
 }
 
@@ -244,7 +251,7 @@ fn vectors_are_not_narrow() {
 #[test]
 fn each_call_is_the_cpus() {
     check("bf16", |emulator| {
-        // Products round factors to TF32, which bfloat16 is already, and so are the weights here; a GPU does nothing else.
+        // Products round factors to TF32 or bfloat16, and the weights are bfloat16 here.
         let exact = emulator.exact();
         let emulator = exact.as_ref().unwrap_or(emulator);
         for (channels, libraries) in [(6, false), (8, false), (8, true)] {

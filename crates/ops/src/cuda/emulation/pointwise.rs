@@ -1,26 +1,50 @@
 //! The gradients of a pointwise convolution and of the norm after it.
 
+use super::bf16::{rounded, unpacked};
 use super::columns::Memory;
 use super::product::{Before, across, times};
 use super::{Buffer, Emulator, assert_within, check, on_top, some_stride, spaced, target};
-use crate::cuda::Pointer;
 use crate::cuda::kernels::batch_norm::{Backward, Normaliser, input_gradient};
 use crate::cuda::kernels::combine::Share;
 use crate::cuda::kernels::join::join;
 use crate::cuda::kernels::pointwise::{Pointwise, gradient, gradient_scratch, suits_gradient};
+use crate::cuda::script::packed;
+use crate::cuda::{Launch, Pointer};
 use crate::testing::Random;
 
-/// A convolution of rows × k numbers to rows × n, of so many images, with a norm after it or without.
-fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random: &mut Random) {
+/// A tensor's numbers as they are in memory.
+fn tensor(numbers: &[f32], bf16: bool) -> Buffer {
+    match bf16 {
+        true => Buffer::of(&packed(numbers)),
+        false => Buffer::of(numbers),
+    }
+}
+
+/// Compares both gradients of a convolution of rows × k numbers to rows × n, of so many images, with a norm after it or without.
+fn one(
+    device: &Emulator,
+    size: [usize; 3],
+    images: usize,
+    (normed, bf16): (bool, bool),
+    random: &mut Random,
+) {
     let [rows, k, n] = size;
     let mut before = Before::new(k, random);
-    let [x, dy] = [k, n].map(|channels| random.values(rows * channels));
+    let stored = |numbers: Vec<f32>| match bf16 {
+        true => rounded(&numbers),
+        false => numbers,
+    };
+    let [x, mut dy, z] = [k, n, n].map(|channels| stored(random.values(rows * channels)));
+    if normed && images > 1 {
+        // Of an image without a share; nothing is left of it.
+        let each = dy.len() / images;
+        dy[images / 2 * each..][..each].fill(f32::INFINITY);
+    }
     let w = random.values(k * n);
     let stride = if normed { some_stride(n, random) } else { n };
     let given = spaced(&dy, n, stride);
-    let [mut bx, mut bw, mut bdy] = [&x, &w, &given].map(|it| Buffer::of(it));
-    let z = random.values(rows * n);
-    let mut bz = Buffer::of(&z);
+    let mut bw = Buffer::of(&w);
+    let [mut bx, mut bdy, mut bz] = [&x, &given, &z].map(|it| tensor(it, bf16));
     let vectors = [0; 5].map(|_| random.values(n));
     let mut vectors = vectors.each_ref().map(|it| Buffer::of(it));
     let [mean, factor, offset, slope, constant] = vectors.each_mut().map(|it| it.pointer());
@@ -50,6 +74,12 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
     };
     // What comes between them, by its own kernel.
     let dz: Vec<f32> = if normed {
+        let [mut bz, mut bdy] = [&z, &given].map(|it| Buffer::of(it));
+        let norm = Backward {
+            x: bz.pointer(),
+            dy: bdy.pointer(),
+            ..norm
+        };
         let mut dz = target(None, rows * n);
         device.run(&[input_gradient(norm, dz.pointer(), false).unwrap()]);
         dz.read()
@@ -60,9 +90,13 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
     before.passed(&x, &mut expected);
     let of_weight = across(size, &before.of(&x), &dz);
 
-    let old = random.values(rows * k);
+    let old = stored(random.values(rows * k));
     let old = random.flip().then_some(&old[..]);
-    let (mut dx, mut dw) = (target(old, rows * k), target(None, k * n));
+    let mut dx = match (old, bf16) {
+        (Some(old), _) => tensor(old, bf16),
+        (None, true) => Buffer::poisoned::<u32>(rows * k / 2),
+        (None, false) => Buffer::poisoned::<f32>(rows * k),
+    };
     let mut memory = Memory::new(gradient_scratch(size));
     let of = Pointwise {
         size,
@@ -73,25 +107,24 @@ fn one(device: &Emulator, size: [usize; 3], images: usize, normed: bool, random:
         norm: normed.then_some(norm),
     };
     let scratch = memory.scratch();
-    let parts = gradient(&of, (dx.pointer(), old.is_some()), scratch, dw.pointer());
-    let (launch, job) = parts.unwrap();
-    device.run(&[launch, join(&[job]).unwrap()]);
-    memory.check();
-    let what = format!("{rows} rows, {k} x {n}, norm {normed}");
-    assert_within(
-        3e-3,
-        &format!("{what}, dx"),
-        &dx.read(),
-        &on_top(old, &expected),
-    );
-    assert_within(3e-3, &format!("{what}, dw"), &dw.read(), &of_weight);
-
-    // The weight's alone.
-    let mut dw = target(None, k * n);
-    let parts = gradient(&of, (Pointer::NULL, false), memory.scratch(), dw.pointer());
-    let (launch, job) = parts.unwrap();
-    device.run(&[launch, join(&[job]).unwrap()]);
-    assert_within(3e-3, &format!("{what}, dw alone"), &dw.read(), &of_weight);
+    let what = format!("{rows} rows, {k} x {n}, norm {normed}, bf16 {bf16}");
+    let tolerance = if bf16 { 1e-2 } else { 3e-3 };
+    // Both, and the weight's alone.
+    for dx in [dx.pointer(), Pointer::NULL] {
+        let mut dw = target(None, k * n);
+        let parts = gradient(&of, bf16, (dx, old.is_some()), scratch, dw.pointer());
+        let (launch, job) = parts.unwrap();
+        device.run(&[Launch { bf16, ..launch }, join(&[job]).unwrap()]);
+        memory.check();
+        let what = format!("{what}, dw, with dx {}", dx != Pointer::NULL);
+        assert_within(tolerance, &what, &dw.read(), &of_weight);
+    }
+    let found = match bf16 {
+        true => unpacked(&dx.read()),
+        false => dx.read(),
+    };
+    let expected = on_top(old, &expected);
+    assert_within(tolerance, &format!("{what}, dx"), &found, &expected);
 }
 
 #[test]
@@ -119,8 +152,12 @@ fn agrees_with_one_after_the_other() {
             ([9, 8, 48], 3),
         ];
         for (case, (size, images)) in sizes.into_iter().enumerate() {
-            one(device, size, images, case % 3 != 2, &mut random);
+            for bf16 in [false, true] {
+                one(device, size, images, (case % 3 != 2, bf16), &mut random);
+            }
         }
-        one(device, [300, 16, 12], 3, false, &mut random);
+        for bf16 in [false, true] {
+            one(device, [300, 16, 12], 3, (false, bf16), &mut random);
+        }
     });
 }

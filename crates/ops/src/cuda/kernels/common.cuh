@@ -17,6 +17,11 @@ __device__ __forceinline__ unsigned int bf16_pair(float low, float high) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
 }
+// Each half's sign in all of its bits.
+__device__ __forceinline__ unsigned int signs_of_halves(unsigned int pair) {
+    asm("prmt.b32 %0, %0, 0, 0xbb99;" : "+r"(pair));
+    return pair;
+}
 #endif
 struct __align__(2) number {
     unsigned short bits;
@@ -201,6 +206,17 @@ template <int V> struct Prologue {
         return g;
     }
 };
+
+// The greater one, but NaN where there is one.
+__device__ __forceinline__ float at_least(float x, float least) {
+#if !defined(EMULATED) && __CUDA_ARCH__ >= 800
+    float greater;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(greater) : "f"(x), "f"(least));
+    return greater;
+#else
+    return x < least ? least : x;
+#endif
+}
 
 // The threads of a grid take pieces of work from their own number on, in steps of their count; pieces are fewer than 2³¹.
 __device__ __forceinline__ unsigned int thread_index() { return blockIdx.x * blockDim.x + threadIdx.x; }

@@ -85,6 +85,18 @@ __device__ __forceinline__ void load_turned(unsigned int (&to)[4], const void* r
     __trap();
 #endif
 }
+// A matrix of eight rows of eight numbers of two bytes, of which a lane has the two of word lane % 4 of row lane / 4, turned: it
+// gets those that load_turned gives of it.
+__device__ __forceinline__ unsigned int turned(unsigned int word) {
+#if __CUDA_ARCH__ >= 800
+    unsigned int to;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(to) : "r"(word));
+    return to;
+#else
+    __trap();
+    return word;
+#endif
+}
 #endif
 // The same of any numbers. To round one takes two instructions: where a number goes into several products, round it once.
 __device__ __forceinline__ void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {

@@ -29,8 +29,7 @@ struct __align__(8) NarrowCut {
 };
 
 // Sixteen bytes of a tensor, and their numbers on the way to shared memory, where the first chunk of all pixels comes first.
-// Filters lie there by 16 channels of a tap and 16 filters, and of these the even ones and the odd ones, each lane's four
-// channels of its filter.
+// Filters lie there as product.cu's factors do, by 16 channels of a tap and 16 filters.
 #ifdef BF16
 typedef uint4 NarrowChunk;
 // Which of 16 channels a lane's four are.
@@ -44,13 +43,6 @@ __device__ __forceinline__ NarrowChunk to_chunk(const Pack<8>& p, bool real) {
 __device__ __forceinline__ Four to_four(const Pack<4>& p) {
     return make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
 }
-__device__ __forceinline__ Four to_factors(const Pack<4>& p) { return to_four(p); }
-__device__ __forceinline__ int narrow_place(int piece, int odd, int lane) { return (piece * WARP + lane) * 8 + odd * 4; }
-__device__ __forceinline__ void narrow_filters(const number* filters, int piece, int lane, Four (&to)[2]) {
-    const uint4 q = *reinterpret_cast<const uint4*>(filters + narrow_place(piece, 0, lane));
-    to[0] = make_uint2(q.x, q.y);
-    to[1] = make_uint2(q.z, q.w);
-}
 #else
 typedef float4 NarrowChunk;
 __device__ __forceinline__ int narrow_channel(int within, int v) { return within + v * 4; }
@@ -59,14 +51,6 @@ __device__ __forceinline__ NarrowChunk to_chunk(const Pack<4>& p, bool real) {
                        real ? to_tf32(p.v[3]) : 0.0f);
 }
 __device__ __forceinline__ Four to_four(const Pack<4>& p) { return make_float4(p.v[0], p.v[1], p.v[2], p.v[3]); }
-__device__ __forceinline__ Four to_factors(const Pack<4>& p) {
-    return make_float4(to_tf32(p.v[0]), to_tf32(p.v[1]), to_tf32(p.v[2]), to_tf32(p.v[3]));
-}
-__device__ __forceinline__ int narrow_place(int piece, int odd, int lane) { return ((piece * 2 + odd) * WARP + lane) * 4; }
-__device__ __forceinline__ void narrow_filters(const number* filters, int piece, int lane, Four (&to)[2]) {
-#pragma unroll
-    for (int odd = 0; odd < 2; ++odd) to[odd] = *reinterpret_cast<const Four*>(filters + narrow_place(piece, odd, lane));
-}
 #endif
 
 // c += a · b of 16 rows and 8 columns, of the terms of two chunks; `half` picks these among 16.
@@ -104,7 +88,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
     const int LOADS = sizeof(number) == 4 && Q == 2 ? 4 : 6;
     // Chunks of 16 channels, and of all that are there at a time.
     const int HALVES = (int)sizeof(number) / 2, chunks = g.slabs * 2 * HALVES;
-    number* const filters = reinterpret_cast<number*>(room.bytes + chunks * g.plane * 16);
+    Four* const filters = reinterpret_cast<Four*>(room.bytes + chunks * g.plane * 16);
     if (thread < NARROW_CHANNELS) {
         const bool real = factor && thread < g.channels;
         room.factor[thread] = real ? factor[thread] : 1.0f;
@@ -180,7 +164,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
                     Pack<4> four;
 #pragma unroll
                     for (int v = 0; v < 4; ++v) four.v[v] = of[b][v].v[odd];
-                    *reinterpret_cast<Four*>(filters + narrow_place(piece, odd, lane)) = to_factors(four);
+                    filters[factors_at(piece, odd, lane)] = to_factors(four);
                 }
             }
         }
@@ -239,7 +223,7 @@ __device__ __forceinline__ void narrow_convolution(const number* __restrict__ x,
             for (int t = 0; t < g.taps; ++t, piece += Q) {
                 Four b[Q][2];
 #pragma unroll
-                for (int q = 0; q < Q; ++q) narrow_filters(filters, piece + q, lane, b[q]);
+                for (int q = 0; q < Q; ++q) load_factors(filters, piece + q, lane, b[q]);
 #pragma unroll
                 for (int half = 0; half < HALVES; ++half) {
                     const char* const tap_at = slab_at + half * 2 * g.plane * 16 + g.tap[t];

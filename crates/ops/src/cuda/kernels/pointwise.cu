@@ -1,9 +1,7 @@
 // Both gradients of a pointwise convolution to few channels, and that of the batch norm after it, by one read of what they
-// need: dz = g · factor + z' · slope + constant as in batch_norm_gradient.cu, dx = dz · wᵀ and dw = prologue(x)ᵀ · dz.
-//
-// A block makes dz of a tile of rows in shared memory. A warp then takes eight rows of it and some of x's channels at a time,
-// on the tensor cores and as w · dzᵀ and prologue(x)ᵀ · dz, both with x's channels down: so a lane has those numbers of x for
-// the second product of which it makes dx in the first, and x and dx never leave its registers.
+// need: dz = g · factor + z' · slope + constant as in batch_norm_gradient.cu, dx = dz · wᵀ and dw = prologue(x)ᵀ · dz. A block
+// makes dz of a tile of rows in shared memory, of which its warps take some rows and some of x's channels at a time to the tensor
+// cores; x and dx never leave a lane's registers. See pointwise_bf16.cu for tensors in bfloat16.
 
 // How dz comes of dy; without a mean it is dy.
 struct __align__(8) Incoming {
@@ -13,27 +11,44 @@ struct __align__(8) Incoming {
     int image_rows, with_relu, stride;  // From a row of dy to the next.
 };
 
-// V numbers as they lie in memory: nothing waits for them before they are unpacked. `read_raw` takes what is to hold them.
-#ifdef BF16
-template <int V> struct Raw { unsigned int v[V / 2]; };
-__device__ __forceinline__ Raw<2> read_raw(const number* from, Raw<2>) {
-    return {{*reinterpret_cast<const unsigned int*>(from)}};
-}
-__device__ __forceinline__ Raw<4> read_raw(const number* from, Raw<4>) {
-    const uint2 q = *reinterpret_cast<const uint2*>(from);
-    return {{q.x, q.y}};
-}
-template <int V> __device__ __forceinline__ Pack<V> unpacked(const Raw<V>& raw) {
-    Pack<V> p;
+// The parts of dw: of each of a block's warps, the ones for rows after each other, sums of its channels of x by N of dy's.
+template <int N, int CHANNELS, int SUM_STEP>
+__device__ __forceinline__ void join_sums(const float* room, int all, int n, float* parts) {
+    const int thread = (threadIdx.z * blockDim.y + threadIdx.y) * WARP + threadIdx.x;
+    const int threads = blockDim.z * blockDim.y * WARP;
+    const int block_channels = blockDim.y * CHANNELS, block_first = blockIdx.y * block_channels;
+    const int all_sums = block_channels * N;
+    // Four at a time, whose numbers are read together.
+    for (int i = thread; i < all_sums; i += 4 * threads) {
+        float joined[4] = {};
+        for (int g = 0; g < blockDim.z; ++g)
 #pragma unroll
-    for (int i = 0; i < V; ++i) p.v[i] = of_bits(i % 2 ? raw.v[i / 2] & 0xffff0000u : raw.v[i / 2] << 16);
-    return p;
+            for (int v = 0; v < 4; ++v) {
+                const int at = min(i + v * threads, all_sums - 1);
+                joined[v] += room[(g * block_channels + at / N) * SUM_STEP + at % N];
+            }
+#pragma unroll
+        for (int v = 0; v < 4; ++v) {
+            const int at = i + v * threads, column = at % N, channel = block_first + at / N;
+            if (at < all_sums && channel < all && column < n)
+                parts[((size_t)blockIdx.x * all + channel) * n + column] = joined[v];
+        }
+    }
 }
-#else
-template <int V> using Raw = Pack<V>;
-template <int V> __device__ __forceinline__ Raw<V> read_raw(const number* from, Raw<V>) { return load<V>(from); }
-template <int V> __device__ __forceinline__ Pack<V> unpacked(const Raw<V>& raw) { return raw; }
-#endif
+
+#define POINTWISE_GRADIENT(NAME, ...)                                                                                    \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
+             const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows, int k, int n,          \
+             number* dx, int add, float* parts) {                                                                        \
+        typedef PointwiseGradient<__VA_ARGS__> Kernel;                                                                   \
+        __shared__ __align__(16) float room[Kernel::ROOM];                                                               \
+        Kernel::run(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);                        \
+    }
+
+#ifndef BF16
+// In fp32 a warp takes eight rows at a time, as w · dzᵀ and prologue(x)ᵀ · dz, both with x's channels down: so a lane has those
+// numbers of x for the second product of which it makes dx in the first.
 
 // What a kernel for up to N of dy's channels takes: a warp S times 8 · V of x's channels, and UNITS times eight rows of each
 // tile. Blocks have LEAST warps for channels at least, so that a thread makes UNITS · N / 16 / LEAST packs of dz.
@@ -77,7 +92,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
             if (normalises & (thread < n)) numbers[v] = vectors[v][thread];
 
         // What is on its way. Rows past the end are read as the last one, and their dz is then 0.
-        Raw<4> z[MADE], came[MADE];
+        Pack<4> z[MADE], came[MADE];
         float shares[MADE];
         bool makes[MADE];
 #pragma unroll
@@ -90,12 +105,12 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
 #pragma unroll
             for (int i = 0; i < MADE; ++i) {
                 const unsigned int row = min(tile * tall + own_row + i * rows_at_once, rows - 1);
-                if (of_dz & makes[i]) came[i] = read_raw(dy + ((size_t)row * (unsigned int)step + c), came[i]);
-                if (of_dz & makes[i] & normalises) z[i] = read_raw(norm.z + (row * n + c), z[i]);
+                if (of_dz & makes[i]) came[i] = load<4>(dy + ((size_t)row * (unsigned int)step + c));
+                if (of_dz & makes[i] & normalises) z[i] = load<4>(norm.z + (row * n + c));
                 if (share.each && makes[i]) shares[i] = share.of(row);
             }
         };
-        Raw<V> own[UNITS][2][S], old[UNITS][2][S];
+        Pack<V> own[UNITS][2][S], old[UNITS][2][S];
         bool real[S];
 #pragma unroll
         for (int s = 0; s < S; ++s) {
@@ -109,12 +124,12 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
         const auto place = [&](int tile, int u, int h) {
             return (unsigned int)(min(row_of(tile, u, h), rows - 1) * all + first);
         };
-        const auto bring = [&](const number* from, bool wanted, int tile, int u, Raw<V> (&to)[2][S]) {
+        const auto bring = [&](const number* from, bool wanted, int tile, int u, Pack<V> (&to)[2][S]) {
 #pragma unroll
             for (int h = 0; h < 2; ++h)
 #pragma unroll
                 for (int s = 0; s < S; ++s)
-                    if (real[s] & wanted) to[h][s] = read_raw(from + place(tile, u, h) + s * 8 * V, to[h][s]);
+                    if (real[s] & wanted) to[h][s] = load<V>(from + place(tile, u, h) + s * 8 * V);
         };
         bring_dz(blockIdx.x);
 #pragma unroll
@@ -169,9 +184,9 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                 if (!makes[i]) continue;
                 const int local = own_row + i * rows_at_once;
                 const bool inside = of_dz && tile * tall + local < rows;
-                Pack<4> dz = unpacked<4>(came[i]);
+                Pack<4> dz = came[i];
                 if (normalises) {
-                    const Pack<4> value = unpacked<4>(z[i]), m = load<4>(room + c), f = load<4>(room + N + c);
+                    const Pack<4> value = z[i], m = load<4>(room + c), f = load<4>(room + N + c);
                     const Pack<4> o = load<4>(room + 2 * N + c), s = load<4>(room + 3 * N + c), q = load<4>(room + 4 * N + c);
                     dz = let_through<4>(value, Share::times<4>(shares[i], dz), f, o, norm.with_relu);
 #pragma unroll
@@ -194,7 +209,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                 for (int s = 0; s < S; ++s)
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
-                        const Pack<V> value = prologues[s].of(unpacked<V>(own[u][h][s]));
+                        const Pack<V> value = prologues[s].of(own[u][h][s]);
 #pragma unroll
                         for (int v = 0; v < V; ++v) rounded[s][v / 2][v % 2 + 2 * h] = to_tf32(value.v[v]);
                     }
@@ -223,7 +238,7 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                     }
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
-                        plus(made[h], unpacked<V>(old[u][h][s]));
+                        plus(made[h], old[u][h][s]);
                         const bool inside = row_of(tile, u, h) < rows;
                         if (inside & real[s] & writes) store(dx + place(tile, u, h) + s * 8 * V, made[h]);
                     }
@@ -263,42 +278,12 @@ template <int N, int V, int S, int UNITS, int LEAST> struct PointwiseGradient {
                         mine[row * SUM_STEP + column] = sums[s][t][j][i];
                     }
         __syncthreads();
-        const int block_channels = blockDim.y * CHANNELS, block_first = blockIdx.y * block_channels;
-        const int all_sums = block_channels * N;
-        // Four at a time, whose numbers are read together.
-        for (int i = thread; i < all_sums; i += 4 * threads) {
-            float joined[4] = {};
-            for (int g = 0; g < blockDim.z; ++g)
-#pragma unroll
-                for (int v = 0; v < 4; ++v) {
-                    const int at = min(i + v * threads, all_sums - 1);
-                    joined[v] += room[(g * block_channels + at / N) * SUM_STEP + at % N];
-                }
-#pragma unroll
-            for (int v = 0; v < 4; ++v) {
-                const int at = i + v * threads, column = at % N, channel = block_first + at / N;
-                if (at < all_sums && channel < all && column < n)
-                    parts[((size_t)blockIdx.x * all + channel) * n + column] = joined[v];
-            }
-        }
+        join_sums<N, CHANNELS, SUM_STEP>(room, all, n, parts);
     }
 };
 
-#define POINTWISE_GRADIENT(NAME, N, V, S, UNITS, LEAST)                                                                  \
-    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
-        NAME(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,                      \
-             const float* __restrict__ w, const number* __restrict__ dy, Incoming norm, int rows, int k, int n,          \
-             number* dx, int add, float* parts) {                                                                        \
-        typedef PointwiseGradient<N, V, S, UNITS, LEAST> Kernel;                                                         \
-        __shared__ __align__(16) float room[Kernel::ROOM];                                                               \
-        Kernel::run(x, factor, offset, with_relu, w, dy, norm, rows, k, n, dx, add, parts, room);                        \
-    }
 POINTWISE_GRADIENT(pointwise_gradient_16, 16, 2, 1, 2, 1)
 POINTWISE_GRADIENT(pointwise_gradient_16_wide, 16, 2, 3, 1, 1)
 POINTWISE_GRADIENT(pointwise_gradient_32, 32, 4, 1, 1, 1)
-// Registers have room for 16 rows of a warp's where two numbers lie in one. Blocks beyond the tiles then have sums of zero.
-#ifdef BF16
-POINTWISE_GRADIENT(pointwise_gradient_64, 64, 2, 1, 2, 4)
-#else
 POINTWISE_GRADIENT(pointwise_gradient_64, 64, 2, 1, 1, 4)
 #endif

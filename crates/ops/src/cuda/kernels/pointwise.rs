@@ -19,7 +19,7 @@ struct Kernel {
     n: usize,
     /// Channels of x of a warp.
     channels: usize,
-    /// Rows that a warp takes of a tile.
+    /// Rows that a warp takes of a tile; of bfloat16 twice as many.
     rows: usize,
     /// Warps for channels of x, at least, of a block's [`WARPS`] at most.
     least: usize,
@@ -71,7 +71,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn of(size: [usize; 3]) -> Option<Self> {
+    fn of(size: [usize; 3], bf16: bool) -> Option<Self> {
         let kernel = Kernel::of(size)?;
         let [rows, k, n] = size;
         let slabs = k.div_ceil(kernel.channels);
@@ -83,6 +83,7 @@ impl Cut {
         // Parts are written and joined: where they are large, half as many blocks rather than less than some tiles for each.
         let halve = k * n >= LARGE && tiles < 4 * most;
         let most = if halve { most.div_ceil(2) } else { most };
+        let tiles = if bf16 { tiles.div_ceil(2) } else { tiles };
         Some(Self {
             kernel,
             grid: [tiles.clamp(1, most), across],
@@ -91,9 +92,9 @@ impl Cut {
     }
 }
 
-/// What [`gradient`] needs.
+/// What [`gradient`] needs at most: tensors in bfloat16 are cut into fewer blocks.
 pub fn gradient_scratch(size: [usize; 3]) -> ScratchSize {
-    let blocks = Cut::of(size).map_or(0, |cut| cut.grid[0]);
+    let blocks = Cut::of(size, false).map_or(0, |cut| cut.grid[0]);
     ScratchSize {
         parts: blocks * size[1] * size[2],
         counters: 0,
@@ -118,18 +119,20 @@ pub struct Pointwise {
 }
 
 /// `dx`, unless it is null, ←, or +=, the gradient of what the prologue's ReLU reads, and that of the weight in parts that
-/// are then to be joined in `dw`, with factors rounded to TF32. See [`suits_gradient`].
+/// are then to be joined in `dw`, with factors rounded to TF32, or to bfloat16 where tensors are in
+/// it. See [`suits_gradient`].
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument, or there are too many channels.
 pub fn gradient(
     of: &Pointwise,
+    bf16: bool,
     (dx, add): (Pointer, bool),
     scratch: Scratch,
     dw: Pointer,
 ) -> Result<(Launch, Join), Error> {
     let [rows, k, n] = of.size;
-    let Some(cut) = Cut::of(of.size) else {
+    let Some(cut) = Cut::of(of.size, bf16) else {
         return Err(Error::shape("conv2d", format!("{k} and {n} channels")));
     };
     let ([blocks, across], [abreast, down]) = (cut.grid, cut.warps.map(|it| it as u32));

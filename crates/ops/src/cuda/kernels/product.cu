@@ -1,5 +1,56 @@
-// Products of matrices with many rows and few columns, on the tensor cores with factors rounded to TF32 (compute
-// capability 8.0 and later).
+// Products of matrices with many rows and few columns, on the tensor cores with factors rounded to TF32, or to bfloat16 where
+// tensors are in it (compute capability 8.0 and later).
+
+// Sixteen terms of two rows as a lane has them: four of each. Of the other factor it has the same terms of a column, `Four`. Those
+// lie in shared memory by 16 terms and 16 columns, and of these the even columns and the odd ones.
+#ifdef BF16
+struct RowTerms { unsigned int of[4]; };
+__device__ __forceinline__ RowTerms to_terms(const Pack<4>& upper, const Pack<4>& lower) {
+    return {{bf16_pair(upper.v[0], upper.v[1]), bf16_pair(lower.v[0], lower.v[1]), bf16_pair(upper.v[2], upper.v[3]),
+             bf16_pair(lower.v[2], lower.v[3])}};
+}
+__device__ __forceinline__ Four to_factors(const Pack<4>& p) {
+    return make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
+}
+__device__ __forceinline__ int factors_at(int piece, int odd, int lane) { return (piece * WARP + lane) * 2 + odd; }
+__device__ __forceinline__ void load_factors(const Four* from, int piece, int lane, Four (&to)[2]) {
+    const uint4 q = *reinterpret_cast<const uint4*>(from + factors_at(piece, 0, lane));
+    to[0] = make_uint2(q.x, q.y);
+    to[1] = make_uint2(q.z, q.w);
+}
+// c += a · b.
+__device__ __forceinline__ void multiply_terms(float (&c)[4], const RowTerms& a, const Four& b) {
+    const unsigned int beside[2] = {b.x, b.y};
+    multiply_bf16(c, a.of, beside);
+}
+#else
+struct RowTerms { Pack<4> of[2]; };
+__device__ __forceinline__ RowTerms to_terms(const Pack<4>& upper, const Pack<4>& lower) {
+    RowTerms terms;
+#pragma unroll
+    for (int v = 0; v < 4; ++v) {
+        terms.of[0].v[v] = to_tf32(upper.v[v]);
+        terms.of[1].v[v] = to_tf32(lower.v[v]);
+    }
+    return terms;
+}
+__device__ __forceinline__ Four to_factors(const Pack<4>& p) {
+    return make_float4(to_tf32(p.v[0]), to_tf32(p.v[1]), to_tf32(p.v[2]), to_tf32(p.v[3]));
+}
+__device__ __forceinline__ int factors_at(int piece, int odd, int lane) { return (piece * 2 + odd) * WARP + lane; }
+__device__ __forceinline__ void load_factors(const Four* from, int piece, int lane, Four (&to)[2]) {
+#pragma unroll
+    for (int odd = 0; odd < 2; ++odd) to[odd] = from[factors_at(piece, odd, lane)];
+}
+// c += a · b.
+__device__ __forceinline__ void multiply_terms(float (&c)[4], const RowTerms& a, const Four& b) {
+    const float down[2][4] = {{a.of[0].v[0], a.of[1].v[0], a.of[0].v[1], a.of[1].v[1]},
+                              {a.of[0].v[2], a.of[1].v[2], a.of[0].v[3], a.of[1].v[3]}};
+    const float beside[2][2] = {{b.x, b.y}, {b.z, b.w}};
+#pragma unroll
+    for (int s = 0; s < 2; ++s) multiply_rounded(c, down[s], beside[s]);
+}
+#endif
 
 // A weight's gradient, c = prologue(a)ᵀ · b for a of rows × m and b of rows × n numbers. Every block sums some rows of a tile of
 // SIDE × SIDE numbers, each of its eight warps other rows; `join_parts` joins the blocks' sums.
@@ -94,16 +145,16 @@ struct __align__(8) Tiles {
 
 // How a block is cut for C columns: in width by warps that make J times eight of them, of which a lane has FOURS times four in
 // a row, and in height by DOWN warps that take M times 16 rows. They read 16 · HALVES terms of x at a time, the next ones while
-// they multiply these: as many as there are registers for, which bfloat16 takes half as many of. For 32 columns its second
-// half fits compute capability 9.0's code alone.
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 900
-#define HALVES_OF_32 (sizeof(number) == 4 ? 1 : 2)
+// they multiply these: as many as there are registers for, which bfloat16 takes half as many of; with twice as many fits compute
+// capability 9.0's code alone.
+#if defined(BF16) && (!defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 900)
+#define MORE_HALVES 2
 #else
-#define HALVES_OF_32 1
+#define MORE_HALVES 1
 #endif
 template <int C> struct Cut {
     static const int M = C == 64 ? 1 : 2;
-    static const int HALVES = C == 16 ? 1 : C == 32 ? HALVES_OF_32 : sizeof(number) == 4 ? 2 : 4, SLAB = 16 * HALVES;
+    static const int HALVES = C == 16 ? 1 : C == 32 ? MORE_HALVES : 2 * MORE_HALVES, SLAB = 16 * HALVES;
     static const int J = C == 16 ? 2 : 4, FOURS = J / 2, DOWN = WARPS * J * 8 / C;
     static const int ROWS = DOWN * M * 16;  // of a block at a time
     static const int HELD = W_ROOM / C;     // terms of w that are in shared memory at a time
@@ -111,9 +162,8 @@ template <int C> struct Cut {
 
 // Some terms of w, rounded, and of the prologue, which is 1 and 0 where there is none.
 template <int C> struct Weights {
-    // By 16 terms and 16 columns, and of these first the even columns, then the odd ones: each lane's four terms of its column,
-    // which are its part of two products. So a lane has four columns in a row of what the two make.
-    float w[W_ROOM];
+    // A lane has four columns in a row of what even and odd ones make.
+    Four w[W_ROOM / 4];
     float factor[Cut<C>::HELD], offset[Cut<C>::HELD];
 
     // Those from k0 on, as many as there is room for, and 0 for the rest of a slab and of the columns.
@@ -161,8 +211,8 @@ template <int C> struct Weights {
                 for (int odd = 0; odd < 2; ++odd) {
 #pragma unroll
                     for (int v = 0; v < 4; ++v)
-                        of[i][odd].v[v] = term < t.k && column < t.n ? to_tf32(of[i][odd].v[v]) : 0.0f;
-                    store(w + ((piece * 2 + odd) * WARP + lane) * 4, of[i][odd]);
+                        of[i][odd].v[v] = term < t.k && column < t.n ? of[i][odd].v[v] : 0.0f;
+                    w[factors_at(piece, odd, lane)] = to_factors(of[i][odd]);
                 }
             }
         }
@@ -235,7 +285,7 @@ __device__ __forceinline__ void tall_product(const number* __restrict__ x, const
     const int lane = thread % WARP, warp = thread / WARP, group = lane / 4, within = lane % 4;
     const int n0 = blockIdx.y * C, across = warp / At::DOWN * At::FOURS;
     const int own_row = warp % At::DOWN * (At::M * 16) + group;
-    const float least = with_relu ? 0.0f : -1.0f / 0.0f;
+    const float least = with_relu ? 0.0f : of_bits(0xff800000u);
     // What lies beyond the end is multiplied by 0 or goes nowhere: any finite number of x stands for it.
     const auto read = [&](int row, int k0, int m, int half, int r) {
         const int at = min(row + own_row + m * 16 + r * 8, t.rows - 1) * t.k + min(k0 + half * 16 + within * 4, t.k - 4);
@@ -277,35 +327,25 @@ __device__ __forceinline__ void tall_product(const number* __restrict__ x, const
             for (int half = 0; half < At::HALVES; ++half) {
                 const Pack<4> scale = load<4>(weights.factor + held + half * 16 + within * 4);
                 const Pack<4> shift = load<4>(weights.offset + held + half * 16 + within * 4);
-                const float* const piece = weights.w + (((held / 16 + half) * (C / 16) + across) * 2 * WARP + lane) * 4;
-                Pack<4> a[At::M][2];
+                const int piece = (held / 16 + half) * (C / 16) + across;
+                Four b[At::FOURS][2];
+#pragma unroll
+                for (int q = 0; q < At::FOURS; ++q) load_factors(weights.w, piece + q, lane, b[q]);
 #pragma unroll
                 for (int m = 0; m < At::M; ++m) {
+                    Pack<4> rows[2];
 #pragma unroll
                     for (int r = 0; r < 2; ++r) {
-                        a[m][r] = pack(lines[m][half][r]);
+                        rows[r] = shift;
+                        fma(rows[r], pack(lines[m][half][r]), scale);
                         // The next one is on its way meanwhile.
                         lines[m][half][r] = read(next_row, next_k, m, half, r);
 #pragma unroll
-                        for (int v = 0; v < 4; ++v) {
-                            const float value = fmaf(a[m][r].v[v], scale.v[v], shift.v[v]);
-                            a[m][r].v[v] = to_tf32(value < least ? least : value);
-                        }
+                        for (int v = 0; v < 4; ++v) rows[r].v[v] = at_least(rows[r].v[v], least);
                     }
-                }
+                    const RowTerms a = to_terms(rows[0], rows[1]);
 #pragma unroll
-                for (int j = 0; j < At::J; ++j) {
-                    const Pack<4> b = load<4>(piece + j * WARP * 4);
-#pragma unroll
-                    for (int m = 0; m < At::M; ++m) {
-                        const Pack<4>(&of)[2] = a[m];
-#pragma unroll
-                        for (int s = 0; s < 2; ++s) {
-                            const float down[4] = {of[0].v[2 * s], of[1].v[2 * s], of[0].v[2 * s + 1], of[1].v[2 * s + 1]};
-                            const float beside[2] = {b.v[2 * s], b.v[2 * s + 1]};
-                            multiply_rounded(made.sums[m][j], down, beside);
-                        }
-                    }
+                    for (int j = 0; j < At::J; ++j) multiply_terms(made.sums[m][j], a, b[j / 2][j % 2]);
                 }
             }
         }
@@ -315,8 +355,8 @@ __device__ __forceinline__ void tall_product(const number* __restrict__ x, const
 
 #define PRODUCT(C)                                                                                                       \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
-        product_tf32_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,          \
-                         const float* __restrict__ w, int transposed, number* y, int add, Tiles t) {                     \
+        product_##C(const number* __restrict__ x, const float* factor, const float* offset, int with_relu,               \
+                    const float* __restrict__ w, int transposed, number* y, int add, Tiles t) {                          \
         __shared__ __align__(16) Weights<C> weights;                                                                     \
         tall_product<C>(x, factor, offset, with_relu, w, transposed, t, weights, [&](Made<C>& made) {                    \
             if (add) made.plus(y, t);                                                                                    \
@@ -394,7 +434,7 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
     }
 
     // Each warp's mean and squared deviations from it.
-    float* const room = weights.w;
+    float* const room = reinterpret_cast<float*>(weights.w);
     float* const counts = room + At::DOWN * 2 * C;
     __syncthreads();
     const float share_of_row = 1.0f / (float)max(count, 1);
@@ -422,35 +462,31 @@ __device__ __forceinline__ void product_statistics(const number* __restrict__ x,
     // As many parts under way as there are registers for: 256 parts take one round, or two of 32 and more columns.
     join_statistics<4, C == 64 ? 8 : 4>(parts, gridDim.x, t.steps * At::ROWS, t.rows, n0, t.n, had, norm, to, room);
 }
-#define PRODUCT_STATISTICS(C, BLOCKS)                                                                                    \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                            \
-        product_statistics_tf32_##C(const number* __restrict__ x, const float* factor, const float* offset,              \
-                                    int with_relu, const float* __restrict__ w, number* y, Tiles t, float* parts,        \
-                                    unsigned int* counters, const float* scale, const float* shift, float* running_mean, \
-                                    float* running_variance, double momentum, double epsilon, float* mean,               \
-                                    float* inverse, float* norm_factor, float* norm_offset) {                            \
+#define PRODUCT_STATISTICS(C)                                                                                            \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
+        product_statistics_##C(const number* __restrict__ x, const float* factor, const float* offset,                   \
+                               int with_relu, const float* __restrict__ w, number* y, Tiles t, float* parts,             \
+                               unsigned int* counters, const float* scale, const float* shift, float* running_mean,      \
+                               float* running_variance, double momentum, double epsilon, float* mean,                    \
+                               float* inverse, float* norm_factor, float* norm_offset) {                                 \
         __shared__ __align__(16) Weights<C> weights;                                                                     \
         __shared__ __align__(16) float origins[Cut<C>::FOURS * 16 * WARPS];                                              \
         __shared__ unsigned int flag;                                                                                    \
         const Normaliser to = {mean, inverse, norm_factor, norm_offset};                                                 \
         const Norm norm = {scale, shift, running_mean, running_variance, momentum, epsilon};                             \
-        product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, origins, &flag); \
+        product_statistics<C>(x, factor, offset, with_relu, w, y, t, parts, counters, norm, to, weights, origins,        \
+                              &flag);                                                                                    \
     }
-PRODUCT_STATISTICS(16, 2)
-PRODUCT_STATISTICS(32, 2)
-// With the registers of a second block it spills there.
-#if defined(BF16) && __CUDA_ARCH__ == 1100
-PRODUCT_STATISTICS(64, 1)
-#else
-PRODUCT_STATISTICS(64, 2)
-#endif
+PRODUCT_STATISTICS(16)
+PRODUCT_STATISTICS(32)
+PRODUCT_STATISTICS(64)
 
 // dx = or += dy · wᵀ where a ReLU let x · factor + offset through, for dy of rows × k and w of n × k numbers: what a pointwise
 // convolution with a ReLU before it gives its input.
 #define PRODUCT_INPUT(C)                                                                                                 \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                 \
-        product_input_tf32_##C(const number* __restrict__ dy, const float* __restrict__ w, const number* x,              \
-                               const float* factor, const float* offset, number* dx, int add, Tiles t) {                 \
+        product_input_##C(const number* __restrict__ dy, const float* __restrict__ w, const number* x,                   \
+                          const float* factor, const float* offset, number* dx, int add, Tiles t) {                      \
         __shared__ __align__(16) Weights<C> weights;                                                                     \
         tall_product<C>(dy, nullptr, nullptr, 0, w, 1, t, weights, [&](Made<C>& made) {                                  \
             made.gate(x, factor, offset, t);                                                                             \

@@ -96,7 +96,7 @@ impl Tiles {
 }
 
 /// `y` ←, or +=, prologue(x) · w for x of rows × k numbers and w of k × n or, `transposed`, of n × k, with factors
-/// rounded to TF32. See [`is_tall`].
+/// rounded to TF32, or to bfloat16 where tensors are in it. See [`is_tall`].
 ///
 /// # Errors
 /// [`Error::Shape`] if a size does not fit a kernel's argument.
@@ -109,7 +109,7 @@ pub fn product(
 ) -> Result<Launch, Error> {
     let tiles = Tiles::new(size);
     tiles
-        .launch(["product_tf32_16", "product_tf32_32", "product_tf32_64"])
+        .launch(["product_16", "product_32", "product_64"])
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
         .pointers([w])
@@ -144,9 +144,9 @@ pub fn product_statistics(
     let tiles = Tiles::new(size);
     let builder = tiles
         .launch([
-            "product_statistics_tf32_16",
-            "product_statistics_tf32_32",
-            "product_statistics_tf32_64",
+            "product_statistics_16",
+            "product_statistics_32",
+            "product_statistics_64",
         ])
         .pointers([x, prologue.factor, prologue.offset])
         .flag(prologue.relu)
@@ -168,11 +168,7 @@ pub fn gated_product(
 ) -> Result<Launch, Error> {
     let tiles = Tiles::new(size);
     tiles
-        .launch([
-            "product_input_tf32_16",
-            "product_input_tf32_32",
-            "product_input_tf32_64",
-        ])
+        .launch(["product_input_16", "product_input_32", "product_input_64"])
         .pointers([dy, w, x, prologue.factor, prologue.offset, dx])
         .flag(add)
         .structure(tiles.argument())

@@ -236,6 +236,7 @@ impl Writer<'_> {
         let dx = dx.map_or(Pointer::NULL, |it| self.at(it));
         self.push_parts(pointwise::gradient(
             &work,
+            self.bf16,
             (dx, add),
             scratch,
             self.at(of.dw),

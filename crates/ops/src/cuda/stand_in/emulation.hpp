@@ -44,6 +44,7 @@ inline unsigned int bf16_bits(float value) {
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 inline unsigned int bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
+inline unsigned int signs_of_halves(unsigned int pair) { return (pair >> 15 & 0x10001u) * 0xffffu; }
 
 template <class T> inline T min(T a, T b) { return b < a ? b : a; }
 template <class T> inline T max(T a, T b) { return a < b ? b : a; }
@@ -211,6 +212,17 @@ inline void load_turned(unsigned int (&to)[4], const void* row) {
         to[i] = at(0) | (unsigned int)at(1) << 16;
     }
     __syncwarp();
+}
+// movmatrix.trans of a matrix of which each lane has a word.
+inline unsigned int turned(unsigned int word) {
+    using namespace emulation;
+    words[current][0] = word;
+    __syncwarp();
+    const size_t warp = current / 32 * 32, lane = current % 32;
+    const auto at = [&](size_t row) { return words[warp + row * 4 + lane / 8][0] >> lane / 4 % 2 * 16 & 0xffffu; };
+    const unsigned int found = at(lane % 4 * 2) | at(lane % 4 * 2 + 1) << 16;
+    __syncwarp();
+    return found;
 }
 // Copies that are there at once.
 inline void copy_later(void* to, const void* from, bool real) {
