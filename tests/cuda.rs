@@ -181,7 +181,7 @@ fn baselines_train_on_a_gpu_as_on_the_cpu() {
     ] {
         let expected = train(cuda, file, ["cpu", "fp32"], &[]);
         let fp32 = ways.iter().map(|it| ("fp32", *it, 2e-5));
-        for (precision, variables, tolerance) in fp32.chain([("bf16", &[][..], 2e-2)]) {
+        for (precision, variables, tolerance) in fp32.chain([("bf16", &[][..], 4e-2)]) {
             let found = train(cuda, file, ["cuda", precision], variables);
             for (found, expected) in [
                 (found.train_loss, expected.train_loss),

@@ -22,7 +22,7 @@ pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
     let planned = setup::plan(&args)?;
     let config = &planned.config;
-    let workers = workers(config)?;
+    let workers = workers(config, planned.left()?)?;
     let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
     setup::check_held_out(config, &dataset.train.labels)?;
     let input = Shape {
@@ -38,13 +38,11 @@ pub fn run(args: Args) -> Result<()> {
     // The workers have their own.
     drop(dataset);
     let folder = planned.begin()?;
-    // What was refused before anything was run is no trial.
-    let refused = |it: &Trial| it.status == Status::Refused && it.latency_ms.is_none();
     let done = folder
         .trials()?
         .rows
         .iter()
-        .filter(|it| !refused(it))
+        .filter(|it| setup::was_run(it))
         .map(|it| u64::from(it.epochs))
         .sum();
     let bars = Bars::new(config.epochs(), done, evaluator.slots(), args.json);
@@ -54,14 +52,13 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// Worker processes, also where one works alone: what an allocation that fails ends is the process. They make themselves
-/// ready while this one does.
-fn workers(config: &RunConfig) -> Result<Processes> {
+/// ready while this one does, as many as there are networks left to train.
+fn workers(config: &RunConfig, left: usize) -> Result<Processes> {
     let program = std::env::current_exe().context("cannot find this program to start workers")?;
     let machine = &config.machine;
     let workers = Processes::new(program, vec!["worker".into()], machine.workers);
     let workers = workers.on(machine.device)?;
-    let trials = config.search.trials as usize + config.baselines.len();
-    workers.prepare(trials, &config.dataset, machine.device)?;
+    workers.prepare(left, &config.dataset, machine.device)?;
     Ok(workers)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use cellwright_data::split;
-use cellwright_ledger::{Run, quoted};
+use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
 use cellwright_search::Objective;
 use cellwright_search::run::{
     DatasetConfig, MachineConfig, RunConfig, SearchConfig, Settings, SpaceSource, VERSION,
@@ -90,7 +90,25 @@ fn resumed(args: &Args, folder: &Path) -> Result<Planned> {
     })
 }
 
+/// Whether something of a row's network was run: what was refused before is no trial.
+pub(super) fn was_run(row: &Trial) -> bool {
+    row.status != Status::Refused || row.latency_ms.is_some()
+}
+
 impl Planned {
+    /// Networks that are still to be trained, as far as that is known before: retrainings depend on what is found.
+    pub(super) fn left(&self) -> Result<usize> {
+        let all = self.config.search.trials as usize + self.config.baselines.len();
+        let Place::Begun { run, .. } = &self.place else {
+            return Ok(all);
+        };
+        let rows = run.trials()?.rows;
+        let there = rows
+            .iter()
+            .filter(|it| it.kind != Kind::Rerank && was_run(it));
+        Ok(all.saturating_sub(there.count()))
+    }
+
     /// Makes the run's folder, or has that of a run that goes on say what is different now.
     pub(super) fn begin(&self) -> Result<Run> {
         let run = match &self.place {
