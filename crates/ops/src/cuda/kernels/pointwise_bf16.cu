@@ -39,27 +39,7 @@ template <int N, int S, int UNITS, int LEAST> struct PointwiseGradient {
         const Share share = {normalises ? norm.shares : nullptr, normalises ? norm.share : 1.0f, norm.image_rows};
         const number* const z_of = normalises ? norm.z : dy;
         const unsigned int step = normalises ? norm.stride : n;
-        // Vectors as they are without a norm.
-        if (member < N && threadIdx.z == 0) {
-            const bool has = normalises & (member < n);
-            const float slope = has ? norm.slope[member] : 0.0f;
-            room[member] = has ? norm.factor[member] : 1.0f;
-            room[N + member] = has ? norm.offset[member] : 0.0f;
-            room[2 * N + member] = slope;
-            room[3 * N + member] = has ? fmaf(-norm.mean[member], slope, norm.constant[member]) : 0.0f;
-        }
-
         const int warp_first = (blockIdx.y * blockDim.y + threadIdx.y) * CHANNELS, first = warp_first + 4 * within;
-        // x's factors and offsets, 1 and 0 without a norm.
-        float* const prologue = room + 4 * N + threadIdx.y * 2 * CHANNELS;
-        if (threadIdx.z == 0)
-#pragma unroll
-            for (int l = lane; l < CHANNELS; l += WARP) {
-                const int of = min(warp_first + l, all - 1);
-                prologue[l] = factor ? factor[of] : 1.0f;
-                prologue[CHANNELS + l] = factor ? offset[of] : 0.0f;
-            }
-
         // What is on its way. Rows past the end are read as the last one, and their dz is then 0; channels past it as the
         // last ones, and what is made of them is not stored.
         Four z[MADE], came[MADE], taken[UNITS][2][S], old[UNITS][2][S];
@@ -95,6 +75,21 @@ template <int N, int S, int UNITS, int LEAST> struct PointwiseGradient {
             if (adds) bring(dx, begin, u, old[u]);
         }
 
+        // The vectors too, which are stored once all else that the first tile waits for is on its way. They are as without a norm
+        // where there is none.
+        const bool of_norm = normalises & (member < n);
+        const float numbers[4] = {of_norm ? norm.factor[member] : 1.0f, of_norm ? norm.offset[member] : 0.0f,
+                                  of_norm ? norm.slope[member] : 0.0f, of_norm ? norm.constant[member] : 0.0f};
+        const float mean = of_norm ? norm.mean[member] : 0.0f;
+        const int OF_LANE = (CHANNELS + WARP - 1) / WARP;
+        float scale[OF_LANE], shift[OF_LANE];
+#pragma unroll
+        for (int l = 0; l < OF_LANE; ++l) {
+            const int of = min(warp_first + l * WARP + lane, all - 1);
+            scale[l] = factor ? factor[of] : 1.0f;
+            shift[l] = factor ? offset[of] : 0.0f;
+        }
+
         // w as the first product takes it: pairs of dz's channels, of x's channel that is this lane's of the product's column.
         unsigned int factors[S][2][N / 16][2];
         float sums[N / 16][S][2][4];
@@ -119,6 +114,20 @@ template <int N, int S, int UNITS, int LEAST> struct PointwiseGradient {
 #pragma unroll
             for (int i = 0; i < S * 8; ++i) sums[m][i / 8][i / 4 % 2][i % 4] = 0.0f;
         const float least = of_bits(with_relu ? 0u : 0xff800000u);
+        float* const prologue = room + 4 * N + threadIdx.y * 2 * CHANNELS;
+        if (threadIdx.z == 0) {
+            if (member < N) {
+#pragma unroll
+                for (int v = 0; v < 4; ++v)
+                    room[v * N + member] = v == 3 ? fmaf(-mean, numbers[2], numbers[3]) : numbers[v];
+            }
+#pragma unroll
+            for (int l = 0; l < OF_LANE; ++l) {
+                if (l * WARP + lane >= CHANNELS) continue;
+                prologue[l * WARP + lane] = scale[l];
+                prologue[CHANNELS + l * WARP + lane] = shift[l];
+            }
+        }
         const unsigned int passed = with_relu ? 0u : 0xffffffffu;
         number* const tile_room = reinterpret_cast<number*>(room + VECTORS) + threadIdx.z * 2 * ROWS * STEP;
         __syncthreads();
