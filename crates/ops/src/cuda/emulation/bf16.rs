@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::buffer::Buffer as Memory;
 use super::memory::Device;
 use super::programs::{BATCH, LABELS, flattened, nested, program, program_in, settings};
 use super::script::{close, run};
@@ -23,6 +24,30 @@ pub(super) fn rounded(numbers: &[f32]) -> Vec<f32> {
     let mut found = unpacked(&packed(numbers));
     found.truncate(numbers.len());
     found
+}
+
+/// Numbers as a tensor in bfloat16 or fp32 keeps them.
+pub(super) fn stored(numbers: Vec<f32>, bf16: bool) -> Vec<f32> {
+    match bf16 {
+        true => rounded(&numbers),
+        false => numbers,
+    }
+}
+
+/// Such a tensor.
+pub(super) fn tensor(numbers: &[f32], bf16: bool) -> Memory {
+    match bf16 {
+        true => Memory::of(&packed(numbers)),
+        false => Memory::of(numbers),
+    }
+}
+
+/// What it holds.
+pub(super) fn numbers(tensor: &mut Memory, bf16: bool) -> Vec<f32> {
+    match bf16 {
+        true => unpacked(&tensor.read()),
+        false => tensor.read(),
+    }
 }
 
 /// A step on both, which have their numbers at different places.

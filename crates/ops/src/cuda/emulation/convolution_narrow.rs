@@ -1,6 +1,6 @@
 //! Narrow dense convolution, with what comes before it and the statistics of what it makes.
 
-use super::bf16::unpacked;
+use super::bf16::{numbers, tensor};
 use super::columns::Memory;
 use super::depthwise::Case;
 use super::{Buffer, Emulator, assert_close, assert_within, check};
@@ -8,20 +8,11 @@ use crate::cuda::kernels::affine::Prologue;
 use crate::cuda::kernels::batch_norm::{self, Norm, Normaliser};
 use crate::cuda::kernels::convolution::Convolution;
 use crate::cuda::kernels::convolution_narrow::{Tensors, fits, forward, statistics_scratch, suits};
-use crate::cuda::script::packed;
 use crate::cuda::{Launch, Pointer};
 use crate::testing::Random;
 use crate::{BatchNorm, Conv2d};
 
 type Size = (usize, usize, usize, usize);
-
-/// A tensor's numbers, in bfloat16 or not.
-fn tensor(numbers: &[f32], bf16: bool) -> Buffer {
-    match bf16 {
-        true => Buffer::of(&packed(numbers)),
-        false => Buffer::of(numbers),
-    }
-}
 
 /// A norm's scale, shift and running statistics, and where its coefficients go.
 struct Normed([Buffer; 4], [Buffer; 4]);
@@ -105,10 +96,7 @@ fn one(
     let launch = forward(g, bf16, tensors, statistics).unwrap();
     device.run(&[Launch { bf16, ..launch }]);
     memory.check();
-    let numbers = match bf16 {
-        true => unpacked(&y.read()),
-        false => y.read(),
-    };
+    let numbers = numbers(&mut y, bf16);
     let filters = (0..filters).cycle();
     let plus = filters.map(|f| if biased { bias[f] } else { 0.0 });
     let expected: Vec<f32> = case.y.iter().zip(plus).map(|(y, plus)| y + plus).collect();

@@ -1,29 +1,13 @@
 //! The input gradient of dense convolutions to few filters.
 
-use super::bf16::unpacked;
+use super::bf16::{numbers, stored, tensor};
 use super::product::Before;
 use super::{Buffer, Emulator, assert_within, check, on_top};
 use crate::Conv2d;
 use crate::conv2d::geometry::Geometry;
 use crate::cuda::kernels::convolution::{Convolution, Gate};
 use crate::cuda::kernels::convolution_narrow_input::{fits, input_gradient};
-use crate::cuda::script::packed;
 use crate::testing::Random;
-
-/// Numbers of a tensor that may be bfloat16.
-fn buffer(numbers: &[f32], bf16: bool) -> Buffer {
-    match bf16 {
-        true => Buffer::of(&packed(numbers)),
-        false => Buffer::of(numbers),
-    }
-}
-
-fn rounded(numbers: Vec<f32>, bf16: bool) -> Vec<f32> {
-    match bf16 {
-        true => unpacked(&packed(&numbers))[..numbers.len()].to_vec(),
-        false => numbers,
-    }
-}
 
 /// The gradient of what the convolution reads, term by term.
 fn expected(g: &Geometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
@@ -68,10 +52,10 @@ fn one(
             continue;
         }
         assert!(fits(&geometry, bf16), "{geometry:?}");
-        let numbers = |len: usize, random: &mut Random| rounded(random.values(len), bf16);
+        let some = |len: usize, random: &mut Random| stored(random.values(len), bf16);
         let len = x.0 * x.1 * x.2 * x.3;
-        let (read, weight) = (numbers(len, random), numbers(geometry.weights(), random));
-        let (dy, old) = (numbers(geometry.out_len(), random), numbers(len, random));
+        let (read, weight) = (some(len, random), some(geometry.weights(), random));
+        let (dy, old) = (some(geometry.out_len(), random), some(len, random));
         let (mut before, add) = (Before::new(x.3, random), random.flip());
         let mut dx = expected(&geometry, &dy, &weight);
         if before.relu {
@@ -83,10 +67,10 @@ fn one(
             });
         }
         let dx = on_top(add.then_some(&old[..]), &dx);
-        let [mut bx, mut bdy] = [&read, &dy].map(|it| buffer(it, bf16));
+        let [mut bx, mut bdy] = [&read, &dy].map(|it| tensor(it, bf16));
         let mut to = match add {
-            true => buffer(&old, bf16),
-            false => buffer(&vec![f32::NAN; len], bf16),
+            true => tensor(&old, bf16),
+            false => tensor(&vec![f32::NAN; len], bf16),
         };
         let mut bw = Buffer::of(&weight);
         let prologue = before.prologue();
@@ -99,10 +83,7 @@ fn one(
         let mut launch = launch.unwrap();
         launch.bf16 = bf16;
         device.run(&[launch]);
-        let found = match bf16 {
-            true => unpacked(&to.read::<u32>()),
-            false => to.read(),
-        };
+        let found = numbers(&mut to, bf16);
         let what = format!("{x:?} {w:?} {conv:?}, bf16 {bf16}, {gate:?}, add {add}");
         let tolerance = if bf16 { 4e-3 } else { 3e-3 };
         assert_within(tolerance, &what, &found, &dx);

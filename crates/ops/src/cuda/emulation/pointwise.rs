@@ -1,6 +1,6 @@
 //! The gradients of a pointwise convolution and of the norm after it.
 
-use super::bf16::{rounded, unpacked};
+use super::bf16::{numbers, stored, tensor};
 use super::columns::Memory;
 use super::product::{Before, across, times};
 use super::{Buffer, Emulator, assert_within, check, on_top, some_stride, spaced, target};
@@ -8,17 +8,8 @@ use crate::cuda::kernels::batch_norm::{Backward, Normaliser, input_gradient};
 use crate::cuda::kernels::combine::Share;
 use crate::cuda::kernels::join::join;
 use crate::cuda::kernels::pointwise::{Pointwise, gradient, gradient_scratch, suits_gradient};
-use crate::cuda::script::packed;
 use crate::cuda::{Launch, Pointer};
 use crate::testing::Random;
-
-/// A tensor's numbers as they are in memory.
-fn tensor(numbers: &[f32], bf16: bool) -> Buffer {
-    match bf16 {
-        true => Buffer::of(&packed(numbers)),
-        false => Buffer::of(numbers),
-    }
-}
 
 /// Compares both gradients of a convolution of rows × k numbers to rows × n, of so many images, with a norm after it or without.
 fn one(
@@ -30,11 +21,7 @@ fn one(
 ) {
     let [rows, k, n] = size;
     let mut before = Before::new(k, random);
-    let stored = |numbers: Vec<f32>| match bf16 {
-        true => rounded(&numbers),
-        false => numbers,
-    };
-    let [x, mut dy, z] = [k, n, n].map(|channels| stored(random.values(rows * channels)));
+    let [x, mut dy, z] = [k, n, n].map(|channels| stored(random.values(rows * channels), bf16));
     if normed && images > 1 {
         // Of an image without a share; nothing is left of it.
         let each = dy.len() / images;
@@ -90,7 +77,7 @@ fn one(
     before.passed(&x, &mut expected);
     let of_weight = across(size, &before.of(&x), &dz);
 
-    let old = stored(random.values(rows * k));
+    let old = stored(random.values(rows * k), bf16);
     let old = random.flip().then_some(&old[..]);
     let mut dx = match (old, bf16) {
         (Some(old), _) => tensor(old, bf16),
@@ -119,10 +106,7 @@ fn one(
         let what = format!("{what}, dw, with dx {}", dx != Pointer::NULL);
         assert_within(tolerance, &what, &dw.read(), &of_weight);
     }
-    let found = match bf16 {
-        true => unpacked(&dx.read()),
-        false => dx.read(),
-    };
+    let found = numbers(&mut dx, bf16);
     let expected = on_top(old, &expected);
     assert_within(tolerance, &format!("{what}, dx"), &found, &expected);
 }

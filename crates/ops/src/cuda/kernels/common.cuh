@@ -94,6 +94,9 @@ template <> __device__ __forceinline__ Pack<2> load<2>(const number* from) {
 }
 // Four numbers as they lie in memory, where they take half as many registers.
 typedef uint2 Four;
+__device__ __forceinline__ Four to_four(const Pack<4>& p) {
+    return make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
+}
 __device__ __forceinline__ Pack<4> pack(Four q) {
     return pack(make_float4(of_bits(q.x << 16), of_bits(q.x & 0xffff0000u), of_bits(q.y << 16), of_bits(q.y & 0xffff0000u)));
 }
@@ -109,7 +112,7 @@ __device__ __forceinline__ void store(number* to, const Pack<2>& p) {
     *reinterpret_cast<unsigned int*>(to) = bf16_pair(p.v[0], p.v[1]);
 }
 __device__ __forceinline__ void store(number* to, const Pack<4>& p) {
-    *reinterpret_cast<uint2*>(to) = make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
+    *reinterpret_cast<Four*>(to) = to_four(p);
 }
 __device__ __forceinline__ void store(number* to, const Pack<8>& p) {
     *reinterpret_cast<uint4*>(to) = make_uint4(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]),
@@ -117,6 +120,7 @@ __device__ __forceinline__ void store(number* to, const Pack<8>& p) {
 }
 #else
 typedef float4 Four;
+__device__ __forceinline__ Four to_four(const Pack<4>& p) { return make_float4(p.v[0], p.v[1], p.v[2], p.v[3]); }
 #endif
 
 // Whether a kernel for channels in fours can take eight at a time, which are the 16 bytes of one access where numbers are

@@ -40,9 +40,6 @@ __device__ __forceinline__ NarrowChunk to_chunk(const Pack<8>& p, bool real) {
     return make_uint4(real ? bf16_pair(p.v[0], p.v[1]) : zero, real ? bf16_pair(p.v[2], p.v[3]) : zero,
                       real ? bf16_pair(p.v[4], p.v[5]) : zero, real ? bf16_pair(p.v[6], p.v[7]) : zero);
 }
-__device__ __forceinline__ Four to_four(const Pack<4>& p) {
-    return make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
-}
 #else
 typedef float4 NarrowChunk;
 __device__ __forceinline__ int narrow_channel(int within, int v) { return within + v * 4; }
@@ -50,7 +47,6 @@ __device__ __forceinline__ NarrowChunk to_chunk(const Pack<4>& p, bool real) {
     return make_float4(real ? to_tf32(p.v[0]) : 0.0f, real ? to_tf32(p.v[1]) : 0.0f, real ? to_tf32(p.v[2]) : 0.0f,
                        real ? to_tf32(p.v[3]) : 0.0f);
 }
-__device__ __forceinline__ Four to_four(const Pack<4>& p) { return make_float4(p.v[0], p.v[1], p.v[2], p.v[3]); }
 #endif
 
 // c += a · b of 16 rows and 8 columns, of the terms of two chunks; `half` picks these among 16.

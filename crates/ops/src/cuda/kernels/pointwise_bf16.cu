@@ -43,10 +43,11 @@ template <int N, int S, int UNITS, int LEAST> struct PointwiseGradient {
         // What is on its way. Rows past the end are read as the last one, and their dz is then 0; channels past it as the
         // last ones, and what is made of them is not stored.
         Four z[MADE], came[MADE], taken[UNITS][2][S], old[UNITS][2][S];
+        const auto made_row = [&](int tile, int i) { return tile * tall + own + own_row + i * rows_at_once; };
         const auto bring_dz = [&](int tile) {
 #pragma unroll
             for (int i = 0; i < MADE; ++i) {
-                const unsigned int row = min(tile * tall + own + own_row + i * rows_at_once, rows - 1);
+                const unsigned int row = min(made_row(tile, i), rows - 1);
                 came[i] = *reinterpret_cast<const Four*>(dy + ((size_t)row * step + read_c));
                 z[i] = *reinterpret_cast<const Four*>(z_of + (row * n + read_c));
             }
@@ -140,14 +141,13 @@ template <int N, int S, int UNITS, int LEAST> struct PointwiseGradient {
             number* const buffer = tile_room + turn * ROWS * STEP;
             float by[MADE];
 #pragma unroll
-            for (int i = 0; i < MADE; ++i)
-                by[i] = share.of(min(tile * tall + own + own_row + i * rows_at_once, rows - 1));
+            for (int i = 0; i < MADE; ++i) by[i] = share.of(min(made_row(tile, i), rows - 1));
 #pragma unroll
             for (int i = 0; i < MADE; ++i) {
                 const Pack<4> f = load<4>(room + c), o = load<4>(room + N + c);
                 const Pack<4> slope = load<4>(room + 2 * N + c), constant = load<4>(room + 3 * N + c);
-                const int local = own_row + i * rows_at_once, row = tile * tall + own + local;
-                const bool inside = of_dz & (row < rows);
+                const int local = own_row + i * rows_at_once;
+                const bool inside = of_dz & (made_row(tile, i) < rows);
                 // Nothing is left of what has no share.
                 const Pack<4> value = pack(z[i]);
                 Pack<4> dz = pack(make_uint2(by[i] == 0.0f ? 0u : came[i].x, by[i] == 0.0f ? 0u : came[i].y));
@@ -156,9 +156,9 @@ template <int N, int S, int UNITS, int LEAST> struct PointwiseGradient {
                     const bool through = fmaf(value.v[v], f.v[v], o.v[v]) > floor;
                     dz.v[v] = fmaf(through ? dz.v[v] * by[i] : 0.0f, f.v[v], fmaf(value.v[v], slope.v[v], constant.v[v]));
                 }
-                const uint2 pairs = make_uint2(bf16_pair(dz.v[0], dz.v[1]), bf16_pair(dz.v[2], dz.v[3]));
+                const Four pairs = to_four(dz);
                 if (local < ROWS)
-                    *reinterpret_cast<uint2*>(buffer + local * STEP + c) = make_uint2(inside ? pairs.x : 0u, inside ? pairs.y : 0u);
+                    *reinterpret_cast<Four*>(buffer + local * STEP + c) = make_uint2(inside ? pairs.x : 0u, inside ? pairs.y : 0u);
             }
             if (blockDim.y == 1)
                 __syncwarp();
@@ -213,8 +213,9 @@ template <int N, int S, int UNITS, int LEAST> struct PointwiseGradient {
                             plus(made, pack(old[u][h][s]));
                             through[0] = through[1] = 0xffffffffu;
                         }
-                        const Four pairs = make_uint2(bf16_pair(made.v[0], made.v[1]) & through[0],
-                                                      bf16_pair(made.v[2], made.v[3]) & through[1]);
+                        Four pairs = to_four(made);
+                        pairs.x &= through[0];
+                        pairs.y &= through[1];
                         const unsigned int at = row_at(tile, u, h);
                         if ((at <= last) & (first + s * 16 < all)) *reinterpret_cast<Four*>(dx + (at + channel[s])) = pairs;
                     }

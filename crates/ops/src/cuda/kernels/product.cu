@@ -9,9 +9,7 @@ __device__ __forceinline__ RowTerms to_terms(const Pack<4>& upper, const Pack<4>
     return {{bf16_pair(upper.v[0], upper.v[1]), bf16_pair(lower.v[0], lower.v[1]), bf16_pair(upper.v[2], upper.v[3]),
              bf16_pair(lower.v[2], lower.v[3])}};
 }
-__device__ __forceinline__ Four to_factors(const Pack<4>& p) {
-    return make_uint2(bf16_pair(p.v[0], p.v[1]), bf16_pair(p.v[2], p.v[3]));
-}
+__device__ __forceinline__ Four to_factors(const Pack<4>& p) { return to_four(p); }
 __device__ __forceinline__ int factors_at(int piece, int odd, int lane) { return (piece * WARP + lane) * 2 + odd; }
 __device__ __forceinline__ void load_factors(const Four* from, int piece, int lane, Four (&to)[2]) {
     const uint4 q = *reinterpret_cast<const uint4*>(from + factors_at(piece, 0, lane));
