@@ -522,13 +522,14 @@ impl<D: Kernels> Pass<'_, D> {
         })
     }
 
-    fn outputs(mut self) -> Result<Outputs<D>, Error> {
+    fn outputs(self) -> Result<Outputs<D>, Error> {
         let graph = &self.network.graph;
         let logits = self.value(graph.output)?.clone();
         let mut auxiliary = Vec::new();
         if self.training() {
             for head in &graph.auxiliary {
-                let logits = self.values[head.node].take();
+                // Two heads may end in one tensor.
+                let logits = self.values[head.node].clone();
                 let logits = logits
                     .ok_or_else(|| self.network.unsound(head.node, "its value is not there"))?;
                 auxiliary.push((logits, head.weight));

@@ -262,10 +262,39 @@ layers = [
   { op = "linear", units = "classes" },
 ]
 "#;
+    compare_written(text, "sums");
+}
+
+/// Of one map with another, with itself and with a gate.
+#[test]
+fn products_and_two_classifiers_in_one_place() {
+    let text = r#"
+name = "products"
+input = "3x8x8"
+classes = 4
+
+[network]
+layers = [
+  { name = "x", op = "conv", kernel = 3, filters = 4 },
+  { name = "y", op = "conv", kernel = 3, filters = 4, from = "x" },
+  { name = "xy", op = "multiply", from = ["x", "y"] },
+  { op = "multiply", from = ["xy", "xy"] },
+  { name = "gate", op = "global_avg_pool" },
+  { op = "multiply", from = ["x", "gate"] },
+  { op = "global_avg_pool" },
+  { op = "linear", units = "classes" },
+  { op = "identity", auxiliary = 0.3 },
+  { op = "identity", auxiliary = 0.2 },
+]
+"#;
+    compare_written(text, "products");
+}
+
+fn compare_written(text: &str, name: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("sums.toml");
+    let path = folder.path().join("space.toml");
     std::fs::write(&path, text).unwrap();
-    compare(&built(&path, &[], 8, 0), "sums");
+    compare(&built(&path, &[], 8, 0), name);
 }
 
 #[test]

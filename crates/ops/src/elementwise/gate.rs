@@ -1,11 +1,11 @@
-//! The product of a feature map and a gate, as in squeeze and excitation.
+//! The product of two feature maps, or of one and a gate as in squeeze and excitation.
 
 use dfdx::prelude::*;
 
 use super::combine::add_scaled;
 use crate::batch_norm::kernel::folded;
 use crate::buffers::{give, read, take, take_gradient, tensor};
-use crate::parts::{Bands, Shared};
+use crate::parts::{Bands, Parts, Shared};
 use crate::reference::on_tape;
 use crate::simd::vectorised;
 use crate::threads;
@@ -39,9 +39,13 @@ pub fn reference<D: Base, T: Tape<f32, D>>(
     gate: &Feature<D>,
 ) -> Result<Feature<D>, Error> {
     let shape = *x.shape();
+    let is_map = *gate.shape() == shape;
     on_tape(tape, x, |x| {
-        // A product with a number makes a new tensor, so that a gate may gate itself.
+        // A product with a number makes a new tensor, so that one may be multiplied by itself.
         let gate = gate.retaped::<T>().try_mul(1.0).map_err(Error::device)?;
+        if is_map {
+            return x.try_mul(gate).map_err(Error::device);
+        }
         let gate: Tensor<(usize, usize), f32, D, T> = gate
             .try_reshape_like(&(shape.0, shape.3))
             .map_err(Error::device)?;
@@ -51,26 +55,27 @@ pub fn reference<D: Base, T: Tape<f32, D>>(
     })
 }
 
-/// The product with a gate: y[n, h, w, c] = x[n, h, w, c] · gate[n, 0, 0, c].
+/// The product with a feature map of the same shape, y[n, h, w, c] = x[n, h, w, c] · gate[n, h, w, c], or with a gate,
+/// y[n, h, w, c] = x[n, h, w, c] · gate[n, 0, 0, c].
 ///
-/// - `x`: N×H×W×C; `gate`: N×1×1×C; the answer has the shape of `x`.
-/// - Gradient: dx = dy · gate, dgate = Σ over h and w of dy · x.
+/// - `x`: N×H×W×C; `gate`: the same, or N×1×1×C; the answer has the shape of `x`.
+/// - Gradient: dx = dy · gate; dgate = dy · x, of a gate Σ over h and w of it.
 /// - Paper: Hu et al. 2018, arXiv 1709.01507.
 /// - PyTorch: `x * gate`
 ///
 /// # Errors
-/// [`Error::Shape`] if `gate` is not N×1×1×C.
+/// [`Error::Shape`] if `gate` is neither.
 pub fn multiply<D: Kernels, T: Tape<f32, D>>(
     tape: &mut T,
     x: &Feature<D>,
     gate: &Feature<D>,
 ) -> Result<Feature<D>, Error> {
     let (n, _, _, c) = *x.shape();
-    if *gate.shape() != (n, 1, 1, c) {
+    if gate.shape() != x.shape() && *gate.shape() != (n, 1, 1, c) {
         return Err(Error::shape(
             "multiply",
             format!(
-                "the input is {:?}, so the gate must be ({n}, 1, 1, {c}), not {:?}",
+                "the input is {:?}, so what it is multiplied by must be the same or ({n}, 1, 1, {c}), not {:?}",
                 x.shape(),
                 gate.shape()
             ),
@@ -122,6 +127,18 @@ pub(crate) fn apply<const ADD: bool>(
     });
 }
 
+/// `y = a * b`, or `y += a * b`, number by number.
+pub(crate) fn each<const ADD: bool>(a: &[f32], b: &[f32], y: &mut [f32]) {
+    let parts = Parts::new(a.len(), 1);
+    let y = Shared::new(y);
+    parts.for_each(|part| {
+        let range = parts.rows(part);
+        // SAFETY: the ranges of different parts are apart.
+        let y = unsafe { y.slice(range.clone()) };
+        product::<ADD>(&a[range.clone()], &b[range], y);
+    });
+}
+
 /// `dgate[n, c] += Σ dy · x`, an image at a time.
 pub(crate) fn gate_gradient(
     shape: (usize, usize, usize),
@@ -149,9 +166,12 @@ impl GateKernel for Cpu {
     ) -> Result<Feature<Self>, Error> {
         let (n, h, w, c) = *x.shape();
         let shape = (n, h * w, c);
+        let is_map = gate.shape() == x.shape();
         let (values, gate_values) = (read("multiply", x)?, read("multiply", gate)?);
         let mut y = take(values.len());
-        if c > 0 {
+        if is_map {
+            each::<false>(values, gate_values, &mut y);
+        } else if c > 0 {
             apply::<false>(shape, values, gate_values, &mut y);
         }
         let y = tensor(x.device(), y, (n, h, w, c))?;
@@ -162,8 +182,14 @@ impl GateKernel for Cpu {
                 // The forward pass has read both, so reading them again cannot fail.
                 let values = read("multiply", &x).unwrap_or_default();
                 let gate_values = read("multiply", &gate).unwrap_or_default();
-                apply::<true>(shape, &dy, gate_values, gradients.get_or_alloc_mut(&x)?);
-                gate_gradient(shape, values, &dy, gradients.get_or_alloc_mut(&gate)?);
+                let dx = gradients.get_or_alloc_mut(&x)?;
+                if is_map {
+                    each::<true>(&dy, gate_values, dx);
+                    each::<true>(&dy, values, gradients.get_or_alloc_mut(&gate)?);
+                } else {
+                    apply::<true>(shape, &dy, gate_values, dx);
+                    gate_gradient(shape, values, &dy, gradients.get_or_alloc_mut(&gate)?);
+                }
                 give(dy);
                 Ok(())
             });

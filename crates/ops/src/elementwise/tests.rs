@@ -133,6 +133,18 @@ fn cases(seed: u64) -> Vec<Case> {
             |tape, leaves| gate::reference(tape, leaves[0].feature(), leaves[1].feature()),
         ),
         case(
+            "multiply maps",
+            vec![random.feature(same), random.feature(same)],
+            |tape, leaves| multiply(tape, leaves[0].feature(), leaves[1].feature()),
+            |tape, leaves| gate::reference(tape, leaves[0].feature(), leaves[1].feature()),
+        ),
+        case(
+            "multiply a map by itself",
+            vec![random.feature(same)],
+            |tape, leaves| multiply(tape, leaves[0].feature(), leaves[0].feature()),
+            |tape, leaves| gate::reference(tape, leaves[0].feature(), leaves[0].feature()),
+        ),
+        case(
             "multiply by itself",
             vec![gate],
             |tape, leaves| multiply(tape, leaves[0].feature(), leaves[0].feature()),
@@ -281,7 +293,7 @@ fn bad_arguments_are_refused() {
     let error = concat(tape, &[&x, &other]).unwrap_err().to_string();
     assert!(error.contains("input 1 is (2, 3, 2, 4)"), "{error}");
     let error = multiply(tape, &x, &other).unwrap_err().to_string();
-    assert!(error.contains("the gate must be (2, 1, 1, 4)"), "{error}");
+    assert!(error.contains("the same or (2, 1, 1, 4)"), "{error}");
     for rate in [1.0, -0.1, f64::NAN] {
         assert!(dropout(tape, &x, rate, 1).is_err());
         assert!(drop_path(tape, &x, rate, 1).is_err());

@@ -135,6 +135,8 @@ impl Call {
                 .read([*dy])
                 .write(targets.iter().map(|(target, _)| target.buffer)),
             Call::Concat { inputs, y, .. } => none.read(inputs.iter().map(|(x, _)| *x)).write([*y]),
+            Call::Product { a, b, y, .. } => none.read([*a, *b]).write([*y]),
+            Call::ProductGradient { other, dy, dx, .. } => none.read([*other, *dy]).target(*dx),
             Call::Multiply { x, gate, y, .. } => none.read([*x, *gate]).write([*y]),
             Call::MultiplyGradient { gate, dy, dx, .. } => none.read([*gate, *dy]).target(*dx),
             Call::GateGradient { x, dy, dgate, .. } => none.read([*x, *dy]).target(*dgate),

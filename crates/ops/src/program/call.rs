@@ -241,6 +241,20 @@ pub enum Call {
         dy: Buffer,
         targets: Vec<(Target, usize)>,
     },
+    /// y = a · b, number by number.
+    Product {
+        count: usize,
+        a: Buffer,
+        b: Buffer,
+        y: Buffer,
+    },
+    /// da of [`Call::Product`], with `other` = b, or db, with a.
+    ProductGradient {
+        count: usize,
+        other: Buffer,
+        dy: Buffer,
+        dx: Target,
+    },
     /// y\[n, p, c\] = x\[n, p, c\] · gate\[n, c\].
     Multiply {
         dims: Dims,

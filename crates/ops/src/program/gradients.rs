@@ -320,6 +320,19 @@ impl Builder {
                 let targets = targets.collect();
                 self.calls.push(Call::ConcatGradient { rows, dy, targets });
             }
+            Call::Product { count, a, b, .. } => {
+                let count = *count;
+                for (x, other) in [(*a, *b), (*b, *a)] {
+                    let sink = self.sink(x, wanted);
+                    let gradient = |dx| Call::ProductGradient {
+                        count,
+                        other,
+                        dy,
+                        dx,
+                    };
+                    self.calls.extend(sink.map(gradient));
+                }
+            }
             Call::Multiply { dims, x, gate, .. } => {
                 let (dims, x, gate) = (*dims, *x, *gate);
                 let sink = self.sink(x, wanted);

@@ -115,16 +115,26 @@ impl Builder {
         Ok(y)
     }
 
-    /// The product with a gate of one number an image and channel.
+    /// The product with a tensor of the same shape, or with a gate of one number an image and channel.
     ///
     /// # Errors
     /// As [`Builder::conv`].
     pub fn multiply(&mut self, x: Value, gate: Value) -> Result<Value, Error> {
-        let [n, _, _, channels] = x.dims;
-        if gate.dims != [n, 1, 1, channels] {
+        let [n, height, width, channels] = x.dims;
+        let is_gate = gate.dims == [n, 1, 1, channels];
+        if !is_gate && gate.dims != x.dims {
             return Err(wrong(format!("{:?} times {:?}", x.dims, gate.dims)));
         }
         let y = self.value(x.dims);
+        if !is_gate {
+            self.calls.push(Call::Product {
+                count: n * height * width * channels,
+                a: x.buffer,
+                b: gate.buffer,
+                y: y.buffer,
+            });
+            return Ok(y);
+        }
         self.calls.push(Call::Multiply {
             dims: x.flat(),
             x: x.buffer,

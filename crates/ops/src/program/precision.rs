@@ -13,8 +13,9 @@ pub enum Precision {
     #[default]
     Tf32,
     /// Images, activations and their gradients in bfloat16 (7 bits of mantissa), which halves what is read and written;
-    /// weights, statistics and what is summed in fp32, but convolutions round their factors to bfloat16. Micikevicius et al.
-    /// 2018 (arXiv 1710.03740), without scaled losses, as bfloat16 has fp32's range. Needs compute capability 8.0.
+    /// weights, statistics and what is summed in fp32, but convolutions round their factors to bfloat16, and cuDNN's also the
+    /// gradients of their weights. Micikevicius et al. 2018 (arXiv 1710.03740), without scaled losses, as bfloat16 has fp32's
+    /// range. Needs compute capability 8.0.
     Bf16,
 }
 

@@ -1,12 +1,35 @@
-//! Gates, means over pixels, subsampling, dropout, bias.
+//! Products, gates, means over pixels, subsampling, dropout, bias.
 
 use super::{Buffer, Emulator, assert_close, check, on_top, target};
 use crate::cuda::Pointer;
 use crate::cuda::kernels::elementwise::{
-    Subsample, drop_paths, dropout, image_sums, mask, spread, subsample, subsample_gradient,
-    truncate,
+    Subsample, drop_paths, dropout, image_sums, mask, product, spread, subsample,
+    subsample_gradient, truncate,
 };
 use crate::testing::{Random, output_gradient, run};
+
+fn products(device: &Emulator, shape: (usize, usize, usize, usize), random: &mut Random) {
+    let leaves = [random.feature(shape), random.feature(shape)];
+    let (expected, gradients) = run(&leaves, |tape, l| {
+        crate::multiply(tape, l[0].feature(), l[1].feature())
+    });
+    let [a, b] = [0, 1].map(|i| leaves[i].feature().as_vec());
+    let (count, old) = (a.len(), random.values(a.len()));
+    let [mut a, mut b] = [&a, &b].map(|v| Buffer::of(v));
+    let mut dy = Buffer::of(&output_gradient(count));
+    let [mut y, mut da] = [(); 2].map(|()| target(None, count));
+    let mut db = target(Some(&old), count);
+    let (a, b, dy) = (a.pointer(), b.pointer(), dy.pointer());
+    let launches = [
+        product(a, b, y.pointer(), count, false),
+        product(dy, b, da.pointer(), count, false),
+        product(dy, a, db.pointer(), count, true),
+    ];
+    device.run(&launches.map(Result::unwrap));
+    assert_close("product", &y.read(), &expected.as_vec());
+    assert_close("its da", &da.read(), &gradients[0]);
+    assert_close("its db", &db.read(), &on_top(Some(&old), &gradients[1]));
+}
 
 fn gates(device: &Emulator, shape: (usize, usize, usize, usize), random: &mut Random) {
     let (n, h, w, c) = shape;
@@ -139,6 +162,7 @@ fn agrees_with_the_cpu() {
             (2, 2, 2, 132),
             (2, 4, 3, 37),
         ] {
+            products(device, shape, &mut random);
             gates(device, shape, &mut random);
         }
         for (x, stride, offset) in [

@@ -128,6 +128,7 @@ pub(super) fn program_in(precision: Precision, channels: usize, training: bool) 
     let gate = net.0.linear(squeezed, w, Some(bias), c).unwrap();
     let gate = net.0.activation(gate, Activation::Sigmoid);
     let gated = net.0.multiply(sum, gate).unwrap();
+    let gated = net.0.multiply(gated, near).unwrap();
     let mut many = vec![gated; 8];
     // Sums that nothing else reads, of normalised tensors and others, and what is no such sum.
     let mut pieces = Vec::new();

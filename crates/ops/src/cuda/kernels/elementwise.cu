@@ -1,4 +1,4 @@
-// Sums of branches, concatenation, gates, and sums over the pixels of an image.
+// Sums of branches, concatenation, products, gates, and sums over the pixels of an image.
 
 #define TERMS 8
 
@@ -128,6 +128,24 @@ CONCAT(concat_4, 4, false)
 CONCAT(concat_1, 1, false)
 CONCAT(concat_gradient_4, 4, true)
 CONCAT(concat_gradient_1, 1, true)
+
+// y = a · b
+template <int V> __device__ __forceinline__ void each_product(const number* a, const number* b, number* y, int packs, int add) {
+    for (unsigned int i = thread_index(); i < packs; i += thread_count()) {
+        Pack<V> value = load<V>(a + (size_t)i * V);
+        const Pack<V> factor = load<V>(b + (size_t)i * V);
+#pragma unroll
+        for (int k = 0; k < V; ++k) value.v[k] *= factor.v[k];
+        put<V>(y + (size_t)i * V, value, add);
+    }
+}
+extern "C" __global__ void each_product_4(const number* a, const number* b, number* y, int packs, int add) {
+    if (in_eights(4 * packs, 0, a)) return each_product<8>(a, b, y, packs / 2, add);
+    each_product<4>(a, b, y, packs, add);
+}
+extern "C" __global__ void each_product_1(const number* a, const number* b, number* y, int packs, int add) {
+    each_product<1>(a, b, y, packs, add);
+}
 
 // y[n, p, c] = (x[n, p, c], or 1 without x) · gate[n, c] · scale
 template <int V>

@@ -1,4 +1,4 @@
-//! Gates, sums over the pixels of an image, subsampling, truncation, and dropout.
+//! Products, gates, sums over the pixels of an image, subsampling, truncation, and dropout.
 
 use super::columns::lanes;
 use super::{by_four, divisor, flat, flat_in_eights};
@@ -7,6 +7,25 @@ use crate::cuda::launch::{Builder, Launch, Pointer};
 
 /// A batch of feature maps: images, pixels of an image, channels.
 pub type Shape = (usize, usize, usize);
+
+/// `y` ←, or +=, a · b for `count` numbers.
+///
+/// # Errors
+/// As [`spread`].
+pub fn product(
+    a: Pointer,
+    b: Pointer,
+    y: Pointer,
+    count: usize,
+    add: bool,
+) -> Result<Launch, Error> {
+    let (kernel, lanes) = by_four(count, "each_product_4", "each_product_1");
+    flat_in_eights(kernel, count / lanes)
+        .pointers([a, b, y])
+        .ints([count / lanes])
+        .flag(add)
+        .build()
+}
 
 /// `y` ←, or +=, x\[n, p, c\] · gate\[n, c\] · scale; without x (null) it counts as 1.
 ///

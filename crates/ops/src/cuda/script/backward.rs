@@ -104,6 +104,15 @@ impl Writer<'_> {
                     .collect();
                 self.extend(combine::concat_gradient(&targets, dy, *rows)?);
             }
+            Call::ProductGradient {
+                count,
+                other,
+                dy,
+                dx,
+            } => {
+                let (dy, other, to) = (self.at(*dy), self.at(*other), self.at(dx.buffer));
+                self.push(elementwise::product(dy, other, to, *count, dx.add)?);
+            }
             Call::MultiplyGradient { dims, gate, dy, dx } => {
                 let (dy, gate, to) = (self.at(*dy), self.at(*gate), self.at(dx.buffer));
                 let launch = elementwise::spread(dy, gate, 1.0, to, shape(dims), dx.add)?;

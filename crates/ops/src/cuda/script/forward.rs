@@ -118,6 +118,10 @@ impl Writer<'_> {
                 let (inputs, y) = self.apart(*y, inputs, false);
                 self.extend(combine::concat(&inputs, y, *rows)?);
             }
+            Call::Product { count, a, b, y } => {
+                let (a, b, y) = (self.at(*a), self.at(*b), self.at(*y));
+                self.push(elementwise::product(a, b, y, *count, false)?);
+            }
             Call::Multiply { dims, x, gate, y } => {
                 let (x, gate, y) = (self.at(*x), self.at(*gate), self.at(*y));
                 self.push(elementwise::spread(x, gate, 1.0, y, shape(dims), false)?);

@@ -101,6 +101,8 @@ impl Says {
                 wide.push(*dy);
                 narrow.push(dx.buffer);
             }
+            Call::Product { a, b, y, .. } => alike.extend([*a, *b, *y]),
+            Call::ProductGradient { other, dy, dx, .. } => alike.extend([*other, *dy, dx.buffer]),
             // A single pixel is a vector, as its gate is.
             Call::Multiply { dims, x, gate, y } => {
                 wide.push(*gate);

@@ -123,6 +123,9 @@ impl Context<'_> {
                     offset += width;
                 }
             }
+            Call::ProductGradient { other, dy, dx, .. } => {
+                gate::each::<true>(self.get(*dy), self.get(*other), self.sum(*dx));
+            }
             Call::MultiplyGradient { dims, gate, dy, dx } => {
                 let shape = (dims.images, dims.pixels, dims.channels);
                 gate::apply::<true>(shape, self.get(*dy), self.get(*gate), self.sum(*dx));

@@ -145,6 +145,9 @@ impl Context<'_> {
                 let total = inputs.iter().map(|(_, width)| width).sum();
                 concat::forward(*rows, &inputs, total, self.put(*y));
             }
+            Call::Product { a, b, y, .. } => {
+                gate::each::<false>(self.get(*a), self.get(*b), self.put(*y));
+            }
             Call::Multiply { dims, x, gate, y } => {
                 let shape = (dims.images, dims.pixels, dims.channels);
                 gate::apply::<false>(shape, self.get(*x), self.get(*gate), self.put(*y));
