@@ -26,8 +26,10 @@ print(":".join(folders))' 2>/dev/null)"
     folders="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folders"
     for library in libnvrtc.so.13 libcublas.so.13 libcublasLt.so.13; do
         found=""
-        for folder in $(echo "$folders" | tr ':' ' '); do
-            [ -e "$folder/$library" ] && found=yes && break
+        rest="$folders:"
+        while [ -n "$rest" ]; do
+            [ -e "${rest%%:*}/$library" ] && found=yes && break
+            rest="${rest#*:}"
         done
         if [ -z "$found" ]; then
             echo "a GPU is here, but not $library, looked for in $folders: using the CPU" >&2

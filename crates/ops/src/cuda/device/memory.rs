@@ -49,6 +49,10 @@ impl<T> Drop for InTurn<T> {
         let _turn = self.device.turn();
         // SAFETY: it is not used again.
         unsafe { ManuallyDrop::drop(&mut self.it) }
+        // Memory that was given back in a stream's order is there for other processes from the next time on that
+        // something waits for the stream: a worker that waits for its next trial would keep its last one's. What went
+        // wrong on the stream says whoever waits next.
+        let _ = self.device.stream.synchronize();
     }
 }
 
