@@ -6,8 +6,10 @@
 //! ```
 
 use crate::{Augmentation, Dataset, Error, Images, split::every_fifth};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops::FilterType};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
 use rayon::prelude::*;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// The side that images get where they differ in size or are large.
@@ -213,10 +215,13 @@ fn all_or_first<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
         })
 }
 
-fn decoder(path: &Path) -> Result<impl ImageDecoder, Error> {
-    let reader = ImageReader::open(path)
+fn reader(path: &Path) -> Result<ImageReader<BufReader<File>>, Error> {
+    ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
-        .map_err(Error::io("read", path))?;
+        .map_err(Error::io("read", path))
+}
+
+fn decoder(path: &Path, reader: ImageReader<BufReader<File>>) -> Result<impl ImageDecoder, Error> {
     let decoder = reader
         .into_decoder()
         .map_err(|e| Error::corrupt(path, e.to_string(), NEXT))?;
@@ -238,7 +243,9 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder, Error> {
 
 fn open_size(path: &Path) -> Result<(u32, u32), Error> {
     use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    let mut decoder = decoder(path)?;
+    let reader = reader(path)?;
+    let jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    let mut decoder = decoder(path, reader)?;
     let (width, height) = decoder.dimensions();
     match decoder.orientation() {
         Ok(Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH) => Ok((height, width)),
@@ -247,7 +254,7 @@ fn open_size(path: &Path) -> Result<(u32, u32), Error> {
 }
 
 fn open(path: &Path) -> Result<DynamicImage, Error> {
-    let mut decoder = decoder(path)?;
+    let mut decoder = decoder(path, reader(path)?)?;
     let orientation = decoder
         .orientation()
         .unwrap_or(image::metadata::Orientation::NoTransforms);
@@ -268,3 +275,26 @@ fn square(image: &DynamicImage, side: u32) -> DynamicImage {
         cropped.resize_exact(side, side, FilterType::Triangle)
     }
 }
+    // The decoder makes up what is missing.
+    if jpeg && !has_end(&std::fs::read(path).map_err(Error::io("read", path))?) {
+        let problem = "a JPEG without its end marker, cut or damaged";
+        return Err(Error::corrupt(path, problem, NEXT));
+    }
+/// Whether the first scan of a JPEG file is followed by the end marker; a thumbnail before it has one of its own, and behind
+/// the marker there may be anything.
+fn has_end(file: &[u8]) -> bool {
+    let mut rest = file;
+    loop {
+        rest = match rest {
+            [0xFF, 0xDA, scans @ ..] => return scans.windows(2).rev().any(|it| it == [0xFF, 0xD9]),
+            // Other segments say how long they are.
+            [0xFF, 0xC0..=0xCF | 0xDB..=0xFE, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                rest.get(2 + length..).unwrap_or_default()
+            }
+            [_, rest @ ..] => rest,
+            [] => return false,
+        };
+    }
+}
+

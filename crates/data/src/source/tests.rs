@@ -280,8 +280,21 @@ fn jpeg_is_read() {
     RgbImage::from_pixel(16, 16, Rgb([200, 10, 10]))
         .save(root.path().join("bee/00.jpg"))
         .unwrap();
-    let set = load(&root.path().display().to_string(), Path::new("nowhere")).unwrap();
-    assert_eq!(set.train.channels, 3);
+    let load = || load(&root.path().display().to_string(), Path::new("nowhere"));
+    assert_eq!(load().unwrap().train.channels, 3);
+    let path = root.path().join("bee/00.jpg");
+    let whole = fs::read(&path).unwrap();
+    // A thumbnail with an end of its own, in a segment of 6 bytes; and something behind the image.
+    let thumbnail = [0xFF, 0xE5, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9];
+    let whole = [&whole[..2], &thumbnail, &whole[2..], b"behind"].concat();
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(load().unwrap().train.channels, 3);
+    fs::write(&path, &whole[..whole.len() - 10]).unwrap();
+    let text = load().unwrap_err().to_string();
+    assert!(
+        text.contains("00.jpg") && text.contains("without its end marker"),
+        "{text}"
+    );
 }
 
 #[test]
