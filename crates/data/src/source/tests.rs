@@ -283,6 +283,25 @@ fn jpeg_is_read() {
     let load = || load(&root.path().display().to_string(), Path::new("nowhere"));
     assert_eq!(load().unwrap().train.channels, 3);
     let path = root.path().join("bee/00.jpg");
+    for name in ["val", "valid", "validation"] {
+        let part = root.path().join("p").join(name);
+        fs::rename(root.path().join("p/test"), &part).unwrap();
+        assert_eq!(load("p", root.path()).unwrap(), set);
+        fs::rename(part, root.path().join("p/test")).unwrap();
+    }
+    write_classes(&root.path().join("p/val"), 2, 8, 8);
+    let text = error("p", root.path());
+    assert!(
+        text.contains("test and val stand beside train") && text.contains("split off train"),
+        "{text}"
+    );
+    fs::rename(root.path().join("p/val"), root.path().join("p/other")).unwrap();
+    let text = error("p", root.path());
+    assert!(
+        text.contains("other: no PNG or JPEG images, but subfolders") && !text.contains("remove"),
+        "{text}"
+    );
+    fs::remove_dir_all(root.path().join("p/other")).unwrap();
     let whole = fs::read(&path).unwrap();
     // A thumbnail with an end of its own, in a segment of 6 bytes; and something behind the image.
     let thumbnail = [0xFF, 0xE5, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9];
