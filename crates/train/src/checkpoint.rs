@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
-use cellwright_net::Network;
+use cellwright_net::{Network, whole};
 use cellwright_ops::Kernels;
 use cellwright_ops::optimiser::State;
 use safetensors::tensor::{Dtype, SafeTensors, View};
@@ -112,16 +111,7 @@ pub(crate) fn write<D: Kernels>(
     let views = tensors.iter().map(|(name, bytes)| (name.as_str(), bytes));
     let bytes =
         safetensors::serialize(views, Some(metadata)).map_err(|error| wrong(error.to_string()))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    };
-    write().map_err(|error| wrong(error.to_string()))
+    whole::write(path, &bytes).map_err(|error| wrong(error.to_string()))
 }
 
 /// Reads a checkpoint into a network; where the training was, and the optimiser's state. None where

@@ -48,7 +48,7 @@ pub struct Outcome {
     pub peak_bytes: Option<u64>,
     /// One record an epoch.
     pub curve: Vec<EpochRecord>,
-    /// Why the weights could not be written, in words.
+    /// Why weights or the last checkpoint could not be written, in words that name the file.
     pub unsaved: Option<String>,
 }
 

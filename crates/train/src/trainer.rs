@@ -108,6 +108,8 @@ struct Training<'t, D: Kernels> {
     step: u64,
     /// The training loss of late.
     loss: Option<f64>,
+    /// Why files could not be written, in words. A later checkpoint takes the place of an earlier one.
+    unsaved: Option<String>,
     first_epoch: usize,
     curve: Vec<EpochRecord>,
     train_seconds: f64,
@@ -161,6 +163,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             valid: parts.valid,
             step: 0,
             loss: None,
+            unsaved: None,
             first_epoch: 0,
             curve: Vec::new(),
             train_seconds: 0.0,
@@ -205,12 +208,11 @@ impl<'t, D: Kernels> Training<'t, D> {
         if let Some(path) = &self.files.weights {
             self.bring()?;
             // What the training has come to is not lost with the file.
-            let saved = self.network.save(path);
-            let unsaved = saved.err().map(|error| error.to_string());
-            return Ok(Outcome {
-                unsaved,
-                ..self.outcome(Status::Finished, valid, test)
-            });
+            if let Err(error) = self.network.save(path) {
+                let weights = Some(format!("weights {error}"));
+                let all: Vec<String> = self.unsaved.take().into_iter().chain(weights).collect();
+                self.unsaved = Some(all.join("; "));
+            }
         }
         Ok(self.outcome(Status::Finished, valid, test))
     }
@@ -401,7 +403,9 @@ impl<'t, D: Kernels> Training<'t, D> {
                 &self.curve,
                 self.train_seconds,
             );
-            checkpoint::write(path, place, &self.network, self.stepper.optimiser.state())?;
+            let state = self.stepper.optimiser.state();
+            let written = checkpoint::write(path, place, &self.network, state);
+            self.unsaved = written.err().map(|it| it.to_string());
         }
         Ok(())
     }
@@ -437,7 +441,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             },
             peak_bytes: memory::peak_bytes(),
             curve: self.curve,
-            unsaved: None,
+            unsaved: self.unsaved,
         }
     }
 }

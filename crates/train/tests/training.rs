@@ -406,18 +406,22 @@ fn a_profile_has_times() {
 }
 
 #[test]
-fn weights_that_cannot_be_written_do_not_take_the_outcome_with_them() {
+fn files_that_cannot_be_written_do_not_take_the_outcome_with_them() {
     let _turn = THREADS.lock();
     let folder = tempfile::tempdir().unwrap();
     let files = Files {
-        checkpoint: None,
+        checkpoint: Some(folder.path().join("gone/state")),
         weights: Some(folder.path().join("gone/weights")),
     };
     let settings = Settings {
-        epochs: 1,
+        epochs: 2,
+        train_limit: 64,
         ..settings()
     };
     let outcome = run(&settings, &mut Silent, &files);
     assert!(outcome.test_top1.is_some());
-    assert!(outcome.unsaved.unwrap().contains("gone"));
+    assert_eq!(outcome.curve.len(), 2);
+    let unsaved = outcome.unsaved.unwrap();
+    assert_eq!(unsaved.matches("gone/state").count(), 1, "{unsaved}");
+    assert_eq!(unsaved.matches("gone/weights").count(), 1, "{unsaved}");
 }

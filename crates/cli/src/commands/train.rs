@@ -98,7 +98,11 @@ pub fn run(args: Args) -> Result<()> {
     bar.0.finish_and_clear();
     let trial = row.trial;
     if trial.status != Status::Done {
-        bail!(trial.reason.unwrap_or_else(|| "it failed".to_owned()));
+        let reason = trial.reason.unwrap_or_else(|| "it failed".to_owned());
+        match row.unsaved {
+            Some(unsaved) => bail!("{reason}; not saved: {unsaved}"),
+            None => bail!(reason),
+        }
     }
     if args.json {
         print_json(&Trial {
@@ -109,7 +113,7 @@ pub fn run(args: Args) -> Result<()> {
         show(&trial)?;
     }
     match row.unsaved {
-        Some(reason) => bail!("the weights are not saved: {reason}"),
+        Some(unsaved) => bail!("not saved: {unsaved}"),
         None => Ok(()),
     }
 }
