@@ -286,7 +286,7 @@ pub struct TrainingFlags {
     valid_fraction: Option<f64>,
     #[command(flatten)]
     precision: PrecisionFlag,
-    /// Give a trial up after so many seconds
+    /// Give a trial up after so many seconds; a training that goes on from a checkpoint has as many again
     #[arg(long, value_name = "SECONDS")]
     limit: Option<f64>,
 }

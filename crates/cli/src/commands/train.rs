@@ -42,7 +42,8 @@ pub struct Args {
     /// Where the trained weights go, as safetensors
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// A file with the training's state after each epoch; where it is there, the training goes on from it
+    /// A file with the training's state after each epoch; where it is there, the training goes on from it, with the
+    /// same flags but for --limit
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// One JSON object: the row of the trial
