@@ -54,7 +54,8 @@ pub struct Args {
 /// Trains and shows what came of it.
 pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
-    if args.save.is_some() && args.save == args.checkpoint {
+    let [save, checkpoint] = [&args.save, &args.checkpoint].map(|it| it.as_deref().map(place));
+    if save.is_some() && save == checkpoint {
         let reason = "--save and --checkpoint name one file, and keep different things: name two";
         return Err(Usage(reason.to_owned()).into());
     }
@@ -119,19 +120,24 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-/// Makes the folder of a file that is to be written when the training is over, or says why it cannot be.
+/// Where a path leads, though the end of it may not be there yet.
+fn place(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|it| {
+        let end = path.strip_prefix(it).ok()?;
+        Some(it.canonicalize().ok()?.join(end))
+    });
+    there.unwrap_or(path)
+}
+
+/// Makes the folder of a file that is to be written when the training is over, and tries to write there.
 fn make_place(path: &Path) -> Result<()> {
     let folder = path
         .parent()
         .filter(|it| !it.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    anyhow::ensure!(
-        !path.is_dir(),
-        "{} is a folder: name a file",
-        path.display()
-    );
-    Ok(())
+    cellwright_net::whole::check(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The space and choices that the flags name.
