@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial};
 use cellwright_search::evaluator::{Evaluator, Local, Progress, Request, Watch};
-use cellwright_search::run::{DatasetConfig, RunConfig, SpaceSource};
+use cellwright_search::run::{DatasetConfig, DeviceSpec, RunConfig, SpaceSource};
 use cellwright_space::Choices;
 use indicatif::ProgressBar;
 
 use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags, Which, check_precision};
-use crate::output::{Usage, print, print_json, short, thousands};
+use crate::output::{Usage, note, print, print_json, short, thousands};
 use crate::progress::{self, stop_on_interrupt};
 
 /// Flags of `train`.
@@ -24,7 +24,7 @@ pub struct Args {
     set: Set,
     #[command(flatten)]
     which: Which,
-    /// The architecture of a run's trial: its folder, #, its number
+    /// The architecture of a run's trial, on the run's images: its folder, #, its number
     #[arg(long, value_name = "RUN#ID", conflicts_with_all = ["file", "set", "which"])]
     trial: Option<String>,
     #[command(flatten)]
@@ -59,14 +59,11 @@ pub fn run(args: Args) -> Result<()> {
         let reason = "--save and --checkpoint name one file, and keep different things: name two";
         return Err(Usage(reason.to_owned()).into());
     }
-    let (source, choices) = architecture(&args)?;
+    let (source, choices, of_run) = architecture(&args)?;
     let device = args.device.resolve();
     let training = args.training.settings(args.training_seed);
     check_precision(training.precision, device)?;
-    let dataset = DatasetConfig {
-        name: args.data.name(device),
-        root: args.data.root.clone(),
-    };
+    let dataset = dataset(&args.data, of_run, device);
     let local = Local::new();
     let images = local.dataset(&dataset)?;
     for path in [&args.save, &args.checkpoint].into_iter().flatten() {
@@ -140,18 +137,37 @@ fn make_place(path: &Path) -> Result<()> {
     cellwright_net::whole::check(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The space and choices that the flags name.
-fn architecture(args: &Args) -> Result<(SpaceSource, Choices)> {
+/// The images that the flags name, or else those of the run, or those that suit the device.
+fn dataset(flags: &DataFlags, of_run: Option<DatasetConfig>, device: DeviceSpec) -> DatasetConfig {
+    let Some(of_run) = of_run else {
+        return DatasetConfig {
+            name: flags.name(device),
+            root: flags.root(),
+        };
+    };
+    let dataset = flags.over(of_run);
+    if flags.named().is_none() {
+        note(format!(
+            "data set: {} (the run's); --dataset NAME or FOLDER chooses otherwise",
+            dataset.name
+        ));
+    }
+    dataset
+}
+
+/// The space and choices that the flags name, and the images of the run if they are of one.
+fn architecture(args: &Args) -> Result<(SpaceSource, Choices, Option<DatasetConfig>)> {
     if let Some(name) = &args.trial {
-        return of_run(name);
+        let (source, choices, dataset) = of_run(name)?;
+        return Ok((source, choices, Some(dataset)));
     }
     let file = args.file.as_deref().unwrap_or(Path::new(""));
     let source = SpaceSource::read(file, args.set.pairs())?;
     let choices = args.which.choices(&source.space()?)?;
-    Ok((source, choices))
+    Ok((source, choices, None))
 }
 
-fn of_run(name: &str) -> Result<(SpaceSource, Choices)> {
+fn of_run(name: &str) -> Result<(SpaceSource, Choices, DatasetConfig)> {
     let wrong = || {
         Usage(format!(
             "--trial {name}: write a run's folder, # and a trial's number: results/nasnet-1#7"
@@ -176,13 +192,11 @@ fn of_run(name: &str) -> Result<(SpaceSource, Choices)> {
     };
     let source = source
         .with_context(|| format!("{folder}: its run.toml does not have the space of trial {id}"))?;
-    Ok((
-        source,
-        trial
-            .choices
-            .parse()
-            .map_err(|error| Usage(format!("{error}")))?,
-    ))
+    let choices = trial
+        .choices
+        .parse()
+        .map_err(|error| Usage(format!("{error}")))?;
+    Ok((source, choices, config.dataset))
 }
 
 struct Bar(ProgressBar);
