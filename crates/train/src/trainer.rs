@@ -36,8 +36,9 @@ pub struct Files {
 /// part once, at the end, where the settings say so.
 ///
 /// # Errors
-/// What makes the training impossible: settings out of range, images that do not fit, a device or a
-/// file that fails. A loss that is no number any more is an outcome.
+/// What makes the training impossible: settings out of range, images that do not fit, a device that
+/// fails, a checkpoint that cannot be read or is of another training. A loss that is no number any
+/// more is an outcome, and a file that cannot be written is told in one.
 pub fn train<D: Kernels>(
     graph: &Graph,
     dataset: &Arc<Dataset>,
@@ -200,7 +201,7 @@ impl<'t, D: Kernels> Training<'t, D> {
     }
 
     fn run(mut self, observer: &mut dyn Observer) -> Result<Outcome, Error> {
-        let (valid, test) = match self.to_the_end(observer) {
+        let (valid, test) = match self.finish(observer) {
             Ok(accuracies) => accuracies,
             Err(End::Early(status)) => return Ok(self.outcome(status, None, None)),
             Err(End::Failed(error)) => return Err(error),
@@ -218,7 +219,7 @@ impl<'t, D: Kernels> Training<'t, D> {
     }
 
     /// All epochs, and what they have come to on the validation and the test part.
-    fn to_the_end(
+    fn finish(
         &mut self,
         observer: &mut dyn Observer,
     ) -> Result<(Option<Accuracy>, Option<Accuracy>), End> {
