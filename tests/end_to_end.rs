@@ -117,18 +117,11 @@ fn an_architecture_of_a_run_is_trained_again_by_its_name() {
     search(&out, &["--trials", "1"]).assert().success();
     let trial = format!("{}#0", out.display());
     let output = cellwright()
-        .args([
-            "train",
-            "--trial",
-            &trial,
-            "--dataset",
-            "digits",
-            "--epochs",
-            "1",
-            "--json",
-        ])
+        .args(["train", "--trial", &trial, "--epochs", "1", "--json"])
         .assert()
         .success();
+    let said = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(said.contains("data set: digits (the run's)"), "{said}");
     let report: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     assert_eq!(report["params"].as_u64(), Some(trials(&out)[0].params));
     assert!(report["test_top1"].as_f64().is_some());

@@ -6,7 +6,7 @@ use anyhow::Result;
 use cellwright_graph::{Graph, Shape};
 use cellwright_search::evaluator;
 use cellwright_search::run::{
-    DeviceSpec, Precision, Settings, SpaceSource, build, pick_dataset, pick_device,
+    DatasetConfig, DeviceSpec, Precision, Settings, SpaceSource, build, pick_dataset, pick_device,
 };
 use cellwright_space::{Choices, Space};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -235,14 +235,9 @@ pub struct DataFlags {
     /// A known data set or a folder of images (default: cifar10 on a GPU, fashion-mnist on a CPU)
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Where data sets are kept
-    #[arg(
-        long = "data",
-        value_name = "DIR",
-        env = "CELLWRIGHT_DATA",
-        default_value = "data"
-    )]
-    pub root: PathBuf,
+    /// Where data sets are kept (default: data)
+    #[arg(long = "data", value_name = "DIR", env = "CELLWRIGHT_DATA")]
+    root: Option<PathBuf>,
 }
 
 impl DataFlags {
@@ -251,13 +246,26 @@ impl DataFlags {
         self.dataset.as_deref()
     }
 
+    /// The folder that is named, or the usual one.
+    pub fn root(&self) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| PathBuf::from("data"))
+    }
+
+    /// This data set, with what the flags say.
+    pub fn over(&self, config: DatasetConfig) -> DatasetConfig {
+        DatasetConfig {
+            name: self.dataset.clone().unwrap_or(config.name),
+            root: self.root.clone().unwrap_or(config.root),
+        }
+    }
+
     /// The data set that is named, or the one that suits the device and is to be had; says what was
     /// picked and why.
     pub fn name(&self, device: DeviceSpec) -> String {
         if let Some(name) = &self.dataset {
             return name.clone();
         }
-        let picked = pick_dataset(device, &self.root, &mut |text| note(text));
+        let picked = pick_dataset(device, &self.root(), &mut |text| note(text));
         note(format!(
             "data set: {} ({}); --dataset NAME or FOLDER chooses otherwise",
             picked.value, picked.why
@@ -286,7 +294,7 @@ pub struct TrainingFlags {
     valid_fraction: Option<f64>,
     #[command(flatten)]
     precision: PrecisionFlag,
-    /// Give a trial up after so many seconds
+    /// Give a trial up after so many seconds; a training that goes on from a checkpoint has as many again
     #[arg(long, value_name = "SECONDS")]
     limit: Option<f64>,
 }

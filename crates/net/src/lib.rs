@@ -12,6 +12,7 @@ pub mod plan;
 mod program;
 mod seed;
 mod weights;
+pub mod whole;
 
 pub use error::Error;
 pub use network::{Mode, Network, Outputs};

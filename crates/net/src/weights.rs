@@ -1,13 +1,12 @@
 //! Weights as a safetensors file: parameters and running statistics by name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 
 use cellwright_ops::{Kernels, Running, Vector};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::{Error, Network, Value};
+use crate::{Error, Network, Value, whole};
 
 /// A tensor in a file: its dimensions and numbers.
 type Stored = (Vec<usize>, Vec<f32>);
@@ -24,22 +23,22 @@ impl<D: Kernels> Network<D> {
             reason: reason.to_string(),
         };
         let bytes = self.to_bytes().map_err(|reason| wrong(&reason))?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let mut file = std::fs::File::create(&part).map_err(|error| wrong(&error))?;
-        file.write_all(&bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(|error| wrong(&error))?;
-        std::fs::rename(&part, path).map_err(|error| wrong(&error))
+        whole::write(path, &bytes).map_err(|error| wrong(&error))
     }
 
     /// Parameters and running statistics as the bytes of a safetensors file.
     ///
     /// # Errors
-    /// What the format refuses, in words.
+    /// What the format refuses, in words: two tensors of one name.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let stored: Vec<(String, Stored)> = self.stored();
+        // The library would panic.
+        let mut names = BTreeSet::new();
+        if let Some((name, _)) = stored.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(format!(
+                "two tensors are called '{name}': give the layers different names"
+            ));
+        }
         let bytes: Vec<(&str, &[usize], Vec<u8>)> = stored
             .iter()
             .map(|(name, (dims, data))| {

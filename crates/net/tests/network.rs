@@ -188,6 +188,13 @@ fn weights_survive_a_file() {
         error.contains("weights.safetensors") && error.contains("missing"),
         "{error}"
     );
+    let mut twice = graph.clone();
+    for node in &mut twice.nodes {
+        node.name = "same".into();
+    }
+    let twice = Network::build(&twice, &device, 1).unwrap();
+    let error = twice.save(&path).unwrap_err().to_string();
+    assert!(error.contains("two tensors are called"), "{error}");
     std::fs::write(&path, b"nonsense").unwrap();
     assert!(
         other

@@ -1,11 +1,10 @@
 //! A training's state in one file, from which it goes on with the same bits.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::io::Write;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use cellwright_net::Network;
+use cellwright_net::{Network, whole};
 use cellwright_ops::Kernels;
 use cellwright_ops::optimiser::State;
 use safetensors::tensor::{Dtype, SafeTensors, View};
@@ -112,16 +111,31 @@ pub(crate) fn write<D: Kernels>(
     let views = tensors.iter().map(|(name, bytes)| (name.as_str(), bytes));
     let bytes =
         safetensors::serialize(views, Some(metadata)).map_err(|error| wrong(error.to_string()))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
+    whole::write(path, &bytes).map_err(|error| wrong(error.to_string()))
+}
+
+/// The settings that differ, each with its value in the checkpoint and in this training.
+fn differing(there: &Settings, here: &Settings) -> Result<Vec<String>, serde_json::Error> {
+    type Fields = BTreeMap<String, serde_json::Value>;
+    let fields = |it: &Settings| serde_json::from_value::<Fields>(serde_json::to_value(it)?);
+    let (there, here) = (fields(there)?, fields(here)?);
+    let value = |fields: &Fields, name: &str| {
+        let value = fields.get(name).map(ToString::to_string);
+        value.unwrap_or_else(|| "the default".to_owned())
     };
-    write().map_err(|error| wrong(error.to_string()))
+    let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
+    let differing = names
+        .into_iter()
+        .filter(|it| there.get(*it) != here.get(*it));
+    Ok(differing
+        .map(|it| {
+            format!(
+                "{it} is {} there and {} here",
+                value(&there, it),
+                value(&here, it)
+            )
+        })
+        .collect())
 }
 
 /// Reads a checkpoint into a network; where the training was, and the optimiser's state. None where
@@ -165,10 +179,19 @@ pub(crate) fn read<D: Kernels>(
             "is of a training on other images; name another file, or delete it to begin anew",
         ));
     }
-    if place.settings != *settings {
-        return Err(wrong(
-            "is of a training with other settings; name another file, or delete it to begin anew",
-        ));
+    let device = network.device();
+    let mut there = place.settings.clone();
+    // Neither makes another training: how long it may take, nor a precision in whose stead the device computes in the same.
+    there.seconds_limit = settings.seconds_limit;
+    if device.computes_in(there.precision)? == device.computes_in(settings.precision)? {
+        there.precision = settings.precision;
+    }
+    let differing = differing(&there, settings).map_err(|error| wrong(&error.to_string()))?;
+    if !differing.is_empty() {
+        return Err(wrong(&format!(
+            "is of a training with other settings ({}); give the same, name another file, or delete it to begin anew",
+            differing.join(", ")
+        )));
     }
     let weights = file.tensor(NETWORK).map_err(|_| wrong(damaged))?;
     network.load_bytes(weights.data(), path)?;

@@ -7,7 +7,7 @@ use cellwright_net::Network;
 use cellwright_ops::{Kernels, softmax_cross_entropy, top_k_correct};
 use dfdx::tensor::NoneTape;
 
-use crate::Error;
+use crate::pace::End;
 use crate::step::together;
 
 /// Images of an evaluation step.
@@ -15,7 +15,7 @@ pub(crate) const BATCH: usize = 250;
 
 /// How well a network does on some images.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Accuracy {
+pub(crate) struct Accuracy {
     /// Fraction classified rightly.
     pub top1: f64,
     /// Fraction whose class is among the five best guesses.
@@ -24,16 +24,15 @@ pub struct Accuracy {
     pub loss: f64,
 }
 
-/// Evaluates a network on the images of a part with these indices; none where there are no images.
-///
-/// # Errors
-/// [`Error::Data`] for an index out of range, [`Error::Network`] when a layer fails.
-pub fn evaluate<D: Kernels>(
+/// Evaluates a network on the images of a part with these indices; none where there are no images. After each batch
+/// `look` says whether to go on.
+pub(crate) fn evaluate<D: Kernels>(
     network: &Network<D>,
     dataset: &Arc<Dataset>,
     part: Part,
     indices: Vec<u32>,
-) -> Result<Option<Accuracy>, Error> {
+    look: &mut dyn FnMut() -> Result<(), End>,
+) -> Result<Option<Accuracy>, End> {
     let count = indices.len();
     if count == 0 {
         return Ok(None);
@@ -49,6 +48,7 @@ pub fn evaluate<D: Kernels>(
         right[1] += correct[1];
         let (_, each) = softmax_cross_entropy(&mut NoneTape, &logits, &batch.labels, 0.0)?;
         loss += each.iter().map(|it| f64::from(*it)).sum::<f64>();
+        look()?;
     }
     let count = count as f64;
     Ok(Some(Accuracy {

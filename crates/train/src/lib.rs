@@ -11,6 +11,7 @@ mod feed;
 mod latency;
 mod memory;
 mod outcome;
+mod pace;
 mod profile;
 mod programmed;
 mod schedule;
@@ -20,7 +21,6 @@ mod trainer;
 
 pub use cellwright_ops::program::Precision;
 pub use error::Error;
-pub use evaluate::{Accuracy, evaluate};
 pub use latency::latency;
 pub use memory::device_bytes;
 pub use outcome::{EpochRecord, Observer, Outcome, Progress, Silent, Status};

@@ -9,7 +9,7 @@ pub enum Status {
     Finished,
     /// The observer asked to stop.
     Stopped,
-    /// The loss was no number any more; in words.
+    /// A loss was no number any more, in training or evaluation; in words.
     Diverged(String),
     /// It took longer than the limit; in words.
     TimedOut(String),
@@ -48,7 +48,7 @@ pub struct Outcome {
     pub peak_bytes: Option<u64>,
     /// One record an epoch.
     pub curve: Vec<EpochRecord>,
-    /// Why the weights could not be written, in words.
+    /// Why weights or the last checkpoint could not be written, in words that name the file.
     pub unsaved: Option<String>,
 }
 
@@ -86,11 +86,11 @@ pub struct Progress {
 
 /// Looks on while a network is trained.
 pub trait Observer {
-    /// A step is done.
+    /// A step is done, or a batch of an evaluation, before which the step was done.
     fn step(&mut self, _progress: Progress) {}
     /// An epoch is done.
     fn epoch(&mut self, _record: &EpochRecord) {}
-    /// Whether to stop after this step.
+    /// Whether to stop after this step, or this batch of an evaluation.
     fn stopped(&self) -> bool {
         false
     }

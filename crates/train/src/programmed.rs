@@ -13,6 +13,7 @@ use cellwright_ops::{Kernels, Optimiser};
 
 use crate::evaluate::{self, Accuracy};
 use crate::feed::{Feed, keep};
+use crate::pace::End;
 use crate::{Error, Settings as Training};
 
 /// In evaluation nothing is drawn and nothing moves.
@@ -123,7 +124,8 @@ impl Programmed {
         dataset: &Arc<Dataset>,
         part: Part,
         indices: Vec<u32>,
-    ) -> Result<Option<Accuracy>, Error> {
+        look: &mut dyn FnMut() -> Result<(), End>,
+    ) -> Result<Option<Accuracy>, End> {
         let count = indices.len();
         if count == 0 {
             return Ok(None);
@@ -140,6 +142,7 @@ impl Programmed {
                 right[0] += usize::from(rank < 1);
                 right[1] += usize::from(rank < 5);
             }
+            look()?;
         }
         let count = count as f64;
         Ok(Some(Accuracy {

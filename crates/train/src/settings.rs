@@ -50,7 +50,7 @@ pub struct Settings {
     pub seed: u64,
     /// Whether the network is evaluated on the test part, once, at the end.
     pub test: bool,
-    /// Seconds after which a training is given up; 0: no limit.
+    /// Seconds after which a training is given up, counted anew where it goes on from a checkpoint; 0: no limit.
     pub seconds_limit: f64,
 }
 

@@ -14,12 +14,13 @@ use cellwright_ops::program::{Control, Weights};
 use cellwright_ops::{Feature, Kernels, Optimiser};
 
 use crate::checkpoint::{self, Place};
+use crate::evaluate::{Accuracy, evaluate};
 use crate::feed::{Fed, Feed};
+use crate::pace::{End, Pace};
 use crate::programmed::{Programmed, augmentation};
 use crate::step::{Stepper, decays};
 use crate::{
-    Accuracy, EpochRecord, Error, Observer, Outcome, Progress, Settings, Status, evaluate,
-    learning_rate, memory,
+    EpochRecord, Error, Observer, Outcome, Progress, Settings, Status, learning_rate, memory,
 };
 
 /// Files of a training; none are written where nothing is said.
@@ -35,8 +36,9 @@ pub struct Files {
 /// part once, at the end, where the settings say so.
 ///
 /// # Errors
-/// What makes the training impossible: settings out of range, images that do not fit, a device or a
-/// file that fails. A loss that is no number any more is an outcome.
+/// What makes the training impossible: settings out of range, images that do not fit, a device that
+/// fails, a checkpoint that cannot be read or is of another training. A loss that is no number any
+/// more is an outcome, and a file that cannot be written is told in one.
 pub fn train<D: Kernels>(
     graph: &Graph,
     dataset: &Arc<Dataset>,
@@ -81,6 +83,13 @@ fn check_images(graph: &Graph, dataset: &Dataset) -> Result<(), Error> {
     })
 }
 
+/// The end of a training whose loss is no number; in words.
+fn diverged(what: String) -> End {
+    End::Early(Status::Diverged(format!(
+        "{what}; a smaller learning rate may help"
+    )))
+}
+
 struct Training<'t, D: Kernels> {
     dataset: &'t Arc<Dataset>,
     settings: &'t Settings,
@@ -98,6 +107,10 @@ struct Training<'t, D: Kernels> {
     valid: Vec<u32>,
     steps_per_epoch: u64,
     step: u64,
+    /// The training loss of late.
+    loss: Option<f64>,
+    /// Why files could not be written, in words. A later checkpoint takes the place of an earlier one.
+    unsaved: Option<String>,
     first_epoch: usize,
     curve: Vec<EpochRecord>,
     train_seconds: f64,
@@ -150,6 +163,8 @@ impl<'t, D: Kernels> Training<'t, D> {
             train,
             valid: parts.valid,
             step: 0,
+            loss: None,
+            unsaved: None,
             first_epoch: 0,
             curve: Vec::new(),
             train_seconds: 0.0,
@@ -165,6 +180,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             training.stepper.optimiser.set_state(state)?;
             training.first_epoch = place.epoch;
             training.step = place.epoch as u64 * training.steps_per_epoch;
+            training.loss = place.curve.last().map(|it| it.train_loss);
             training.curve = place.curve;
             training.train_seconds = place.train_seconds;
         }
@@ -185,40 +201,47 @@ impl<'t, D: Kernels> Training<'t, D> {
     }
 
     fn run(mut self, observer: &mut dyn Observer) -> Result<Outcome, Error> {
-        let mut status = Status::Finished;
-        for epoch in self.first_epoch..self.settings.epochs {
-            match self.epoch(epoch, observer)? {
-                Status::Finished => {}
-                ended => {
-                    status = ended;
-                    break;
-                }
-            }
-        }
-        let test = match status {
-            Status::Finished if self.settings.test => {
-                let all = (0..self.dataset.test.len() as u32).collect();
-                self.evaluate(Part::Test, all)?
-            }
-            _ => None,
+        let (valid, test) = match self.finish(observer) {
+            Ok(accuracies) => accuracies,
+            Err(End::Early(status)) => return Ok(self.outcome(status, None, None)),
+            Err(End::Failed(error)) => return Err(error),
         };
-        let valid = match status {
-            Status::Finished => self.validate()?,
-            _ => None,
-        };
-        if status == Status::Finished
-            && let Some(path) = &self.files.weights
-        {
+        if let Some(path) = &self.files.weights {
             self.bring()?;
             // What the training has come to is not lost with the file.
-            let saved = self.network.save(path);
-            let unsaved = saved.err().map(|error| error.to_string());
-            return Ok(Outcome {
-                unsaved,
-                ..self.outcome(status, valid, test)
-            });
+            if let Err(error) = self.network.save(path) {
+                let weights = Some(format!("weights {error}"));
+                let all: Vec<String> = self.unsaved.take().into_iter().chain(weights).collect();
+                self.unsaved = Some(all.join("; "));
+            }
         }
-        Ok(self.outcome(status, valid, test))
+        Ok(self.outcome(Status::Finished, valid, test))
+    }
+
+    /// All epochs, and what they have come to on the validation and the test part.
+    fn finish(
+        &mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<(Option<Accuracy>, Option<Accuracy>), End> {
+        for epoch in self.first_epoch..self.settings.epochs {
+            self.epoch(epoch, observer)?;
+        }
+        let test = if self.settings.test {
+            let all = (0..self.dataset.test.len() as u32).collect();
+            self.evaluate(Part::Test, all, observer)?
+        } else {
+            None
+        };
+        let valid = self.validate(observer)?;
+        // The last step may be the one that diverges: no loss of training tells.
+        for (part, accuracy) in [("validation", valid), ("test", test)] {
+            if let Some(loss) = accuracy.map(|it| it.loss).filter(|it| !it.is_finite()) {
+                return Err(diverged(format!(
+                    "the loss on the {part} part was {loss} after the last step"
+                )));
+            }
+        }
+        Ok((valid, test))
     }
 
     /// Seconds since the training began, those before a checkpoint too.
@@ -226,18 +249,37 @@ impl<'t, D: Kernels> Training<'t, D> {
         self.seconds_before + self.begin.elapsed().as_secs_f64()
     }
 
-    fn validate(&mut self) -> Result<Option<Accuracy>, Error> {
-        self.evaluate(Part::Train, self.valid.clone())
+    fn pace(&self) -> Pace {
+        Pace {
+            progress: Progress {
+                step: self.step,
+                steps: self.steps(),
+                loss: self.loss.unwrap_or(f64::NAN),
+            },
+            begin: self.begin,
+            limit: self.settings.seconds_limit,
+        }
     }
 
-    fn evaluate(&mut self, part: Part, indices: Vec<u32>) -> Result<Option<Accuracy>, Error> {
+    fn validate(&mut self, observer: &mut dyn Observer) -> Result<Option<Accuracy>, End> {
+        self.evaluate(Part::Train, self.valid.clone(), observer)
+    }
+
+    fn evaluate(
+        &mut self,
+        part: Part,
+        indices: Vec<u32>,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Accuracy>, End> {
+        let pace = self.pace();
+        let look = &mut || pace.look(observer);
         match &mut self.programmed {
             Some(programmed) => {
                 let network = &self.network;
                 let weights = self.learned.get_or_insert_with(|| network.weights());
-                programmed.evaluate(weights, self.dataset, part, indices)
+                programmed.evaluate(weights, self.dataset, part, indices, look)
             }
-            None => evaluate(&self.network, self.dataset, part, indices),
+            None => evaluate(&self.network, self.dataset, part, indices, look),
         }
     }
 
@@ -293,7 +335,7 @@ impl<'t, D: Kernels> Training<'t, D> {
     }
 
     /// One pass over the training images.
-    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Status, Error> {
+    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<(), End> {
         let settings = self.settings;
         let plan = Plan::train(
             Arc::clone(self.dataset),
@@ -305,7 +347,6 @@ impl<'t, D: Kernels> Training<'t, D> {
         )?;
         let kept = self.programmed.as_ref().is_some_and(Programmed::keeps);
         let mut sums = Sums::default();
-        let mut smooth = None;
         let mut rate = 0.0;
         for fed in Feed::new(plan, kept)? {
             let begin = Instant::now();
@@ -314,36 +355,21 @@ impl<'t, D: Kernels> Training<'t, D> {
             self.step += 1;
             self.train_seconds += begin.elapsed().as_secs_f64();
             if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
-                return Ok(Status::Diverged(format!(
-                    "the loss was {loss} in step {} of {} (epoch {}); a smaller learning rate may help",
+                return Err(diverged(format!(
+                    "the loss was {loss} in step {} of {} (epoch {})",
                     self.step,
                     self.steps(),
                     epoch + 1
                 )));
             }
-            let known = loss.or(smooth).unwrap_or(f64::NAN);
-            let loss = smooth.map_or(known, |smooth| 0.95 * smooth + 0.05 * known);
-            smooth = Some(loss);
-            observer.step(Progress {
-                step: self.step,
-                steps: self.steps(),
-                loss,
-            });
-            if observer.stopped() {
-                return Ok(Status::Stopped);
-            }
-            let limit = settings.seconds_limit;
-            if limit > 0.0 && self.begin.elapsed().as_secs_f64() > limit {
-                return Ok(Status::TimedOut(format!(
-                    "it took longer than {limit} s, and had made {} of {} steps",
-                    self.step,
-                    self.steps()
-                )));
-            }
+            self.loss = match (self.loss, loss) {
+                (Some(smooth), Some(loss)) => Some(0.95 * smooth + 0.05 * loss),
+                (smooth, loss) => loss.or(smooth),
+            };
+            self.pace().look(observer)?;
         }
         self.collect(&mut sums)?;
-        self.finish_epoch(epoch, &sums, rate, observer)?;
-        Ok(Status::Finished)
+        self.finish_epoch(epoch, &sums, rate, observer)
     }
 
     fn finish_epoch(
@@ -352,10 +378,10 @@ impl<'t, D: Kernels> Training<'t, D> {
         sums: &Sums,
         learning_rate: f64,
         observer: &mut dyn Observer,
-    ) -> Result<(), Error> {
+    ) -> Result<(), End> {
         let last = epoch + 1 == self.settings.epochs;
         // The last epoch's validation is the outcome's, and is not done twice.
-        let valid = if last { None } else { self.validate()? };
+        let valid = if last { None } else { self.validate(observer)? };
         let images = sums.images.max(1) as f64;
         let record = EpochRecord {
             epoch: epoch as u32 + 1,
@@ -378,7 +404,9 @@ impl<'t, D: Kernels> Training<'t, D> {
                 &self.curve,
                 self.train_seconds,
             );
-            checkpoint::write(path, place, &self.network, self.stepper.optimiser.state())?;
+            let state = self.stepper.optimiser.state();
+            let written = checkpoint::write(path, place, &self.network, state);
+            self.unsaved = written.err().map(|it| it.to_string());
         }
         Ok(())
     }
@@ -414,7 +442,7 @@ impl<'t, D: Kernels> Training<'t, D> {
             },
             peak_bytes: memory::peak_bytes(),
             curve: self.curve,
-            unsaved: None,
+            unsaved: self.unsaved,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cellwright_data::Dataset;
 use cellwright_graph::{Graph, Shape, vocabulary};
@@ -167,7 +168,13 @@ fn a_training_goes_on_from_a_checkpoint_with_the_same_bits() {
         (stopped.status, stopped.valid_top1, stopped.curve.len()),
         (Status::Stopped, None, 2)
     );
-    let resumed = run(&settings(), &mut Silent, &files);
+    // How long it may take, and what this device does not compute in, change nothing.
+    let longer = Settings {
+        seconds_limit: 1e6,
+        precision: Precision::Fp32,
+        ..settings()
+    };
+    let resumed = run(&longer, &mut Silent, &files);
     let whole = run(&settings(), &mut Silent, &Files::default());
     assert_eq!(bits(&resumed), bits(&whole));
     assert!(resumed.total_seconds >= resumed.train_seconds);
@@ -196,7 +203,9 @@ fn a_training_goes_on_from_a_checkpoint_with_the_same_bits() {
         &mut Silent,
         &files,
     );
-    assert!(refused.unwrap_err().to_string().contains("other settings"));
+    let refused = refused.unwrap_err().to_string();
+    let differs = "other settings (batch is 32 there and 16 here)";
+    assert!(refused.contains(differs), "{refused}");
     std::fs::write(&path, b"damaged").unwrap();
     let refused = train(
         &graph(SPACE),
@@ -233,6 +242,96 @@ fn a_training_that_diverges_is_an_outcome() {
         outcome.status
     );
     assert_eq!(outcome.valid_top1, None);
+}
+
+#[test]
+fn a_training_that_diverges_in_its_last_step_is_not_finished() {
+    let _turn = THREADS.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files {
+        checkpoint: None,
+        weights: Some(folder.path().join("weights")),
+    };
+    let one_step = Settings {
+        epochs: 1,
+        batch: 250,
+        train_limit: 200,
+        learning_rate: 1e30,
+        ..settings()
+    };
+    let parts = [("validation", 0.1, false), ("test", 0.0, true)];
+    for (part, valid_fraction, test) in parts {
+        let settings = Settings {
+            valid_fraction,
+            test,
+            ..one_step.clone()
+        };
+        let outcome = run(&settings, &mut Silent, &files);
+        assert!(
+            matches!(&outcome.status, Status::Diverged(reason) if reason.contains(part)),
+            "{:?}",
+            outcome.status
+        );
+        assert_eq!((outcome.valid_top1, outcome.test_top1), (None, None));
+        assert!(!folder.path().join("weights").exists());
+    }
+}
+
+/// Looks on after the last step, when the network is evaluated.
+#[derive(Default)]
+struct AtTheEnd {
+    looks: usize,
+    stops: bool,
+    sleeps: Duration,
+}
+
+impl Observer for AtTheEnd {
+    fn step(&mut self, progress: cellwright_train::Progress) {
+        self.looks += usize::from(progress.step == progress.steps);
+        if self.looks == 2 {
+            std::thread::sleep(self.sleeps);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stops && self.looks == 2
+    }
+}
+
+#[test]
+fn an_evaluation_gives_signs_of_life_and_can_be_stopped() {
+    let _turn = THREADS.lock();
+    let settings = Settings {
+        epochs: 1,
+        train_limit: 32,
+        seconds_limit: 1.0,
+        ..settings()
+    };
+    let files = Files::default();
+    let mut observer = AtTheEnd::default();
+    assert_eq!(
+        run(&settings, &mut observer, &files).status,
+        Status::Finished
+    );
+    // The last step, 355 images of the test part and 144 held out.
+    assert_eq!(observer.looks, 1 + 2 + 1);
+    let stops = &mut AtTheEnd {
+        stops: true,
+        ..AtTheEnd::default()
+    };
+    let stopped = run(&settings, stops, &files);
+    assert_eq!((stopped.status, stops.looks), (Status::Stopped, 2));
+    let sleeps = &mut AtTheEnd {
+        sleeps: Duration::from_secs(1),
+        ..AtTheEnd::default()
+    };
+    let late = run(&settings, sleeps, &files);
+    assert!(
+        matches!(&late.status, Status::TimedOut(reason) if reason.contains("1 of 1 steps")),
+        "{:?}",
+        late.status
+    );
+    assert_eq!((sleeps.looks, late.test_top1), (2, None));
 }
 
 #[test]
@@ -315,18 +414,22 @@ fn a_profile_has_times() {
 }
 
 #[test]
-fn weights_that_cannot_be_written_do_not_take_the_outcome_with_them() {
+fn files_that_cannot_be_written_do_not_take_the_outcome_with_them() {
     let _turn = THREADS.lock();
     let folder = tempfile::tempdir().unwrap();
     let files = Files {
-        checkpoint: None,
+        checkpoint: Some(folder.path().join("gone/state")),
         weights: Some(folder.path().join("gone/weights")),
     };
     let settings = Settings {
-        epochs: 1,
+        epochs: 2,
+        train_limit: 64,
         ..settings()
     };
     let outcome = run(&settings, &mut Silent, &files);
     assert!(outcome.test_top1.is_some());
-    assert!(outcome.unsaved.unwrap().contains("gone"));
+    assert_eq!(outcome.curve.len(), 2);
+    let unsaved = outcome.unsaved.unwrap();
+    assert_eq!(unsaved.matches("gone/state").count(), 1, "{unsaved}");
+    assert_eq!(unsaved.matches("gone/weights").count(), 1, "{unsaved}");
 }

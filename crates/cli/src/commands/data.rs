@@ -78,6 +78,7 @@ fn list(root: &std::path::Path, json: bool) -> Result<()> {
     }
     print(rows)?;
     print(
-        "\nFetch one with `cellwright data fetch NAME`; a folder of images, one subfolder a class, is a data set too.",
+        "\nFetch one with `cellwright data fetch NAME`; a folder of images, one subfolder a class, is a data set too; \
+         so is one with train/ and test/ (or val/, then the test part) above such subfolders.",
     )
 }

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial};
 use cellwright_search::evaluator::{Evaluator, Local, Progress, Request, Watch};
-use cellwright_search::run::{DatasetConfig, RunConfig, SpaceSource};
+use cellwright_search::run::{DatasetConfig, DeviceSpec, RunConfig, SpaceSource};
 use cellwright_space::Choices;
 use indicatif::ProgressBar;
 
 use crate::options::{DataFlags, DeviceFlag, Set, TrainingFlags, Which, check_precision};
-use crate::output::{Usage, print, print_json, short, thousands};
+use crate::output::{Usage, note, print, print_json, short, thousands};
 use crate::progress::{self, stop_on_interrupt};
 
 /// Flags of `train`.
@@ -24,7 +24,7 @@ pub struct Args {
     set: Set,
     #[command(flatten)]
     which: Which,
-    /// The architecture of a run's trial: its folder, #, its number
+    /// The architecture of a run's trial, on the run's images: its folder, #, its number
     #[arg(long, value_name = "RUN#ID", conflicts_with_all = ["file", "set", "which"])]
     trial: Option<String>,
     #[command(flatten)]
@@ -42,7 +42,8 @@ pub struct Args {
     /// Where the trained weights go, as safetensors
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// A file with the training's state after each epoch; where it is there, the training goes on from it
+    /// A file with the training's state after each epoch; where it is there, the training goes on from it, with the
+    /// same flags but for --limit
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// One JSON object: the row of the trial
@@ -53,18 +54,16 @@ pub struct Args {
 /// Trains and shows what came of it.
 pub fn run(args: Args) -> Result<()> {
     stop_on_interrupt()?;
-    if args.save.is_some() && args.save == args.checkpoint {
+    let [save, checkpoint] = [&args.save, &args.checkpoint].map(|it| it.as_deref().map(place));
+    if save.is_some() && save == checkpoint {
         let reason = "--save and --checkpoint name one file, and keep different things: name two";
         return Err(Usage(reason.to_owned()).into());
     }
-    let (source, choices) = architecture(&args)?;
+    let (source, choices, of_run) = architecture(&args)?;
     let device = args.device.resolve();
     let training = args.training.settings(args.training_seed);
     check_precision(training.precision, device)?;
-    let dataset = DatasetConfig {
-        name: args.data.name(device),
-        root: args.data.root.clone(),
-    };
+    let dataset = dataset(&args.data, of_run, device);
     let local = Local::new();
     let images = local.dataset(&dataset)?;
     for path in [&args.save, &args.checkpoint].into_iter().flatten() {
@@ -98,7 +97,11 @@ pub fn run(args: Args) -> Result<()> {
     bar.0.finish_and_clear();
     let trial = row.trial;
     if trial.status != Status::Done {
-        bail!(trial.reason.unwrap_or_else(|| "it failed".to_owned()));
+        let reason = trial.reason.unwrap_or_else(|| "it failed".to_owned());
+        match row.unsaved {
+            Some(unsaved) => bail!("{reason}; not saved: {unsaved}"),
+            None => bail!(reason),
+        }
     }
     if args.json {
         print_json(&Trial {
@@ -109,38 +112,62 @@ pub fn run(args: Args) -> Result<()> {
         show(&trial)?;
     }
     match row.unsaved {
-        Some(reason) => bail!("the weights are not saved: {reason}"),
+        Some(unsaved) => bail!("not saved: {unsaved}"),
         None => Ok(()),
     }
 }
 
-/// Makes the folder of a file that is to be written when the training is over, or says why it cannot be.
+/// Where a path leads, though the end of it may not be there yet.
+fn place(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|it| {
+        let end = path.strip_prefix(it).ok()?;
+        Some(it.canonicalize().ok()?.join(end))
+    });
+    there.unwrap_or(path)
+}
+
+/// Makes the folder of a file that is to be written when the training is over, and tries to write there.
 fn make_place(path: &Path) -> Result<()> {
     let folder = path
         .parent()
         .filter(|it| !it.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    anyhow::ensure!(
-        !path.is_dir(),
-        "{} is a folder: name a file",
-        path.display()
-    );
-    Ok(())
+    cellwright_net::whole::check(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The space and choices that the flags name.
-fn architecture(args: &Args) -> Result<(SpaceSource, Choices)> {
+/// The images that the flags name, or else those of the run, or those that suit the device.
+fn dataset(flags: &DataFlags, of_run: Option<DatasetConfig>, device: DeviceSpec) -> DatasetConfig {
+    let Some(of_run) = of_run else {
+        return DatasetConfig {
+            name: flags.name(device),
+            root: flags.root(),
+        };
+    };
+    let dataset = flags.over(of_run);
+    if flags.named().is_none() {
+        note(format!(
+            "data set: {} (the run's); --dataset NAME or FOLDER chooses otherwise",
+            dataset.name
+        ));
+    }
+    dataset
+}
+
+/// The space and choices that the flags name, and the images of the run if they are of one.
+fn architecture(args: &Args) -> Result<(SpaceSource, Choices, Option<DatasetConfig>)> {
     if let Some(name) = &args.trial {
-        return of_run(name);
+        let (source, choices, dataset) = of_run(name)?;
+        return Ok((source, choices, Some(dataset)));
     }
     let file = args.file.as_deref().unwrap_or(Path::new(""));
     let source = SpaceSource::read(file, args.set.pairs())?;
     let choices = args.which.choices(&source.space()?)?;
-    Ok((source, choices))
+    Ok((source, choices, None))
 }
 
-fn of_run(name: &str) -> Result<(SpaceSource, Choices)> {
+fn of_run(name: &str) -> Result<(SpaceSource, Choices, DatasetConfig)> {
     let wrong = || {
         Usage(format!(
             "--trial {name}: write a run's folder, # and a trial's number: results/nasnet-1#7"
@@ -165,13 +192,11 @@ fn of_run(name: &str) -> Result<(SpaceSource, Choices)> {
     };
     let source = source
         .with_context(|| format!("{folder}: its run.toml does not have the space of trial {id}"))?;
-    Ok((
-        source,
-        trial
-            .choices
-            .parse()
-            .map_err(|error| Usage(format!("{error}")))?,
-    ))
+    let choices = trial
+        .choices
+        .parse()
+        .map_err(|error| Usage(format!("{error}")))?;
+    Ok((source, choices, config.dataset))
 }
 
 struct Bar(ProgressBar);

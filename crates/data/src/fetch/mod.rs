@@ -44,24 +44,53 @@ impl File {
     }
 }
 
+/// With what the name of a [`Workplace`]'s folder begins.
+const PREFIX: &str = ".fetch-";
+
 /// A temporary folder below the root of all data, on the same file system as what is to be made of it.
-pub(crate) struct Workplace(tempfile::TempDir);
+pub(crate) struct Workplace {
+    folder: tempfile::TempDir,
+    /// The folder, locked, where the system does that: when its process has ended, however that was, it is not any more.
+    _lock: Option<fs::File>,
+}
 
 impl Workplace {
     pub(crate) fn new(root: &Path) -> Result<Self, Error> {
         fs::create_dir_all(root).map_err(Error::io("create the folder", root))?;
-        let folder = tempfile::Builder::new().prefix(".fetch-").tempdir_in(root);
-        // Absolute, because the tools are started in other folders.
+        remove_abandoned(root);
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(root);
         let folder = folder.map_err(Error::io("write into", root))?;
-        Ok(Self(folder))
+        let lock = locked(folder.path());
+        Ok(Self {
+            folder,
+            _lock: lock,
+        })
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
-        std::path::absolute(self.0.path()).unwrap_or_else(|_| self.0.path().to_owned())
+        let folder = self.folder.path();
+        // Absolute, because the tools are started in other folders.
+        std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
+    }
+}
+
+/// A folder's lock, if nobody has it.
+fn locked(folder: &Path) -> Option<fs::File> {
+    let file = fs::File::open(folder).ok()?;
+    file.try_lock().ok().map(|()| file)
+}
+
+/// Removes the folders that interrupted fetches have left. What cannot be removed does no harm.
+fn remove_abandoned(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let named = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        if named && let Some(_lock) = locked(&entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -102,6 +102,20 @@ fn a_workplace_leaves_nothing_behind_and_an_unwritable_root_is_named() {
 }
 
 #[test]
+fn what_an_interrupted_fetch_has_left_is_removed_and_a_running_one_is_not() {
+    let root = TempDir::new().unwrap();
+    let left = root.path().join(".fetch-left");
+    fs::create_dir_all(left.join("lists")).unwrap();
+    fs::write(left.join("half"), "…").unwrap();
+    let kept = root.path().join("kept");
+    fs::create_dir(&kept).unwrap();
+    let running = Workplace::new(root.path()).unwrap();
+    assert!(!left.exists());
+    let other = Workplace::new(root.path()).unwrap();
+    assert!(running.folder().is_dir() && other.folder().is_dir() && kept.is_dir());
+}
+
+#[test]
 fn failed_attempts_are_all_told_with_what_to_do_by_hand() {
     let mut attempts = Attempts::new("x", "copy it.".into());
     assert!(!attempts.take("A", Err("no network".into())));

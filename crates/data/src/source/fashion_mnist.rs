@@ -76,10 +76,9 @@ impl Source for FashionMnist {
 
     fn read(&self, location: &Location) -> Result<Dataset, Error> {
         let folder = folder_of(location, self.name())?;
-        let [train_images, train_labels, test_images, test_labels] =
-            FILES.map(|file| plain_or_gzipped(&folder, file.name));
-        let train = part(&train_images, &train_labels)?;
-        let test = part(&test_images, &test_labels)?;
+        let [train_images, train_labels, test_images, test_labels] = &FILES;
+        let train = part(&folder, [train_images, train_labels])?;
+        let test = part(&folder, [test_images, test_labels])?;
         let augmentation = Augmentation {
             pad: 2,
             flip: true,
@@ -138,52 +137,40 @@ fn check(file: &File, packed: &Path) -> Result<(), String> {
     file.check(&unpacked)
 }
 
-fn part(images: &Path, labels: &Path) -> Result<Images, Error> {
-    let next =
-        || format!("put the original there, or delete it and run `cellwright data fetch {FOLDER}`");
-    let read = |path: &Path| std::fs::read(path).map_err(Error::io("read", path));
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |problem| Error::corrupt(&path, format!("{problem}"), next())
+/// The dims and values of a file, plain or with `.gz`, once its sum is right.
+pub(super) fn read_checked(
+    folder: &Path,
+    file: &File,
+    rank: u8,
+) -> Result<(Vec<usize>, Vec<u8>), Error> {
+    let path = plain_or_gzipped(folder, file.name);
+    let corrupt = |problem: String| {
+        let next = format!(
+            "put the original there (MNIST's own has the same name), or delete it and run `cellwright data fetch {FOLDER}`"
+        );
+        Error::corrupt(&path, problem, next)
     };
-    let (image_bytes, label_bytes) = (read(images)?, read(labels)?);
-    let (image_bytes, label_bytes) = (
-        idx::unpack(&image_bytes).map_err(at(images))?,
-        idx::unpack(&label_bytes).map_err(at(labels))?,
-    );
-    let (pixels, classes) = (
-        idx::parse(&image_bytes, 3).map_err(at(images))?,
-        idx::parse(&label_bytes, 1).map_err(at(labels))?,
-    );
-    let (count, expected) = (classes.dims[0], pixels.dims[0]);
-    if count != expected || count == 0 {
-        let problem = format!(
-            "{count} labels for the {expected} images of {}",
-            images.display()
-        );
-        return Err(Error::corrupt(labels, problem, next()));
+    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let bytes = idx::unpack(&bytes).map_err(|problem| corrupt(problem.to_string()))?;
+    // First what tells the place of the damage.
+    let array = idx::parse(&bytes, rank).map_err(|problem| corrupt(problem.to_string()))?;
+    match file.mismatch(&bytes) {
+        Some(problem) => Err(corrupt(problem)),
+        None => Ok((array.dims, array.values.to_vec())),
     }
-    if let Some(i) = classes
-        .values
-        .iter()
-        .position(|&label| usize::from(label) >= CLASSES.len())
-    {
-        let problem = format!(
-            "at byte {}: label {}, 0 to 9 expected",
-            8 + i,
-            classes.values[i]
-        );
-        return Err(Error::corrupt(labels, problem, next()));
-    }
+}
+
+fn part(folder: &Path, [images, labels]: [&File; 2]) -> Result<Images, Error> {
+    let (images, labels) = rayon::join(
+        || read_checked(folder, images, 3),
+        || read_checked(folder, labels, 1),
+    );
+    let ((dims, pixels), (_, labels)) = (images?, labels?);
     Ok(Images {
-        height: pixels.dims[1],
-        width: pixels.dims[2],
+        height: dims[1],
+        width: dims[2],
         channels: 1,
-        pixels: pixels.values.to_vec(),
-        labels: classes
-            .values
-            .iter()
-            .map(|&label| u32::from(label))
-            .collect(),
+        pixels,
+        labels: labels.into_iter().map(u32::from).collect(),
     })
 }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! flowers/daisy/1.png            flowers/train/daisy/1.png
-//! flowers/rose/7.jpg      or     flowers/test/daisy/4.png
+//! flowers/rose/7.jpg      or     flowers/test/daisy/4.png    (or flowers/val/daisy/4.png)
 //! ```
 
 use crate::{Augmentation, Dataset, Error, Images, split::every_fifth};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops::FilterType};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
 use rayon::prelude::*;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// The side that images get where they differ in size or are large.
@@ -19,6 +21,12 @@ pub const MAX_SIZE: u32 = 1024;
 
 const NEXT: &str = "repair or remove it";
 
+/// The folder of the training part, beside that of the test part.
+const TRAIN: &str = "train";
+/// What the folder beside that of the training part may be called. Only one can be there: validation is split off the
+/// training part, so each is the test part.
+const BESIDE: [&str; 4] = ["test", "val", "valid", "validation"];
+
 /// An image file and its class.
 type Labelled = (PathBuf, u32);
 
@@ -27,6 +35,8 @@ type Labelled = (PathBuf, u32);
 /// - A class is a subfolder, in the order of their names; files and folders that begin with `.` and files with another
 ///   ending are passed over. Where there are subfolders `train` and `test` and no others, they hold the classes (the
 ///   same in both) of the two parts; else every fifth image of each class, in the order of file names, is the test part.
+///   The test part may be called `val`, `valid` or `validation`; of these and `test` one alone may be there, as
+///   validation images are split off the training part.
 /// - Size: `size`, if given, makes images size×size. Otherwise images that all have one size of at most
 ///   [`LARGEST_KEPT`] on a side keep it, and all others become [`DEFAULT_SIZE`]×[`DEFAULT_SIZE`]. The rule of resizing:
 ///   the largest centred square is scaled with a triangle filter (antialiased). A camera's orientation tag is obeyed.
@@ -35,21 +45,19 @@ type Labelled = (PathBuf, u32);
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::Corrupt`] naming the first unreadable image, and how many more there are; or a folder
-/// without at least two classes with images, or a class without images.
+/// without at least two classes with images, a class without images, or more than one part beside `train`.
 pub fn load(folder: &Path, size: Option<u32>) -> Result<Dataset, Error> {
-    let top = subfolders(folder)?;
-    let names: Vec<String> = top.iter().map(|path| name_of(path)).collect();
-    let divided = names == ["test", "train"];
-    let (classes, mut files, tests) = if divided {
-        let (classes, train) = listed(&top[1])?;
-        let (test_classes, test) = listed(&top[0])?;
+    let parts = parts(folder)?;
+    let (classes, mut files, tests) = if let Some([train_folder, test_folder]) = &parts {
+        let (classes, train) = listed(train_folder)?;
+        let (test_classes, test) = listed(test_folder)?;
         if classes != test_classes {
             let problem = format!(
                 "classes {test_classes:?}, but {classes:?} in {}",
-                top[1].display()
+                train_folder.display()
             );
             return Err(Error::corrupt(
-                &top[0],
+                test_folder,
                 problem,
                 "give both the same subfolders",
             ));
@@ -62,7 +70,7 @@ pub fn load(folder: &Path, size: Option<u32>) -> Result<Dataset, Error> {
     let train_count = files.len();
     files.extend(tests);
     let all = decode(&files, size)?;
-    let (train, test) = if divided {
+    let (train, test) = if parts.is_some() {
         (0..files.len() as u32).partition(|&i| (i as usize) < train_count)
     } else {
         every_fifth(&all.labels)
@@ -88,6 +96,31 @@ fn name_of(path: &Path) -> String {
     )
 }
 
+/// The folders of the training and the test part, if a folder has no others.
+fn parts(folder: &Path) -> Result<Option<[PathBuf; 2]>, Error> {
+    let (train, beside): (Vec<PathBuf>, Vec<PathBuf>) = subfolders(folder)?
+        .into_iter()
+        .partition(|it| name_of(it) == TRAIN);
+    if !beside.iter().all(|it| BESIDE.contains(&&*name_of(it))) {
+        return Ok(None);
+    }
+    match (&*train, &*beside) {
+        ([train], [test]) => Ok(Some([train.clone(), test.clone()])),
+        ([_], [_, ..]) => {
+            let names: Vec<String> = beside.iter().map(|it| name_of(it)).collect();
+            Err(Error::corrupt(
+                folder,
+                format!(
+                    "{} stand beside train, and one alone is the test part: images for validation are split off train",
+                    names.join(" and ")
+                ),
+                "move the images of the others into train, or out of here",
+            ))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// The classes of a folder, and its images in order.
 fn listed(folder: &Path) -> Result<(Vec<String>, Vec<Labelled>), Error> {
     let classes = subfolders(folder)?;
@@ -108,6 +141,14 @@ fn listed(folder: &Path) -> Result<(Vec<String>, Vec<Labelled>), Error> {
             .into_iter()
             .filter(|path| is_image(path))
             .collect();
+        if images.is_empty() && !subfolders(class)?.is_empty() {
+            return Err(Error::corrupt(
+                class,
+                "no PNG or JPEG images, but subfolders",
+                "name the folder that holds one subfolder a class, or one with such folders train and test (or val) and \
+                 no others",
+            ));
+        }
         if images.is_empty() {
             return Err(Error::corrupt(
                 class,
@@ -213,10 +254,13 @@ fn all_or_first<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
         })
 }
 
-fn decoder(path: &Path) -> Result<impl ImageDecoder, Error> {
-    let reader = ImageReader::open(path)
+fn reader(path: &Path) -> Result<ImageReader<BufReader<File>>, Error> {
+    ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
-        .map_err(Error::io("read", path))?;
+        .map_err(Error::io("read", path))
+}
+
+fn decoder(path: &Path, reader: ImageReader<BufReader<File>>) -> Result<impl ImageDecoder, Error> {
     let decoder = reader
         .into_decoder()
         .map_err(|e| Error::corrupt(path, e.to_string(), NEXT))?;
@@ -238,7 +282,7 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder, Error> {
 
 fn open_size(path: &Path) -> Result<(u32, u32), Error> {
     use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    let mut decoder = decoder(path)?;
+    let mut decoder = decoder(path, reader(path)?)?;
     let (width, height) = decoder.dimensions();
     match decoder.orientation() {
         Ok(Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH) => Ok((height, width)),
@@ -247,14 +291,39 @@ fn open_size(path: &Path) -> Result<(u32, u32), Error> {
 }
 
 fn open(path: &Path) -> Result<DynamicImage, Error> {
-    let mut decoder = decoder(path)?;
+    let reader = reader(path)?;
+    let jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    let mut decoder = decoder(path, reader)?;
     let orientation = decoder
         .orientation()
         .unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)
         .map_err(|e| Error::corrupt(path, e.to_string(), NEXT))?;
+    // The decoder makes up what is missing.
+    if jpeg && !has_end(&std::fs::read(path).map_err(Error::io("read", path))?) {
+        let problem = "a JPEG without its end marker, cut or damaged";
+        return Err(Error::corrupt(path, problem, NEXT));
+    }
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// Whether the first scan of a JPEG file is followed by the end marker; a thumbnail before it has one of its own, and behind
+/// the marker there may be anything.
+fn has_end(file: &[u8]) -> bool {
+    let mut rest = file;
+    loop {
+        rest = match rest {
+            [0xFF, 0xDA, scans @ ..] => return scans.windows(2).rev().any(|it| it == [0xFF, 0xD9]),
+            // Other segments say how long they are.
+            [0xFF, 0xC0..=0xCF | 0xDB..=0xFE, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                rest.get(2 + length..).unwrap_or_default()
+            }
+            [_, rest @ ..] => rest,
+            [] => return false,
+        };
+    }
 }
 
 /// The largest centred square, scaled.

@@ -1,6 +1,7 @@
 //! Every source on files made here: found, read, and refused with a place and a next step.
 
 use super::*;
+use crate::fetch::File;
 use crate::format::{cifar, idx};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::fs;
@@ -68,89 +69,64 @@ fn fetching_what_is_embedded_does_nothing() {
     );
 }
 
-/// A tiny Fashion-MNIST in `root`.
-fn write_fashion(root: &Path) -> PathBuf {
-    let folder = root.join("fashion-mnist");
-    fs::create_dir_all(&folder).unwrap();
-    for (part, n) in [("train", 4), ("t10k", 2)] {
-        let pixels: Vec<u8> = (0..n * 6).map(|v| v as u8).collect();
-        let labels: Vec<u8> = (0..n).map(|v| v as u8).collect();
-        fs::write(
-            folder.join(format!("{part}-images-idx3-ubyte")),
-            idx::write(&[n, 2, 3], &pixels),
-        )
-        .unwrap();
-        fs::write(
-            folder.join(format!("{part}-labels-idx1-ubyte")),
-            idx::write(&[n], &labels),
-        )
-        .unwrap();
-    }
-    folder
-}
+/// What stands for a file of Fashion-MNIST: six labels.
+const LABELS: File = File {
+    name: "labels",
+    sha256: "8f931523fc6611360f0d77e87a0b7c5db198f6c44903314ee9d596f7c6c8522b",
+};
 
 #[test]
-fn fashion_mnist_plain_or_gzipped() {
+fn files_of_fashion_mnist_are_plain_or_gzipped_and_have_their_sum() {
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
     let root = TempDir::new().unwrap();
-    let folder = write_fashion(root.path());
-    let plain = load("fashion-mnist", root.path()).unwrap();
-    assert_eq!(
-        (
-            plain.train.len(),
-            plain.test.len(),
-            plain.train.height,
-            plain.train.width
-        ),
-        (4, 2, 2, 3)
-    );
-    assert_eq!(
-        (plain.train.image(1), plain.train.labels[1]),
-        (&[6, 7, 8, 9, 10, 11][..], 1)
-    );
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(&fs::read(&path).unwrap()).unwrap();
-        fs::write(format!("{}.gz", path.display()), encoder.finish().unwrap()).unwrap();
-        fs::remove_file(path).unwrap();
-    }
-    assert_eq!(load("fashion-mnist", root.path()).unwrap(), plain);
-    let packed = folder.join("train-labels-idx1-ubyte.gz");
-    let bytes = fs::read(&packed).unwrap();
-    fs::write(&packed, &bytes[..bytes.len() - 4]).unwrap();
-    let text = error("fashion-mnist", root.path());
-    assert!(
-        text.contains("train-labels-idx1-ubyte.gz") && text.contains("gzip"),
-        "{text}"
-    );
+    let read = || fashion_mnist::read_checked(root.path(), &LABELS, 1);
+    let fails = |words: &[&str]| {
+        let text = read().unwrap_err().to_string();
+        let next = "cellwright data fetch fashion-mnist";
+        for words in words.iter().chain(&[next]) {
+            assert!(text.contains(words), "{text}");
+        }
+    };
+    let plain = root.path().join("labels");
+    let whole = idx::write(&[6], &[0, 1, 2, 3, 4, 5]);
+    fs::write(&plain, &whole).unwrap();
+    assert_eq!(read().unwrap(), (vec![6], vec![0, 1, 2, 3, 4, 5]));
+    fs::write(&plain, &whole[..10]).unwrap();
+    fails(&["labels: at byte 10", "14 bytes, it has 10"]);
+    // As those of MNIST are.
+    fs::write(&plain, idx::write(&[6], &[5, 0, 4, 1, 9, 2])).unwrap();
+    fails(&["labels: sha256", "expected", "MNIST's own"]);
+    fs::remove_file(&plain).unwrap();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&whole).unwrap();
+    let packed = encoder.finish().unwrap();
+    let gzipped = root.path().join("labels.gz");
+    fs::write(&gzipped, &packed).unwrap();
+    assert_eq!(read().unwrap().0, [6]);
+    fs::write(&gzipped, &packed[..packed.len() - 4]).unwrap();
+    fails(&["labels.gz", "gzip"]);
 }
 
 #[test]
-fn damaged_fashion_files_are_named_with_the_next_step() {
+fn mnist_is_not_taken_for_fashion_mnist() {
     let root = TempDir::new().unwrap();
-    let folder = write_fashion(root.path());
-    let (images, labels) = (
-        folder.join("t10k-images-idx3-ubyte"),
-        folder.join("train-labels-idx1-ubyte"),
-    );
-    let good = fs::read(&images).unwrap();
-    fs::write(&images, &good[..20]).unwrap();
+    let folder = root.path().join("fashion-mnist");
+    fs::create_dir(&folder).unwrap();
+    for (part, n) in [("train", 4), ("t10k", 2)] {
+        let path = folder.join(part);
+        let write = |what: &str, dims: &[usize], values: Vec<u8>| {
+            let path = format!("{}-{what}-ubyte", path.display());
+            fs::write(path, idx::write(dims, &values)).unwrap();
+        };
+        write("images-idx3", &[n, 2, 3], vec![9; n * 6]);
+        write("labels-idx1", &[n], vec![3; n]);
+    }
     let text = error("fashion-mnist", root.path());
     assert!(
-        text.contains("t10k-images-idx3-ubyte: at byte 20") && text.contains("28 bytes, it has 20"),
+        text.contains("train-images-idx3-ubyte: sha256 c59f468a"),
         "{text}"
     );
-    assert!(
-        text.contains("cellwright data fetch fashion-mnist"),
-        "{text}"
-    );
-    fs::write(&images, good).unwrap();
-    fs::write(&labels, idx::write(&[3], &[0, 1, 2])).unwrap();
-    assert!(error("fashion-mnist", root.path()).contains("3 labels for the 4 images"));
-    fs::write(&labels, idx::write(&[4], &[0, 1, 2, 10])).unwrap();
-    assert!(error("fashion-mnist", root.path()).contains("at byte 11: label 10"));
 }
 
 #[test]
@@ -280,8 +256,21 @@ fn jpeg_is_read() {
     RgbImage::from_pixel(16, 16, Rgb([200, 10, 10]))
         .save(root.path().join("bee/00.jpg"))
         .unwrap();
-    let set = load(&root.path().display().to_string(), Path::new("nowhere")).unwrap();
-    assert_eq!(set.train.channels, 3);
+    let load = || load(&root.path().display().to_string(), Path::new("nowhere"));
+    assert_eq!(load().unwrap().train.channels, 3);
+    let path = root.path().join("bee/00.jpg");
+    let whole = fs::read(&path).unwrap();
+    // A thumbnail with an end of its own, in a segment of 6 bytes; and something behind the image.
+    let thumbnail = [0xFF, 0xE5, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9];
+    let whole = [&whole[..2], &thumbnail, &whole[2..], b"behind"].concat();
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(load().unwrap().train.channels, 3);
+    fs::write(&path, &whole[..whole.len() - 10]).unwrap();
+    let text = load().unwrap_err().to_string();
+    assert!(
+        text.contains("00.jpg") && text.contains("without its end marker"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -294,6 +283,25 @@ fn train_and_test_subfolders_are_the_parts() {
         (set.train.len(), set.test.len(), set.classes.len()),
         (9, 6, 3)
     );
+    for name in ["val", "valid", "validation"] {
+        let part = root.path().join("p").join(name);
+        fs::rename(root.path().join("p/test"), &part).unwrap();
+        assert_eq!(load("p", root.path()).unwrap(), set);
+        fs::rename(part, root.path().join("p/test")).unwrap();
+    }
+    write_classes(&root.path().join("p/val"), 2, 8, 8);
+    let text = error("p", root.path());
+    assert!(
+        text.contains("test and val stand beside train") && text.contains("split off train"),
+        "{text}"
+    );
+    fs::rename(root.path().join("p/val"), root.path().join("p/other")).unwrap();
+    let text = error("p", root.path());
+    assert!(
+        text.contains("other: no PNG or JPEG images, but subfolders") && !text.contains("remove"),
+        "{text}"
+    );
+    fs::remove_dir_all(root.path().join("p/other")).unwrap();
     fs::remove_dir_all(root.path().join("p/test/cat")).unwrap();
     assert!(error("p", root.path()).contains("classes"));
 }

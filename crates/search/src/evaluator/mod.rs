@@ -77,7 +77,7 @@ pub struct Row {
     pub trial: Trial,
     /// One point an epoch.
     pub curve: Vec<CurvePoint>,
-    /// Why the trained weights could not be written, in words, where they were to be.
+    /// Why the trained weights or the training's state could not be written, in words, where they were to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsaved: Option<String>,
 }

@@ -15,7 +15,7 @@ use cellwright_space::{Choices, Space};
 use dfdx::tensor::Cpu;
 
 use super::{Files, Programmed, Training};
-use crate::{Outcome, Settings, Silent};
+use crate::{Observer, Outcome, Progress, Settings, Silent};
 
 type Result<T> = std::result::Result<T, cellwright_ops::Error>;
 
@@ -143,6 +143,14 @@ const AUGMENTATION: Augmentation = Augmentation {
 
 /// A training, up to what `change` makes of it.
 fn outcome(change: impl FnOnce(&mut Training<'_, Cpu>), files: &Files) -> Outcome {
+    watched(change, files, &mut Silent)
+}
+
+fn watched(
+    change: impl FnOnce(&mut Training<'_, Cpu>),
+    files: &Files,
+    observer: &mut dyn Observer,
+) -> Outcome {
     let input = Shape {
         height: 8,
         width: 8,
@@ -162,7 +170,7 @@ fn outcome(change: impl FnOnce(&mut Training<'_, Cpu>), files: &Files) -> Outcom
     let device = Cpu::default();
     let mut training = Training::new(&graph, &dataset, &settings, &device, files).unwrap();
     change(&mut training);
-    training.run(&mut Silent).unwrap()
+    training.run(observer).unwrap()
 }
 
 fn programmed(training: &mut Training<'_, Cpu>, kept: bool) {
@@ -192,6 +200,29 @@ fn programmed(training: &mut Training<'_, Cpu>, kept: bool) {
     let evaluate = runner(crate::evaluate::BATCH, &Purpose::Evaluate, None, 0);
     let programs = Programmed::of([train, evaluate], kept, &weights, optimiser.state());
     training.programmed = Some(programs.unwrap());
+}
+
+/// Counts the steps, and the batches of evaluations.
+struct Looks(usize);
+
+impl Observer for Looks {
+    fn step(&mut self, _: Progress) {
+        self.0 += 1;
+    }
+}
+
+#[test]
+fn programs_are_looked_at_as_the_tape_is() {
+    let (mut taped, mut by_program) = (Looks(0), Looks(0));
+    let ended = watched(|_| (), &Files::default(), &mut taped);
+    watched(
+        |it| programmed(it, true),
+        &Files::default(),
+        &mut by_program,
+    );
+    // The validation part is one batch, after each of two epochs; the test part two.
+    assert_eq!(taped.0, ended.steps as usize + 2 + 2);
+    assert_eq!(by_program.0, taped.0);
 }
 
 #[test]

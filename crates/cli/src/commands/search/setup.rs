@@ -186,14 +186,7 @@ fn over(args: &Args, config: RunConfig) -> Result<RunConfig> {
         objective: args.objective.over(config.objective)?,
         rerank: args.rerank.over(config.rerank, epochs),
         training,
-        dataset: DatasetConfig {
-            name: args.data.named().map_or(config.dataset.name, str::to_owned),
-            root: if args.given.has("data") {
-                args.data.root.clone()
-            } else {
-                config.dataset.root
-            },
-        },
+        dataset: args.data.over(config.dataset),
         machine: MachineConfig {
             device: if args.given.has("device") {
                 args.device.resolve_and_tell()
@@ -273,7 +266,7 @@ fn fresh(args: &Args) -> Result<RunConfig> {
         training,
         dataset: DatasetConfig {
             name: dataset,
-            root: args.data.root.clone(),
+            root: args.data.root(),
         },
         machine: MachineConfig {
             device,
