@@ -120,7 +120,14 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
     }
     match ending {
         Ending::Complete => {}
-        Ending::Exhausted => note(exhausted(config, &rows.rows)),
+        Ending::Exhausted => note(format!(
+            "the space has no further distinct architecture: {}",
+            trained(config, &rows.rows)
+        )),
+        Ending::NothingNew => note(format!(
+            "thousands of architectures in a row, the strategy's and at random, were known already: {}",
+            trained(config, &rows.rows)
+        )),
         Ending::BeyondLimits => note(
             "hundreds of architectures in a row are beyond a limit: give --at-most more, or --set a smaller network",
         ),
@@ -132,15 +139,15 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
     Ok(())
 }
 
-/// What became of a search that has trained all there is, in words.
-fn exhausted(config: &RunConfig, rows: &[Trial]) -> String {
+/// What became of a search that ended before its epochs were spent, in words.
+fn trained(config: &RunConfig, rows: &[Trial]) -> String {
     let trained = || {
         let rows = rows.iter().filter(|it| it.kind == Kind::Search);
         rows.filter(|it| it.status != Status::Refused)
     };
     let epochs: u64 = trained().map(|it| u64::from(it.epochs)).sum();
     format!(
-        "the space has no further distinct architecture: {} were trained, for {epochs} epochs of {}",
+        "{} were trained, for {epochs} epochs of {}",
         trained().filter(|it| !it.is_promoted()).count(),
         u64::from(config.search.trials) * config.training.epochs as u64
     )
