@@ -534,6 +534,29 @@ fn output_that_cannot_be_written_is_told_with_the_runs_folder() {
     assert!(out.join("report/index.html").is_file());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_path_that_no_run_toml_holds_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"odd\xff.toml"));
+    let command = small_search(folder.path());
+    std::fs::copy(folder.path().join("wrong.toml"), &path).unwrap();
+    // Without the space that is named already.
+    let mut odd = cellwright();
+    let arguments = command.get_args().take_while(|it| *it != "--space");
+    odd.args(arguments).arg("--space").arg(&path);
+    let out = folder.path().join("run");
+    refuses(
+        odd.arg("--out").arg(&out),
+        1,
+        &["/odd", "not UTF-8", "another name"],
+    );
+    assert!(!out.exists(), "nothing was begun");
+}
+
 #[test]
 fn a_seed_that_no_run_toml_holds_is_wrong_use() {
     let folder = tempfile::tempdir().unwrap();
