@@ -558,6 +558,15 @@ fn a_path_that_no_run_toml_holds_is_named() {
 }
 
 #[test]
+fn an_empty_variable_for_the_data_is_as_good_as_none() {
+    for command in [&["data", "list"][..], &["search", "--help"]] {
+        let mut command_line = cellwright();
+        command_line.env("CELLWRIGHT_DATA", "").args(command);
+        command_line.assert().success();
+    }
+}
+
+#[test]
 fn a_seed_that_no_run_toml_holds_is_wrong_use() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = small_search(folder.path());

@@ -239,10 +239,17 @@ pub struct DataFlags {
     #[arg(
         long = "data",
         value_name = "DIR",
-        env = "CELLWRIGHT_DATA",
+        env = data_variable(),
         default_value = "data"
     )]
     pub root: PathBuf,
+}
+
+/// The variable that says where data sets are kept; none where it is empty, as if it were not set.
+pub fn data_variable() -> Option<&'static str> {
+    let name = "CELLWRIGHT_DATA";
+    let is_empty = std::env::var_os(name).is_some_and(|it| it.is_empty());
+    (!is_empty).then_some(name)
 }
 
 impl DataFlags {
