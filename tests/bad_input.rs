@@ -555,6 +555,12 @@ fn a_path_that_no_run_toml_holds_is_named() {
         &["/odd", "not UTF-8", "another name"],
     );
     assert!(!out.exists(), "nothing was begun");
+    // Elsewhere it is told as far as it is one.
+    let mut validate = cellwright();
+    validate.args(["validate", "--json"]).arg(&path);
+    let output = validate.assert().success().get_output().stdout.clone();
+    let verdict: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    assert!(verdict["file"].as_str().unwrap().contains("/odd"));
 }
 
 #[test]
