@@ -499,6 +499,83 @@ fn a_run_that_goes_on_is_the_search_that_was_begun() {
 }
 
 #[test]
+fn what_ends_a_search_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("a run");
+    let mut begun = small_search(folder.path());
+    begun.arg("--out").arg(&out).assert().success();
+    // The lost row's curve cannot be written any more.
+    std::fs::remove_file(out.join("trials/00000.parquet")).unwrap();
+    std::fs::remove_dir_all(out.join("curves")).unwrap();
+    std::fs::write(out.join("curves"), "").unwrap();
+    let mut resumed = cellwright();
+    resumed.args(["search", "--resume"]).arg(&out);
+    let resume = format!("cellwright search --resume '{}'", out.display());
+    refuses(&mut resumed, 1, &[&resume, "cannot write", "a run/curves"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_told_with_the_runs_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut begun = small_search(folder.path());
+    begun.arg("--out").arg(&out).assert().success();
+    std::fs::remove_dir_all(out.join("report")).unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cellwright"));
+    command.args(["search", "--resume"]).arg(&out);
+    let output = command.stdout(full.unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let kept = format!("the run is kept in {}", out.display());
+    assert!(errors.contains(&kept), "{errors}");
+    assert!(
+        errors.contains("cannot write to standard output"),
+        "{errors}"
+    );
+    assert!(out.join("report/index.html").is_file());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_no_run_toml_holds_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"odd\xff.toml"));
+    let command = small_search(folder.path());
+    std::fs::copy(folder.path().join("wrong.toml"), &path).unwrap();
+    // Without the space that is named already.
+    let mut odd = cellwright();
+    let arguments = command.get_args().take_while(|it| *it != "--space");
+    odd.args(arguments).arg("--space").arg(&path);
+    let out = folder.path().join("run");
+    refuses(
+        odd.arg("--out").arg(&out),
+        1,
+        &["/odd", "not UTF-8", "another name"],
+    );
+    assert!(!out.exists(), "nothing was begun");
+    // Elsewhere it is told as far as it is one.
+    let mut validate = cellwright();
+    validate.args(["validate", "--json"]).arg(&path);
+    let output = validate.assert().success().get_output().stdout.clone();
+    let verdict: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    assert!(verdict["file"].as_str().unwrap().contains("/odd"));
+}
+
+#[test]
+fn an_empty_variable_for_the_data_is_as_good_as_none() {
+    for command in [&["data", "list"][..], &["search", "--help"]] {
+        let mut command_line = cellwright();
+        command_line.env("CELLWRIGHT_DATA", "").args(command);
+        command_line.assert().success();
+    }
+}
+
+#[test]
 fn a_seed_that_no_run_toml_holds_is_wrong_use() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = small_search(folder.path());

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs::File;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -194,6 +195,67 @@ fn architectures_that_the_table_lacks_are_told() {
 }
 
 #[test]
+fn one_run_has_no_deviation() {
+    let small = Small::new(|_| true);
+    let simulate = |flags: &[&str]| {
+        let mut command = cellwright();
+        command.arg("simulate").arg(small.path("small.toml"));
+        command.arg("--table").arg(small.path("known.parquet"));
+        command.args(["--reward", "accuracy", "--runs", "1", "--budget", "5"]);
+        command.args(["--strategy", "random", "--out"]);
+        told(command.arg(small.path("out")).args(flags)).0
+    };
+    let text = simulate(&[]);
+    assert!(text.contains("1 run") && !text.contains('±'), "{text}");
+    let facts: Value = serde_json::from_str(&simulate(&["--json"])).unwrap();
+    let report = &facts["report"]["accuracy"];
+    assert!(report["mean"].is_number() && report["std"].is_null());
+    assert!(report["standard_error"].is_null());
+    assert!(small.path("out/report/regret-accuracy.svg").is_file());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_utf_8_is_told_as_far_as_it_is_one() {
+    use std::os::unix::ffi::OsStrExt;
+    let small = Small::new(|_| true);
+    let odd = small
+        .folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    std::fs::rename(small.path("known.parquet"), &odd).unwrap();
+    let mut command = cellwright();
+    command.arg("simulate").arg(small.path("small.toml"));
+    command.args(["--reward", "accuracy", "--strategy", "random", "--json"]);
+    let (text, _) = told(command.arg("--table").arg(&odd));
+    let facts: Value = serde_json::from_str(&text).unwrap();
+    assert!(facts["table"].as_str().unwrap().contains("odd"), "{text}");
+}
+
+#[test]
+fn a_damaged_table_is_told_without_a_panic() {
+    let small = Small::new(|_| true);
+    let path = small.path("known.parquet");
+    let bytes = std::fs::read(&path).unwrap();
+    // Not every damage makes the reader panic.
+    let damaged = (0..bytes.len()).rev().map(|at| {
+        let mut damaged = bytes.clone();
+        damaged[at] = !damaged[at];
+        damaged
+    });
+    let panics = |bytes: &Vec<u8>| {
+        let read = || drop(ParquetReader::new(Cursor::new(bytes)).finish());
+        std::panic::catch_unwind(read).is_err()
+    };
+    let damaged = damaged.skip(8).find(panics).unwrap();
+    std::fs::write(&path, damaged).unwrap();
+    let assert = small.simulate("accuracy").assert().code(1);
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(errors.starts_with("error: "), "{errors}");
+    assert!(errors.contains("known.parquet"), "{errors}");
+}
+
+#[test]
 fn where_nothing_was_met_no_charts_are_drawn() {
     let small = Small::new(|index| index == 80);
     let out = small.path("out");
@@ -248,9 +310,11 @@ fn a_table_may_be_a_folder_and_rows_may_lack_something() {
         Column::new("here alone".into(), [1, 2, 3]),
     ];
     write("0.parquet", first);
-    let names = ["relu/relu/relu/swish", "swish/relu/relu/relu"];
+    let names = OPERATIONS.map(|it| format!("swish/relu/relu/{it}"));
+    let names = [&["relu/relu/relu/swish".to_owned()], &names[..]].concat();
+    let rewards = [None, Some(0.25), Some(f64::NAN), Some(f64::INFINITY)];
     let second = vec![
-        Column::new("accuracy".into(), [None, Some(0.25)]),
+        Column::new("accuracy".into(), rewards),
         Column::new("architecture".into(), names),
     ];
     write("1.parquet", second);
@@ -265,7 +329,7 @@ fn a_table_may_be_a_folder_and_rows_may_lack_something() {
     let (text, errors) = told(&mut simulate("accuracy", &table));
     let facts: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(facts["architectures"], 2);
-    let left_out = "3 of 5 rows are left out: 2 no architecture of small, 1 without accuracy";
+    let left_out = "5 of 7 rows are left out: 2 no architecture of small, 3 without accuracy";
     assert!(errors.contains(left_out), "{errors}");
     assert!(errors.contains("knows 2 of the 81"), "{errors}");
     refused(

@@ -236,8 +236,15 @@ pub struct DataFlags {
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Where data sets are kept (default: data)
-    #[arg(long = "data", value_name = "DIR", env = "CELLWRIGHT_DATA")]
+    #[arg(long = "data", value_name = "DIR", env = data_variable())]
     root: Option<PathBuf>,
+}
+
+/// The variable that says where data sets are kept; none where it is empty, as if it were not set.
+pub fn data_variable() -> Option<&'static str> {
+    let name = "CELLWRIGHT_DATA";
+    let is_empty = std::env::var_os(name).is_some_and(|it| it.is_empty());
+    (!is_empty).then_some(name)
 }
 
 impl DataFlags {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// A wrong use of the command: exit code 2.
@@ -16,6 +16,18 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// Nobody reads any more what is printed, which ends a command quietly.
+#[derive(Debug)]
+pub struct ReaderGone;
+
+impl std::fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads standard output")
+    }
+}
+
+impl std::error::Error for ReaderGone {}
 
 /// Tells an error with its causes on stderr.
 pub fn error(error: &anyhow::Error) {
@@ -55,21 +67,23 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() { 2 } else { 1 }
 }
 
-/// Prints text and a line end on stdout. A reader that has gone away ends the command quietly.
+/// Prints text and a line end on stdout.
+///
+/// # Errors
+/// [`ReaderGone`] where the reader has gone away.
 pub fn print(text: impl std::fmt::Display) -> Result<()> {
-    finish(writeln!(std::io::stdout(), "{text}"))
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        result => result.context("cannot write to standard output"),
+    }
 }
 
 /// Prints one JSON value on a line.
+///
+/// # Errors
+/// As [`print`].
 pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(serde_json::to_string(value)?)
-}
-
-fn finish(result: std::io::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => Ok(result?),
-    }
 }
 
 /// A number with a separator between thousands: 3,328,234.

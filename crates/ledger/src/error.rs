@@ -52,7 +52,11 @@ pub enum Error {
         source: io::Error,
     },
     /// A finished row would be overwritten.
-    #[error("{} exists already, and finished rows never change", path.display())]
+    #[error(
+        "{} exists already, and finished rows never change; another process seems to work on this run: wait until it \
+         has ended",
+        path.display()
+    )]
     Finished {
         /// The file of the row.
         path: PathBuf,

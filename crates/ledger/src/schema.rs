@@ -205,8 +205,8 @@ record! {
         pub evaluations: u32,
         /// Mean over the runs of the column's value at the architecture that the strategy recommends.
         pub mean: f64,
-        /// Standard deviation over the runs (n - 1); 0 for one run.
-        pub std: f64,
+        /// Standard deviation over the runs (n - 1); none for one run.
+        pub std: Option<f64>,
         /// The largest value of the column in the table.
         pub best: f64,
         /// The column that the strategy was told.

@@ -27,7 +27,7 @@ impl<'a> Column<'a> {
     fn of(name: &'a str, strategies: &BTreeSet<&'a str>, points: &'a [SimulationPoint]) -> Self {
         let curve = |strategy: &&'a str| {
             let fits = |it: &&SimulationPoint| {
-                let finite = (it.best - it.mean).is_finite() && it.std.is_finite();
+                let finite = (it.best - it.mean).is_finite() && it.std.is_none_or(f64::is_finite);
                 it.column == name && it.strategy == *strategy && finite
             };
             let mut points: Vec<&SimulationPoint> = points.iter().filter(fits).collect();

@@ -103,7 +103,8 @@ fn cells(curve: &Curve, runs: usize) -> String {
             .iter()
             .find(|it| it.evaluations == *evaluations);
         point.map_or("none".to_owned(), |it| {
-            format!("{:.3} ({:.3})", it.mean, it.std / (runs as f64).sqrt())
+            let error = it.std.unwrap_or(f64::NAN) / (runs as f64).sqrt();
+            format!("{:.3} ({error:.3})", it.mean)
         })
     };
     AT.iter().map(cell).collect::<Vec<_>>().join(" | ")

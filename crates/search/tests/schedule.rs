@@ -111,8 +111,15 @@ fn config(strategy: &str, trials: u32) -> RunConfig {
     }
 }
 
-/// Runs what is left of a run, and gives its rows without times.
+/// Runs what is left of a run, which is to complete, and gives its rows without times.
 fn run(config: &RunConfig, folder: &Path, slots: usize) -> Vec<Trial> {
+    let (ending, rows) = run_on(config, folder, slots);
+    assert_eq!(ending, Ending::Complete);
+    rows
+}
+
+/// As [`run`], with how it ends.
+fn run_on(config: &RunConfig, folder: &Path, slots: usize) -> (Ending, Vec<Trial>) {
     let run = Run::open(folder).or_else(|_| Run::create(folder, &config.to_toml().unwrap()));
     let run = run.unwrap();
     let input = Shape {
@@ -122,8 +129,54 @@ fn run(config: &RunConfig, folder: &Path, slots: usize) -> Vec<Trial> {
     };
     let evaluator = Computed { slots };
     let ending = cellwright_search::run::run(config, input, 10, &run, &evaluator, &Silent).unwrap();
-    assert_eq!(ending, Ending::Complete);
-    run.trials().unwrap().rows
+    (ending, run.trials().unwrap().rows)
+}
+
+#[test]
+fn a_search_ends_before_its_epochs_only_where_nothing_new_is_left() {
+    let space = |blocks: &str, layers: &str| {
+        let end = "{ op = \"global_avg_pool\" },\n{ op = \"linear\", units = \"classes\" },";
+        SpaceSource {
+            path: "space.toml".into(),
+            set: Vec::new(),
+            text: format!("name = \"small\"\n{blocks}[network]\nlayers = [\n{layers}{end}\n]\n"),
+        }
+    };
+    // Each block has another one in it or not, so half of what is sampled has none, and 2^-20 have all.
+    let block = |depth: usize| {
+        let inner = format!(
+            "{{ op = {{ choose = [\"swish\", \"block{}\"] }} }}",
+            depth + 1
+        );
+        format!("[blocks.block{depth}]\nlayers = [{{ op = \"conv\", filters = 2 }}, {inner}]\n")
+    };
+    let last = "[blocks.block20]\nlayers = [{ op = \"conv\", filters = 2 }]\n";
+    let blocks = (0..20).map(block).collect::<String>() + last;
+    let nested = space(&blocks, "{ op = \"block0\" },\n");
+    // Each layer is on the input, so all but the last are dead.
+    let layer = "{ op = { choose = [\"relu\", \"swish\"] }, from = \"input\" },\n";
+    let alike = space("", &layer.repeat(20));
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config("random", 100);
+    config.search.halving = None;
+    config.rerank = RerankConfig::NONE;
+    config.space = nested;
+    for name in ["random", "evolution", "local-search"] {
+        config.search.strategy = name.to_owned();
+        let place = |of: &str| folder.path().join(name).join(of);
+        let (ending, one) = run_on(&config, &place("one"), 1);
+        let choices: HashSet<&String> = one.iter().map(|it| &it.choices).collect();
+        assert_eq!((ending, choices.len()), (Ending::Exhausted, 21), "{name}");
+        assert_eq!(run_on(&config, &place("many"), 4), (ending, one.clone()));
+        // As if killed while the last that its strategy did not ask for were trained.
+        for id in [17, 19, 20] {
+            std::fs::remove_file(place("many").join(format!("trials/{id:05}.parquet"))).unwrap();
+        }
+        assert_eq!(run_on(&config, &place("many"), 4), (ending, one));
+    }
+    config.space = alike;
+    let (ending, rows) = run_on(&config, &folder.path().join("alike"), 1);
+    assert_eq!((ending, rows.len()), (Ending::NothingNew, 2));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::options::data_variable;
 use crate::output::{note, print, print_json, table};
 
 /// Flags of `data`.
@@ -14,7 +15,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "DIR",
-        env = "CELLWRIGHT_DATA",
+        env = data_variable(),
         default_value = "data",
         global = true
     )]

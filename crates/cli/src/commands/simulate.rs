@@ -1,6 +1,6 @@
 //! `cellwright simulate`: strategies on a table of known results.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cellwright_ledger::Table;
@@ -64,7 +64,7 @@ pub fn run(args: Args) -> Result<()> {
     if reports.is_empty() {
         reports.push(args.reward.clone());
     }
-    let columns = Table::read(&args.table)?;
+    let columns = read(&args.table)?;
     for skipped in columns.skipped() {
         warn(skipped);
     }
@@ -130,18 +130,6 @@ pub fn run(args: Args) -> Result<()> {
             lines.add_row(row(&name, args.budget, args.runs, &outcome));
         }
     }
-    if !args.json {
-        right(&mut lines, &(1..head.len()).collect::<Vec<_>>());
-        print(format!(
-            "{}, {} architectures of {}; reward {}; {} runs, mean ± standard deviation (standard error)",
-            space.name(),
-            results.len(),
-            args.table.display(),
-            args.reward,
-            args.runs
-        ))?;
-        print(lines)?;
-    }
     if let Some(out) = &out {
         if out.points()?.rows.is_empty() {
             note(
@@ -151,7 +139,31 @@ pub fn run(args: Args) -> Result<()> {
             note(format!("charts: {}", draw(out)?.display()));
         }
     }
+    if !args.json {
+        right(&mut lines, &(1..head.len()).collect::<Vec<_>>());
+        print(format!(
+            "{}, {} architectures of {}; reward {}; {}",
+            space.name(),
+            results.len(),
+            args.table.display(),
+            args.reward,
+            match args.runs {
+                1 => "1 run".to_owned(),
+                runs => format!("{runs} runs, mean ± standard deviation (standard error)"),
+            }
+        ))?;
+        print(lines)?;
+    }
     Ok(())
+}
+
+/// Reads a table. A damaged one may make its reader panic, which is caught; only the error is to be told.
+fn read(path: &Path) -> Result<Table> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let table = Table::read(path);
+    std::panic::set_hook(hook);
+    Ok(table?)
 }
 
 fn deviation(text: &str) -> Result<f64, String> {
@@ -183,8 +195,10 @@ fn names(named: &[String]) -> Vec<String> {
 fn row(name: &str, budget: u32, runs: u32, outcome: &Outcome) -> Vec<String> {
     let value = |curve: &Curve| {
         curve.points.last().map_or("none".to_owned(), |last| {
-            let error = last.std / f64::from(runs).sqrt();
-            format!("{:.3} ± {:.3} ({error:.3})", last.mean, last.std)
+            let spread = last.std.map_or(String::new(), |std| {
+                format!(" ± {std:.3} ({:.3})", std / f64::from(runs).sqrt())
+            });
+            format!("{:.3}{spread}", last.mean)
         })
     };
     let mut cells = vec![name.to_owned(), budget.to_string()];
@@ -198,7 +212,7 @@ fn facts(args: &Args, name: &str, results: &KnownResults, outcome: &Outcome) -> 
         json!({
             "mean": point.mean,
             "std": point.std,
-            "standard_error": point.std / f64::from(args.runs).sqrt(),
+            "standard_error": point.std.map(|std| std / f64::from(args.runs).sqrt()),
         })
     };
     let report: Map<String, Value> = outcome
@@ -227,8 +241,8 @@ fn facts(args: &Args, name: &str, results: &KnownResults, outcome: &Outcome) -> 
         "budget": args.budget,
         "runs": args.runs,
         "seed": args.seed,
-        "space": args.space.file,
-        "table": args.table,
+        "space": args.space.file.display().to_string(),
+        "table": args.table.display().to_string(),
         "architectures": results.len(),
         "reward": args.reward,
         "noise": args.noise,

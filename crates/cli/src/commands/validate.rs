@@ -26,7 +26,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Verdict {
-    file: PathBuf,
+    file: String,
     valid: bool,
     error: Option<String>,
     /// What is allowed, and likely not meant.
@@ -41,7 +41,7 @@ pub fn run(args: Args) -> Result<()> {
         wrong += usize::from(result.is_err());
         if args.json {
             print_json(&Verdict {
-                file: file.clone(),
+                file: file.display().to_string(),
                 valid: result.is_ok(),
                 warnings: result.as_ref().map_or_else(|_| Vec::new(), Vec::clone),
                 error: result.err().as_ref().map(line),

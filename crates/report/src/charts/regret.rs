@@ -92,7 +92,7 @@ fn line<'a>((index, curve): (usize, &Curve<'a>)) -> Line<'a> {
     let regret = |point: &&SimulationPoint| Regret {
         evaluations: f64::from(point.evaluations),
         mean: (point.best - point.mean).max(0.0),
-        half: CONFIDENCE * point.std / f64::from(point.runs.max(1)).sqrt(),
+        half: CONFIDENCE * point.std.unwrap_or(0.0) / f64::from(point.runs.max(1)).sqrt(),
     };
     Line {
         strategy: curve.strategy,

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -182,7 +182,10 @@ fn hear_last_words(mut errors: impl Read) -> String {
 enum End {
     Row(Box<Row>),
     Impossible(String),
-    Died,
+    /// The worker ended, before or after it had begun the request.
+    Died {
+        begun: bool,
+    },
     Hung,
     Stopped,
 }
@@ -202,6 +205,7 @@ impl Worker {
 
     fn wait(&self, watch: &dyn Watch) -> End {
         let mut heard = Instant::now();
+        let mut begun = false;
         loop {
             if watch.stopped() {
                 return End::Stopped;
@@ -209,6 +213,7 @@ impl Worker {
             match self.replies.recv_timeout(PATIENCE) {
                 // Anything else on a worker's output is not for us.
                 Ok(line) => match serde_json::from_slice(&line) {
+                    Ok(Reply::Begun) => begun = true,
                     Ok(Reply::Progress(progress)) => watch.progress(progress),
                     Ok(Reply::Row(row)) => return End::Row(row),
                     Ok(Reply::Error(message)) => return End::Impossible(message),
@@ -216,29 +221,48 @@ impl Worker {
                 },
                 Err(RecvTimeoutError::Timeout) if heard.elapsed() < SILENCE => continue,
                 Err(RecvTimeoutError::Timeout) => return End::Hung,
-                Err(RecvTimeoutError::Disconnected) => return End::Died,
+                // What stops the run may have ended the worker too.
+                Err(RecvTimeoutError::Disconnected) if watch.stopped() => return End::Stopped,
+                Err(RecvTimeoutError::Disconnected) => return End::Died { begun },
             }
             heard = Instant::now();
         }
     }
 
     /// Why the process has ended, in words.
-    fn post_mortem(mut self) -> String {
-        let status = self
-            .child
-            .wait()
-            .map_or_else(|error| error.to_string(), |it| it.to_string());
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if somebody has asked it to end, which no trial does.
+    fn post_mortem(mut self) -> Result<String, Error> {
+        let status = self.child.wait();
+        if status.as_ref().is_ok_and(was_asked_to_end) {
+            return Err(Error::Stopped);
+        }
+        let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
         let words = self.last_words.recv_timeout(HEARING).unwrap_or_default();
         // Below what a panic says stands a note on how to see more of it.
         let tells = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
-        match words.lines().rev().find(tells) {
+        Ok(match words.lines().rev().find(tells) {
             Some(line) => format!("the worker ended ({status}): {}", line.trim()),
             None if status.contains("SIGKILL") => {
                 format!("the worker was killed ({status}): most likely out of memory")
             }
             None => format!("the worker ended ({status})"),
-        }
+        })
     }
+}
+
+/// Whether a process ended by SIGHUP, SIGINT or SIGTERM: a service that stops, `killall` and some shells send them
+/// to the workers too, and these may end before the run has heard of its own.
+#[cfg(unix)]
+fn was_asked_to_end(status: &ExitStatus) -> bool {
+    let signal = std::os::unix::process::ExitStatusExt::signal(status);
+    matches!(signal, Some(1 | 2 | 15))
+}
+
+#[cfg(not(unix))]
+fn was_asked_to_end(_status: &ExitStatus) -> bool {
+    false
 }
 
 impl Evaluator for Processes {
@@ -259,20 +283,24 @@ impl Evaluator for Processes {
                 return Ok(failed(describe(request).0, reason, started));
             }
         };
-        let mut worker = match place.take() {
-            Some(worker) => worker,
-            None => self.start()?,
-        };
-        worker.send(&Call::Evaluate(Box::new(request.clone())))?;
-        let reason = match worker.wait(watch) {
-            End::Row(row) => {
-                *place = Some(worker);
-                return Ok(*row);
+        let call = Call::Evaluate(Box::new(request.clone()));
+        let reason = loop {
+            let kept = place.take();
+            let is_fresh = kept.is_none();
+            let mut worker = kept.map_or_else(|| self.start(), Ok)?;
+            worker.send(&call)?;
+            match worker.wait(watch) {
+                End::Row(row) => {
+                    *place = Some(worker);
+                    return Ok(*row);
+                }
+                End::Impossible(message) => return Err(Error::Worker(message)),
+                End::Stopped => return Err(Error::Stopped),
+                End::Hung => break format!("timed out: silent for {} s", SILENCE.as_secs()),
+                // It ended while it was idle or made itself ready, which is not this trial's doing.
+                End::Died { begun: false } if !is_fresh => {}
+                End::Died { .. } => break worker.post_mortem()?,
             }
-            End::Impossible(message) => return Err(Error::Worker(message)),
-            End::Stopped => return Err(Error::Stopped),
-            End::Hung => format!("timed out: silent for {} s", SILENCE.as_secs()),
-            End::Died => worker.post_mortem(),
         };
         let (trial, _) = describe(request);
         Ok(failed(trial, reason, started))
@@ -331,13 +359,77 @@ mod tests {
         assert!(matches!(end, End::Impossible(reason) if reason == "no"));
     }
 
+    /// A request; what it says is for no worker here to read.
+    #[cfg(unix)]
+    fn request() -> Request {
+        Request {
+            id: 0,
+            kind: cellwright_ledger::Kind::Search,
+            space: crate::run::SpaceSource {
+                path: "space.toml".into(),
+                set: Vec::new(),
+                text: String::new(),
+            },
+            choices: cellwright_space::Choices::default(),
+            source: None,
+            strategy: String::new(),
+            dataset: DatasetConfig {
+                name: "digits".to_owned(),
+                root: "data".into(),
+            },
+            input: cellwright_graph::Shape {
+                height: 8,
+                width: 8,
+                channels: 1,
+            },
+            classes: 10,
+            rung: None,
+            limits: Vec::new(),
+            training: cellwright_train::Settings::default(),
+            device: DeviceSpec::Cpu,
+            threads: 1,
+            weights: None,
+            checkpoint: None,
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_worker_that_was_asked_to_end_is_a_stop_and_one_that_was_killed_a_failure() {
+        let evaluate = |signal: &str| {
+            let script = format!("read call; echo '\"begun\"'; kill -{signal} $$");
+            let workers = Processes::new("sh".into(), vec!["-c".into(), script.into()], 1);
+            workers.evaluate(0, &request(), &Nobody)
+        };
+        for signal in ["HUP", "INT", "TERM"] {
+            let ended = evaluate(signal);
+            assert!(matches!(ended, Err(Error::Stopped)), "{signal}: {ended:?}");
+        }
+        let reason = evaluate("KILL").unwrap().trial.reason.unwrap();
+        assert!(reason.contains("most likely out of memory"), "{reason}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_worker_that_ends_before_a_trial_is_replaced_once() {
+        // The first ends in its preparation, one that is started for a trial says so.
+        let script = r#"read call
+            case "$call" in *prepare*) exit 3;; *evaluate*) echo "$0" >&2; exit 4;; esac"#;
+        let workers = Processes::new("sh".into(), vec!["-c".into(), script.into()], 1);
+        let dataset = request().dataset;
+        workers.prepare(1, &dataset, DeviceSpec::Cpu).unwrap();
+        let row = workers.evaluate(0, &request(), &Nobody).unwrap();
+        let reason = row.trial.reason.unwrap();
+        assert_eq!(reason, "the worker ended (exit status: 4): sh");
+    }
+
     #[cfg(unix)]
     #[test]
     fn last_words_are_waited_for() {
         // They come after the worker has ended.
         let script = "(sleep 0.3; echo it was too much >&2) & exit 3";
         let workers = Processes::new("sh".into(), vec!["-c".into(), script.into()], 1);
-        let reason = workers.start().unwrap().post_mortem();
+        let reason = workers.start().unwrap().post_mortem().unwrap();
         assert_eq!(reason, "the worker ended (exit status: 3): it was too much");
     }
 }

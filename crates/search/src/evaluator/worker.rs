@@ -28,6 +28,8 @@ pub(super) enum Call {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Reply {
+    /// A request has been read, and what ends the worker from now on is its doing.
+    Begun,
     /// The trial is under way.
     Progress(Progress),
     /// The trial is over.
@@ -58,6 +60,7 @@ pub fn serve(input: impl BufRead, output: impl Write + Send) -> Result<(), Error
                 continue;
             }
         };
+        write_line(&output, &Reply::Begun)?;
         let watch = Lines {
             output: &output,
             last: Mutex::new(None),

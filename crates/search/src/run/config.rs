@@ -71,6 +71,9 @@ pub struct RerankConfig {
 }
 
 impl RerankConfig {
+    /// The most epochs of such a training.
+    pub const MOST_EPOCHS: usize = 1_000_000;
+
     /// No verdict.
     pub const NONE: RerankConfig = RerankConfig {
         architectures: 0,
@@ -245,30 +248,50 @@ impl RunConfig {
             message,
         };
         let config: RunConfig = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        if config.version != VERSION {
-            return Err(wrong(format!(
+        config.check().map_err(wrong)?;
+        Ok(config)
+    }
+
+    /// Whether this build reads a run.toml of this configuration.
+    ///
+    /// # Errors
+    /// In words, with the place in run.toml of what is out of range, or the path that is no text.
+    pub fn check(&self) -> Result<(), String> {
+        if self.version != VERSION {
+            return Err(format!(
                 "its version is {}, and this build reads version {VERSION}",
-                config.version
-            )));
+                self.version
+            ));
         }
-        if let Some(halving) = config.search.halving {
-            let rungs = halving.rungs(config.training.epochs);
-            rungs.map_err(|reason| wrong(format!("[search.halving] {reason}")))?;
+        if let Some(halving) = self.search.halving {
+            let rungs = halving.rungs(self.training.epochs);
+            rungs.map_err(|reason| format!("[search.halving] {reason}"))?;
         }
-        let (rerank, machine) = (&config.rerank, &config.machine);
+        let (rerank, machine) = (&self.rerank, &self.machine);
         for (name, value, least, most) in [
-            ("[rerank] epochs", rerank.epochs, 1, 1_000_000),
+            (
+                "[rerank] epochs",
+                rerank.epochs,
+                1,
+                RerankConfig::MOST_EPOCHS,
+            ),
             ("[rerank] seeds", rerank.seeds as usize, 1, 1_000_000),
             ("[machine] workers", machine.workers, 1, 1024),
             ("[machine] threads", machine.threads, 0, 1024),
         ] {
             if !(least..=most).contains(&value) {
-                return Err(wrong(format!(
-                    "{name} is {value}, and must be {least} to {most}"
-                )));
+                return Err(format!("{name} is {value}, and must be {least} to {most}"));
             }
         }
-        Ok(config)
+        let spaces = self.baselines.iter().chain([&self.space]);
+        let mut paths = spaces.map(|it| &it.path).chain([&self.dataset.root]);
+        match paths.find(|it| it.to_str().is_none()) {
+            Some(path) => Err(format!(
+                "the path {} is not UTF-8, as all texts in it must be; give it another name",
+                path.display()
+            )),
+            None => Ok(()),
+        }
     }
 
     /// The epochs of the whole run, as far as the space has so many architectures.

@@ -48,6 +48,9 @@ pub enum Ending {
     Complete,
     /// The space has no further distinct architecture.
     Exhausted,
+    /// Thousands of architectures in a row, the strategy's and at random, were known already, in a space too large
+    /// to go through.
+    NothingNew,
     /// Hundreds of architectures in a row are beyond a limit of the objective.
     BeyondLimits,
     /// The user stopped it; it can be resumed.

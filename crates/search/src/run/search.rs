@@ -7,6 +7,8 @@ use std::time::Instant;
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run as Folder, Status, Trial};
 use cellwright_space::{Choices, Space};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use super::queue::Queue;
 use super::requests::request;
@@ -18,8 +20,14 @@ use crate::objective::beyond;
 use crate::schedule::{Job, Outcome, Schedule};
 use crate::strategy::{self, Strategy};
 
-/// So many architectures in a row that are all known already mean that the space is exhausted.
+/// After so many batches in a row in which all is known, what the strategy lacks is looked for.
 const STALE: usize = 2_000;
+/// After so many, where that was so once.
+const STALE_AGAIN: usize = 20;
+/// So many architectures at random are then looked at for one that is not known.
+const DRAWS: usize = 2_000;
+/// Where all of those are known, a space of at most so many architectures is gone through.
+const LISTED: u32 = 100_000;
 
 /// So many architectures in a row beyond a limit mean that nothing else is to be found.
 const TOO_LARGE: usize = 500;
@@ -49,6 +57,8 @@ pub(super) struct Search<'a> {
     left: u64,
     /// Architectures in a row that were beyond such a limit.
     too_large: usize,
+    /// Of what is tried where the strategy finds nothing new.
+    rng: ChaCha8Rng,
 }
 
 /// One architecture of a batch: its choices and its identity.
@@ -87,6 +97,8 @@ impl<'a> Search<'a> {
             next_id: config.baselines.len() as u32,
             left: u64::from(config.search.trials) * config.training.epochs as u64,
             too_large: 0,
+            // Far from the strategy's own numbers, which are of the same seed.
+            rng: ChaCha8Rng::seed_from_u64(!config.search.seed),
         })
     }
 
@@ -97,22 +109,26 @@ impl<'a> Search<'a> {
         folder: &Folder,
         watch: &dyn RunWatch,
     ) -> Result<Ending, Error> {
-        let mut stale = 0;
+        let (mut stale, mut patience) = (0, STALE);
         while self.left > 0 {
             // Where all of a batch is known or beyond a limit, no slot looks.
             if watch.stopped() {
                 return Err(Error::Stopped);
             }
-            let batch = self.ask();
+            let mut batch = self.ask();
+            if stale >= patience {
+                patience = STALE_AGAIN;
+                match self.unknown() {
+                    Ok(choices) => batch.push(self.asked(choices)),
+                    Err(ending) => return Ok(ending),
+                }
+            }
             let before = self.left;
             let complete = self.evaluate(&batch, queue, folder)?;
             if complete {
                 self.tell(batch, folder)?;
             }
             stale = if self.left == before { stale + 1 } else { 0 };
-            if stale == STALE {
-                return Ok(Ending::Exhausted);
-            }
             if self.too_large >= TOO_LARGE {
                 return Ok(Ending::BeyondLimits);
             }
@@ -123,11 +139,31 @@ impl<'a> Search<'a> {
     /// The strategy's next batch. An architecture that cannot be built for these images becomes a failed
     /// trial.
     fn ask(&mut self) -> Vec<Asked> {
-        let asked = |choices: Choices| Asked {
+        let asked = self.strategy.ask().into_iter();
+        asked.map(|it| self.asked(it)).collect()
+    }
+
+    fn asked(&self, choices: Choices) -> Asked {
+        Asked {
             identity: self.identities.get(&choices),
             choices,
-        };
-        self.strategy.ask().into_iter().map(asked).collect()
+        }
+    }
+
+    /// An architecture that is not known yet, which a strategy that repeats itself does not ask for; or how the search
+    /// ends where there is none, or none is met.
+    fn unknown(&mut self) -> Result<Choices, Ending> {
+        let (known, identities) = (&self.known, &self.identities);
+        let is_new = |it: &Choices| !known.contains_key(&identities.get(it));
+        let mut draws = (0..DRAWS).map(|_| self.space.sample(&mut self.rng));
+        if let Some(choices) = draws.find(is_new) {
+            return Ok(choices);
+        }
+        if self.space.count().is_some_and(|it| it <= LISTED.into()) {
+            let mut all = self.space.architectures();
+            return all.find(is_new).ok_or(Ending::Exhausted);
+        }
+        Err(Ending::NothingNew)
     }
 
     /// Has all new architectures of a batch trained, and whatever is due for promotion then, as far as

@@ -22,7 +22,7 @@ impl KnownResults {
     /// one architecture the first counts.
     ///
     /// Rows that are no architectures of this space, that are trials which are not done, or that lack a reward or what
-    /// is to be reported, are left out and counted.
+    /// is to be reported (NaN and infinity are no values), are left out and counted.
     ///
     /// # Errors
     /// [`Error::Ledger`] for a column that is not there or holds something else; [`Error::NoArchitectures`]
@@ -50,13 +50,14 @@ impl KnownResults {
         let columns = names()
             .map(|column| table.known_numbers(column))
             .collect::<Result<Vec<_>, _>>()?;
+        let is_known = |value: Option<f64>| value.is_some_and(f64::is_finite);
         let results = table.results();
         let without = |row: usize| -> Option<String> {
             if !results[row] {
                 return Some("whose trial is not done".to_owned());
             }
             let mut columns = names().zip(&columns);
-            let lacking = columns.find(|(_, values)| values[row].is_none());
+            let lacking = columns.find(|(_, values)| !is_known(values[row]));
             lacking.map(|(name, _)| format!("without {name}"))
         };
         let mut rows = HashMap::new();
@@ -110,13 +111,10 @@ impl KnownResults {
         reports.map(|(name, values)| (name.as_str(), values.as_slice()))
     }
 
-    /// The largest of a column's values (one for each row of the table) among the architectures of the space; none
-    /// where no value is a number.
-    pub(super) fn largest(&self, values: &[f64]) -> Option<f64> {
+    /// The largest of a column's values (one for each row of the table) among the architectures of the space.
+    pub(super) fn largest(&self, values: &[f64]) -> f64 {
         let known = self.rows.values().map(|row| values[*row]);
-        known
-            .filter(|value| value.is_finite())
-            .max_by(f64::total_cmp)
+        known.fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// How many architectures the table knows.

@@ -60,8 +60,8 @@ pub struct Point {
     pub evaluations: usize,
     /// The mean over the runs.
     pub mean: f64,
-    /// The standard deviation over the runs (n − 1); zero for one run.
-    pub std: f64,
+    /// The standard deviation over the runs (n − 1); none for one run.
+    pub std: Option<f64>,
 }
 
 /// Which row a run's strategy recommended after each evaluation; none before the first it was told of.
@@ -93,7 +93,7 @@ pub fn simulate(
     })?;
     let columns = results.reports().map(|(column, values)| Curve {
         column: column.to_owned(),
-        best: results.largest(values).unwrap_or(f64::NAN),
+        best: results.largest(values),
         points: points(&runs, values),
     });
     Ok(Outcome {
@@ -159,10 +159,10 @@ fn points(runs: &[(Recommended, u64)], values: &[f64]) -> Vec<Point> {
     (0..budget).filter_map(point).collect()
 }
 
-/// The mean, and the standard deviation of a sample.
-fn mean_and_std(values: &[f64]) -> (f64, f64) {
+/// The mean, and the standard deviation of a sample, which one value alone has not.
+fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|it| (it - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+    (mean, (n > 1.0).then(|| (squares / (n - 1.0)).sqrt()))
 }

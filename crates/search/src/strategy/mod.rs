@@ -26,7 +26,8 @@ pub trait Strategy: Send {
     /// architectures that were asked for before: their known reward is told again without a trial.
     fn ask(&mut self) -> Vec<Choices>;
 
-    /// The rewards of the last batch, in its order; none for a trial that failed.
+    /// The rewards of the last batch, in its order; none for a trial that failed. Behind them may stand an
+    /// architecture that was not asked for: the run tries one where the strategy has found nothing new for long.
     ///
     /// # Errors
     /// [`Error::Controller`] when a network inside the strategy fails.

@@ -191,7 +191,7 @@ impl RerankFlags {
     /// verdict, made for others, then becomes twice as long as they are.
     pub(super) fn over(&self, config: RerankConfig, epochs: Option<usize>) -> RerankConfig {
         let config = RerankConfig {
-            epochs: epochs.map_or(config.epochs, |it| 2 * it),
+            epochs: epochs.map_or(config.epochs, |it| (2 * it).min(RerankConfig::MOST_EPOCHS)),
             ..config
         };
         RerankConfig {
@@ -204,4 +204,20 @@ impl RerankFlags {
 
 fn strategy_names() -> clap::builder::PossibleValuesParser {
     clap::builder::PossibleValuesParser::new(strategy::names())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twice_a_trials_epochs_are_no_more_than_a_run_toml_may_say() {
+        let flags = RerankFlags {
+            rerank: None,
+            rerank_epochs: None,
+            rerank_seeds: None,
+        };
+        assert_eq!(flags.fresh(7).epochs, 14);
+        assert_eq!(flags.fresh(600_000).epochs, RerankConfig::MOST_EPOCHS);
+    }
 }

@@ -4,14 +4,17 @@ mod defaults;
 mod flags;
 mod setup;
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
+use cellwright_search::Error;
 use cellwright_search::evaluator::{Evaluator, Processes};
 use cellwright_search::run::{Ending, RunConfig};
 
 use crate::commands::plots;
-use crate::output::{note, print, print_json};
+use crate::output::{ReaderGone, note, print, print_json};
 use crate::progress::{Bars, stop_on_interrupt};
 use crate::standings;
 
@@ -48,7 +51,28 @@ pub fn run(args: Args) -> Result<()> {
     let bars = Bars::new(config.epochs(), done, evaluator.slots(), args.json);
     let ending = cellwright_search::run::run(config, input, classes, &folder, &evaluator, &bars);
     bars.clear();
-    finish(ending?, config, &folder, args.json)
+    finish(
+        ending.map_err(|it| kept(it, &folder))?,
+        config,
+        &folder,
+        args.json,
+    )
+}
+
+/// What ended a run that can go on, with how.
+fn kept(error: Error, folder: &Run) -> anyhow::Error {
+    match error {
+        Error::Diverged { .. } => error.into(),
+        error => anyhow::Error::new(error).context(format!(
+            "the search could not go on, and what is finished is kept; when the cause is mended, go on with:\n  {}",
+            resume(folder)
+        )),
+    }
+}
+
+/// The command that goes on with a run.
+fn resume(folder: &Run) -> String {
+    format!("cellwright search --resume {}", quoted(folder.folder()))
 }
 
 /// Worker processes, also where one works alone: what an allocation that fails ends is the process. They make themselves
@@ -62,17 +86,52 @@ fn workers(config: &RunConfig, left: usize) -> Result<Processes> {
     Ok(workers)
 }
 
-/// Shows the table, draws the report, and says how to go on.
+/// Draws the report, shows the table, and says how to go on.
 fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Result<()> {
     let rows = folder.trials()?;
     for skipped in &rows.skipped {
         crate::output::warn(skipped);
     }
-    if json {
-        rows.rows.iter().try_for_each(print_json)?;
-    } else if !rows.rows.is_empty() {
+    let rows = rows.rows;
+    let page = match rows.is_empty() {
+        true => None,
+        false => Some(plots::draw_quietly(std::slice::from_ref(folder))?),
+    };
+    let shown = if json {
+        rows.iter().try_for_each(print_json)
+    } else {
+        show(&rows, config, page.as_deref())
+    };
+    match shown {
+        // The run ends as it does with a reader.
+        Err(error) if error.is::<ReaderGone>() => {}
+        shown => shown.with_context(|| {
+            let folder = folder.folder().display();
+            format!("what was found cannot be shown; the run is kept in {folder}")
+        })?,
+    }
+    match ending {
+        Ending::Complete => {}
+        Ending::Exhausted => note(format!(
+            "the space has no further distinct architecture: {}",
+            trained(config, &rows)
+        )),
+        Ending::NothingNew => note(format!(
+            "thousands of architectures in a row, the strategy's and at random, were known already: {}",
+            trained(config, &rows)
+        )),
+        Ending::BeyondLimits => note(
+            "hundreds of architectures in a row are beyond a limit: give --at-most more, or --set a smaller network",
+        ),
+        Ending::Stopped => anyhow::bail!("stopped; go on with:\n  {}", resume(folder)),
+    }
+    Ok(())
+}
+
+/// Prints the tables, and where the report is.
+fn show(rows: &[Trial], config: &RunConfig, page: Option<&Path>) -> Result<()> {
+    if !rows.is_empty() {
         let trained: Vec<Trial> = rows
-            .rows
             .iter()
             .filter(|it| it.status != Status::Refused)
             .cloned()
@@ -92,7 +151,7 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
             )?;
             print(table)?;
         }
-        if let Some(table) = standings::verdict(&rows.rows) {
+        if let Some(table) = standings::verdict(rows) {
             let free = match config.objective.limits.is_empty() {
                 true => "",
                 false => "; baselines are not held to the limits",
@@ -102,45 +161,26 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
             ))?;
             print(table)?;
         }
-        match rows.rows.len() - trained.len() {
+        match rows.len() - trained.len() {
             0 => {}
             count => note(format!(
                 "refused, because beyond a limit: {count} of {} rows",
-                rows.rows.len()
+                rows.len()
             )),
         }
     }
-    if !rows.rows.is_empty() {
-        let run = std::slice::from_ref(folder);
-        if json {
-            plots::draw_quietly(run).map(drop)?
-        } else {
-            plots::draw(run)?
-        }
-    }
-    match ending {
-        Ending::Complete => {}
-        Ending::Exhausted => note(exhausted(config, &rows.rows)),
-        Ending::BeyondLimits => note(
-            "hundreds of architectures in a row are beyond a limit: give --at-most more, or --set a smaller network",
-        ),
-        Ending::Stopped => {
-            let folder = quoted(folder.folder());
-            anyhow::bail!("stopped; go on with:\n  cellwright search --resume {folder}")
-        }
-    }
-    Ok(())
+    page.map_or(Ok(()), |page| print(format!("report: {}", page.display())))
 }
 
-/// What became of a search that has trained all there is, in words.
-fn exhausted(config: &RunConfig, rows: &[Trial]) -> String {
+/// What became of a search that ended before its epochs were spent, in words.
+fn trained(config: &RunConfig, rows: &[Trial]) -> String {
     let trained = || {
         let rows = rows.iter().filter(|it| it.kind == Kind::Search);
         rows.filter(|it| it.status != Status::Refused)
     };
     let epochs: u64 = trained().map(|it| u64::from(it.epochs)).sum();
     format!(
-        "the space has no further distinct architecture: {} were trained, for {epochs} epochs of {}",
+        "{} were trained, for {epochs} epochs of {}",
         trained().filter(|it| !it.is_promoted()).count(),
         u64::from(config.search.trials) * config.training.epochs as u64
     )

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use cellwright_data::split;
 use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
 use cellwright_search::Objective;
@@ -64,6 +64,8 @@ pub(super) fn plan(args: &Args) -> Result<Planned> {
             place: Place::New(args.out.clone()),
         },
     };
+    let readable = planned.config.check();
+    readable.map_err(|reason| anyhow!("run.toml: {reason}"))?;
     let training = &planned.config.training;
     training.check().map_err(cellwright_search::Error::from)?;
     check_precision(training.precision, planned.config.machine.device)?;
