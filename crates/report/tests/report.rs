@@ -299,6 +299,80 @@ fn what_was_trained_again_is_shown_beside_the_baselines() {
     assert!(page.contains("test accuracies of the search stand beside it"));
 }
 
+/// A training of a network, of a verdict where it has a source; one without an accuracy failed.
+fn training(id: u32, network: &str, source: Option<u32>, epochs: u32, valid: Option<f64>) -> Trial {
+    let found = network.is_empty();
+    Trial {
+        id,
+        kind: match source {
+            _ if !found => Kind::Baseline,
+            Some(_) => Kind::Rerank,
+            None => Kind::Search,
+        },
+        source_trial: source,
+        space: network.into(),
+        identity: format!("{}", source.unwrap_or(id)),
+        epochs,
+        macs: 600_000,
+        params: 72_700,
+        valid_top1: valid,
+        test_top1: valid.filter(|_| source.is_some()),
+        status: match valid {
+            Some(_) => Status::Done,
+            None => Status::Failed,
+        },
+        ..Trial::default()
+    }
+}
+
+/// The page and the first chart of a run of some trials.
+fn drawn(rows: &[Trial]) -> (String, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    for row in rows {
+        run.write_trial(row).unwrap();
+    }
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg"));
+    (fs::read_to_string(written.page).unwrap(), chart.unwrap())
+}
+
+#[test]
+fn what_failed_when_trained_longer_leaves_the_search_s_own_result() {
+    let searched = [
+        training(0, "VGG", None, 2, Some(0.72)),
+        training(1, "ResNet", None, 2, Some(0.5)),
+        training(2, "", None, 2, Some(0.7)),
+    ];
+    let with = |again: [Option<f64>; 3]| {
+        let networks = ["VGG", "ResNet", ""];
+        let again = (0u32..).zip(networks).zip(again);
+        let again = again.map(|((id, name), valid)| training(id + 3, name, Some(id), 4, valid));
+        drawn(&searched.iter().cloned().chain(again).collect::<Vec<_>>())
+    };
+    let (page, chart) = with([None; 3]);
+    assert!(page.contains("Best found: #2") && page.contains("Best baseline: VGG"));
+    assert!(chart.contains("best found (#2)") && !page.contains("in the verdict failed"));
+
+    let (page, chart) = with([None, Some(0.6), Some(0.8)]);
+    assert!(page.contains("Best baseline: VGG") && page.contains("in the verdict failed"));
+    for text in [
+        "VGG\n72.00 % validation",
+        "ResNet\n60.00 % test",
+        "#2\n80.00 % test",
+    ] {
+        assert!(chart.contains(text), "{text}");
+    }
+    assert!(!chart.contains("ResNet\n50.00 %"), "trained again");
+
+    let halved = |id, rung, valid| Trial {
+        rung: Some(rung),
+        ..training(id, "", None, rung + 1, valid)
+    };
+    let (page, _) = drawn(&[halved(0, 0, Some(0.7)), halved(1, 1, None)]);
+    assert!(page.contains("Best found: #0"));
+}
+
 #[test]
 fn of_equal_networks_one_is_the_best_found() {
     let scratch = tempfile::tempdir().unwrap();
@@ -343,7 +417,7 @@ fn of_successive_halving_the_highest_rung_stands_beside_the_baselines() {
     }
     write(std::slice::from_ref(&run), &run.report()).unwrap();
     let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
-    assert!(chart.contains("80.00 %") && !chart.contains("70.00 % accuracy"));
+    assert!(chart.contains("80.00 %") && !chart.contains("70.00 %"));
     let progress = fs::read_to_string(run.report().join("progress.svg")).unwrap();
     assert!(progress.contains("trained again for longer"));
 }

@@ -67,9 +67,13 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
         ))
     });
     let validation = entry.valid.filter(|_| entry.test.is_some());
+    let failed = match data.stands_in(entry) {
+        true => "; its longer training in the verdict failed",
+        false => "",
+    };
     format!(
         "<div class=\"card {class}\">\n<h3>{title}: {}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}{}</p>\n\
-         <p>{} parameters, {} MACs ({} FLOPs), {}</p>\n</div>\n",
+         <p>{} parameters, {} MACs ({} FLOPs), {}{failed}</p>\n</div>\n",
         escape(&data.name(entry)),
         percent(measure.mean),
         seeds(measure),
