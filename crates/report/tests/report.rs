@@ -374,6 +374,38 @@ fn what_failed_when_trained_longer_leaves_the_search_s_own_result() {
 }
 
 #[test]
+fn each_run_stands_for_itself_and_the_table_ranks_what_compares() {
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = ["a", "b"].map(|name| Run::create(scratch.path().join(name), "").unwrap());
+    for row in [
+        training(0, "", None, 2, Some(0.65)),
+        training(1, "", Some(0), 4, Some(0.6)),
+        training(2, "", None, 3, Some(0.62)),
+        training(3, "", None, 2, None),
+    ] {
+        runs[0].write_trial(&row).unwrap();
+    }
+    let other = training(0, "", None, 2, Some(0.9));
+    runs[1].write_trial(&other).unwrap();
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    let warning = "do not compare: the verdict's 4 epochs in a, the search's 2 epochs in b";
+    let warnings = &written.warnings;
+    assert!(
+        warnings.iter().any(|it| it.ends_with(warning)),
+        "{warnings:?}"
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains("Best found: b #0") && page.contains("the search&#39;s 2 epochs"));
+    let chart = fs::read_to_string(scratch.path().join("both/accuracy-macs.svg")).unwrap();
+    assert!(chart.contains("best found (a #0)") && chart.contains("best found (b #0)"));
+    let rows = page.split("<tr class").skip(1);
+    let ranks: Vec<&str> = rows
+        .map(|row| row.split(['>', '<']).nth(2).unwrap_or_default())
+        .collect();
+    assert_eq!(ranks, ["1", "1", "1", "2", "–"]);
+}
+
+#[test]
 fn of_equal_networks_one_is_the_best_found() {
     let scratch = tempfile::tempdir().unwrap();
     let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();
