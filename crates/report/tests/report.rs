@@ -400,7 +400,7 @@ fn each_run_stands_for_itself_and_the_table_ranks_what_compares() {
     assert!(chart.contains("best found (a #0)") && chart.contains("best found (b #0)"));
     let rows = page.split("<tr class").skip(1);
     let ranks: Vec<&str> = rows
-        .map(|row| row.split(['>', '<']).nth(2).unwrap_or_default())
+        .map(|row| row.split(['>', '<']).nth(3).unwrap_or_default())
         .collect();
     assert_eq!(ranks, ["1", "1", "1", "2", "–"]);
 }
@@ -577,7 +577,7 @@ fn long_and_foreign_names_are_cut_and_kept() {
         let svg = fs::read_to_string(run.report().join(name)).unwrap();
         // In full in tool tips, which begin with it, and as a label cut.
         assert!(
-            svg.contains("a network whose") && svg.contains("…\n</text>"),
+            svg.contains("a network whose") && svg.contains(" panel\n</text>"),
             "{name}"
         );
         assert!(!svg.contains(&format!("\n{long}\n")), "{name}");
