@@ -406,6 +406,35 @@ fn each_run_stands_for_itself_and_the_table_ranks_what_compares() {
 }
 
 #[test]
+fn all_seeds_of_a_network_are_in_its_colour() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    let seeds = [(1, Some(0)), (2, Some(0)), (0, None)];
+    for (id, source) in seeds {
+        let row = training(id, "", source, 2 + 2 * id.min(1), Some(0.8));
+        run.write_trial(&row).unwrap();
+        let point = |epoch| CurvePoint {
+            trial: id,
+            epoch,
+            train_loss: Some(0.5),
+            valid_top1: Some(0.7 + 0.01 * f64::from(epoch + id)),
+            ..CurvePoint::default()
+        };
+        run.write_curve(id, &[1, 2].map(point)).unwrap();
+    }
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("learning-curves.svg")).unwrap();
+    let color = color_before(&chart, "#0\n");
+    let lines = chart.lines().filter(|line| line.starts_with("<polyline"));
+    assert_eq!(
+        lines.filter(|line| line.contains(&color)).count(),
+        5,
+        "two seeds in two panels, and one in the legend"
+    );
+    assert!(chart.contains("all others"), "the search's own");
+}
+
+#[test]
 fn of_equal_networks_one_is_the_best_found() {
     let scratch = tempfile::tempdir().unwrap();
     let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();

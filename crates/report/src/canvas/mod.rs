@@ -14,6 +14,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub(crate) use svg::Svg;
+use theme::Pattern;
 
 /// Plotters places everything on whole units, so a pixel is this many of them.
 const UNITS: f64 = 20.0;
@@ -154,23 +155,17 @@ impl Canvas<'_> {
         self.element(&path);
     }
 
-    /// A line of dashes, `dash` pixels long with gaps as long.
-    pub(crate) fn dashed(&mut self, points: &[Point], color: RGBColor, width: f64, dash: f64) {
-        for pair in points.windows(2) {
-            let (from, to) = (pair[0], pair[1]);
-            let length = (to.0 - from.0).hypot(to.1 - from.1);
-            let at = |along: f64| {
-                let part = (along / length).min(1.0);
-                (
-                    from.0 + (to.0 - from.0) * part,
-                    from.1 + (to.1 - from.1) * part,
-                )
-            };
-            let count = (length / (2.0 * dash)).ceil() as usize;
-            for index in 0..count {
-                let start = 2.0 * dash * index as f64;
-                self.line(&[at(start), at(start + dash)], color, 1.0, width);
-            }
+    /// A line that is broken by a pattern.
+    pub(crate) fn broken(
+        &mut self,
+        points: &[Point],
+        color: RGBColor,
+        opacity: f64,
+        width: f64,
+        pattern: Pattern,
+    ) {
+        for dash in dashes(points, pattern) {
+            self.line(&dash, color, opacity, width);
         }
     }
 
@@ -278,6 +273,38 @@ fn units((x, y): Point) -> (i32, i32) {
     ((x * UNITS).round() as i32, (y * UNITS).round() as i32)
 }
 
+/// The dashes of a line through points, the pattern going on around its corners.
+fn dashes(points: &[Point], pattern: Pattern) -> Vec<Vec<Point>> {
+    let mut lengths = pattern.iter().copied().cycle();
+    let (Some(&first), Some(mut left)) = (points.first(), lengths.next()) else {
+        return vec![points.to_vec()];
+    };
+    let (mut dashes, mut dash, mut drawn) = (Vec::new(), vec![first], true);
+    for pair in points.windows(2) {
+        let (mut from, to) = (pair[0], pair[1]);
+        let mut length = (to.0 - from.0).hypot(to.1 - from.1);
+        while length > left {
+            let part = left / length;
+            from.0 += (to.0 - from.0) * part;
+            from.1 += (to.1 - from.1) * part;
+            length -= left;
+            dash.push(from);
+            let ended = std::mem::replace(&mut dash, vec![from]);
+            if drawn {
+                dashes.push(ended);
+            }
+            drawn = !drawn;
+            left = lengths.next().unwrap_or(f64::INFINITY);
+        }
+        left -= length;
+        dash.push(to);
+    }
+    if drawn {
+        dashes.push(dash);
+    }
+    dashes
+}
+
 /// The outline of a rectangle with round corners, clockwise.
 fn rounded(rect: Rect, radius: f64) -> Vec<Point> {
     let radius = radius.min(rect.width() / 2.0).min(rect.height() / 2.0);
@@ -295,4 +322,20 @@ fn rounded(rect: Rect, radius: f64) -> Vec<Point> {
         }
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_goes_on_around_corners() {
+        let line = [(0.0, 0.0), (5.0, 0.0), (5.0, 4.0)];
+        assert_eq!(dashes(&line, &[]), [line.to_vec()]);
+        assert_eq!(
+            dashes(&line, &[4.0, 2.0]),
+            [vec![(0.0, 0.0), (4.0, 0.0)], vec![(5.0, 1.0), (5.0, 4.0)],]
+        );
+        assert_eq!(dashes(&line, &[6.0, 9.0]).len(), 1);
+    }
 }

@@ -72,7 +72,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         let panel = panel(canvas, &bubbles, name);
         let fronts = fronts(&panel, &bubbles, data.runs.len());
         for (run, steps) in &fronts {
-            canvas.line(steps, theme::series(*run), 0.8, 1.4);
+            canvas.broken(steps, theme::series(*run), 0.8, 1.4, theme::pattern(*run));
         }
         for bubble in &bubbles {
             circle(canvas, &panel, bubble, radius(bubble.params), data);

@@ -110,13 +110,13 @@ fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
         match dashes.as_slice() {
             // A lone update has no line: a dash stands for it, wider than the dot that may lie on it.
             [(x, y)] => canvas.line(&[(x - 9.0, *y), (x + 9.0, *y)], theme::MUTED, 1.0, 1.6),
-            more => canvas.dashed(more, theme::MUTED, 1.3, 3.5),
+            more => canvas.broken(more, theme::MUTED, 1.0, 1.3, theme::DASHES),
         }
         let values = run
             .updates
             .iter()
             .map(|update| (f64::from(update.trials_seen), (quantity.value)(update)));
-        panel.plot(canvas, values, color, 1.0, 2.0);
+        panel.plot(canvas, values, color, (1.0, 2.0), theme::pattern(index));
     }
 }
 
@@ -136,7 +136,7 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data) {
         };
         y = legend::entry(
             canvas,
-            Mark::Line,
+            Mark::Line(theme::pattern(index)),
             theme::series(index),
             name,
             (x, y),
@@ -151,7 +151,7 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data) {
     {
         legend::entry(
             canvas,
-            Mark::Dashes,
+            Mark::Dashes(theme::DASHES),
             theme::MUTED,
             "reward baseline",
             (x, y),

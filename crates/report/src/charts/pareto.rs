@@ -244,14 +244,14 @@ fn stroke(canvas: &mut Canvas<'_>, panel: &Panel, line: &[Point], group: Group, 
         return;
     }
     match group {
-        Group::Baselines => canvas.dashed(line, group.color(), 1.3, 3.6),
-        Group::Found(_) => {
+        Group::Baselines => canvas.broken(line, group.color(), 1.0, 1.3, theme::DASHES),
+        Group::Found(run) => {
             if shaded {
                 let mut area = line.to_vec();
                 area.push((panel.rect.right, panel.rect.bottom));
                 canvas.polygon(&area, group.color(), 0.07);
             }
-            canvas.line(line, group.color(), 0.9, 1.8);
+            canvas.broken(line, group.color(), 0.9, 1.8, theme::pattern(run));
         }
     }
 }
@@ -349,11 +349,13 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[&Dot<'_>]) {
             )
         };
         entries.extend(found.map(|text| (Mark::Disc, theme::series(index), text.to_owned())));
-        entries.push((Mark::Line, theme::series(index), its_front));
+        let front = Mark::Line(theme::pattern(index));
+        entries.push((front, theme::series(index), its_front));
     }
     if has(Group::Baselines) {
         entries.push((Mark::Diamond, theme::BASELINE, "baselines".to_owned()));
-        entries.push((Mark::Dashes, theme::BASELINE, "their front".to_owned()));
+        let front = Mark::Dashes(theme::DASHES);
+        entries.push((front, theme::BASELINE, "their front".to_owned()));
     }
     let width = ((ACROSS.1 - ACROSS.0) / entries.len() as f64).min(190.0);
     for (index, (mark, color, text)) in entries.iter().enumerate() {

@@ -5,6 +5,7 @@ use plotters::style::RGBColor;
 
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::scale::Scale;
+use crate::canvas::theme::Pattern;
 use crate::canvas::{Anchor, Canvas, Point, Rect, Svg, Text, font, theme};
 use crate::numbers::tick;
 use crate::simulations::{Column, Curve};
@@ -41,6 +42,7 @@ struct Regret {
 struct Line<'a> {
     strategy: &'a str,
     color: RGBColor,
+    pattern: Pattern,
     regrets: Vec<Regret>,
 }
 
@@ -80,7 +82,7 @@ pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
         for line in &lines {
             let at = |it: &Regret| inside(panel.at(it.evaluations, it.mean));
             let points: Vec<Point> = line.regrets.iter().map(at).collect();
-            canvas.line(&points, line.color, 1.0, 2.2);
+            canvas.broken(&points, line.color, 1.0, 2.2, line.pattern);
             tips(canvas, &panel, line);
         }
         names(canvas, &panel, &lines);
@@ -97,6 +99,7 @@ fn line<'a>((index, curve): (usize, &Curve<'a>)) -> Line<'a> {
     Line {
         strategy: curve.strategy,
         color: theme::series(index),
+        pattern: theme::pattern(index),
         regrets: curve.points.iter().map(regret).collect(),
     }
 }
