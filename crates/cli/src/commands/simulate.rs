@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 
 use crate::options::SpaceFlags;
-use crate::output::{note, print, print_json, right, table, warn};
+use crate::output::{note, print, print_json, right, table, unfolding, warn};
 use crate::simulations::{Setting, draw};
 
 /// Flags of `simulate`.
@@ -140,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
             args.reward,
             args.runs
         ))?;
-        print(lines)?;
+        print(unfolding(2, lines))?;
     }
     if let Some(out) = &out {
         if out.points()?.rows.is_empty() {
