@@ -20,6 +20,16 @@ pub(crate) struct RunData {
     pub(crate) updates: Vec<ControllerUpdate>,
 }
 
+impl RunData {
+    /// How many architectures the search tried, whether or not they failed; what was refused took no trial's place.
+    pub(crate) fn architectures(&self) -> usize {
+        let tried = |trial: &&Trial| {
+            trial.kind == Kind::Search && !trial.is_promoted() && trial.status != Status::Refused
+        };
+        self.trials.iter().filter(tried).count()
+    }
+}
+
 /// A network that was trained, in one run and for one number of epochs: its trials (with several seeds) as one.
 pub(crate) struct Entry {
     pub(crate) run: usize,
@@ -264,14 +274,11 @@ impl Data {
         let searched = trials().filter(|trial| trial.kind == Kind::Search);
         let with = |status| searched.clone().filter(move |it| it.status == status);
         let (failed, refused) = (with(Status::Failed).count(), with(Status::Refused).count());
-        let architectures = searched
-            .clone()
-            .filter(|trial| !trial.is_promoted() && trial.status != Status::Refused);
         let mut datasets: Vec<&str> = trials().map(|trial| trial.dataset.as_str()).collect();
         datasets.dedup();
         let mut spaces: Vec<&str> = searched.clone().map(|trial| trial.space.as_str()).collect();
         spaces.dedup();
-        let count = architectures.count();
+        let count: usize = self.runs.iter().map(RunData::architectures).sum();
         let mut text = format!(
             "{} on {}: {count} {} searched",
             joined(&spaces),
@@ -289,6 +296,12 @@ impl Data {
             text.push_str(&format!("; {refused} more refused: beyond a limit"));
         }
         text
+    }
+
+    /// What the reward is, where it is anything else than the validation accuracy.
+    pub(crate) fn reward(&self) -> Option<String> {
+        let aims = &self.runs.first().filter(|_| self.rewarded)?.compares;
+        (!aims.aims_like(&Settings::default())).then(|| aims.reward())
     }
 
     /// The trial of the search that found what an entry trains again.

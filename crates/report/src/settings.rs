@@ -81,7 +81,7 @@ impl Settings {
     }
 
     /// What the reward is, for a reader.
-    fn reward(&self) -> String {
+    pub(crate) fn reward(&self) -> String {
         match self.aims.as_str() {
             "" => "accuracy".to_owned(),
             aims => format!("accuracy × {aims}"),

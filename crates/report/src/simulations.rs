@@ -8,7 +8,7 @@ use cellwright_ledger::{SimulationPoint, Simulations};
 
 use crate::charts::regret;
 use crate::numbers::tick;
-use crate::{Error, Written, draw_error, page, save, write_images};
+use crate::{Error, Written, draw_error, page, remove_images, save, write_images};
 
 /// The simulations of one reported column.
 pub(crate) struct Column<'a> {
@@ -86,7 +86,7 @@ impl<'a> Column<'a> {
 }
 
 /// Draws the report of simulations into `folder`, which is made if it is not there: a figure for each reported
-/// column as SVG and PNG, and the page. Files of an earlier report are replaced.
+/// column as SVG and PNG, and the page. Files of an earlier report are replaced, and its other charts are removed.
 ///
 /// # Errors
 /// [`Error::NoSimulation`] where there is no point to draw, [`Error::Ledger`] where the folder cannot be read,
@@ -103,6 +103,7 @@ pub fn write_simulations(simulations: &Simulations, folder: &Path) -> Result<Wri
         path: folder.to_owned(),
         source,
     })?;
+    remove_images(folder, |stem| stem.starts_with("regret-"))?;
     let strategies: BTreeSet<&str> = points.iter().map(|point| point.strategy.as_str()).collect();
     let names: BTreeSet<&str> = points.iter().map(|point| point.column.as_str()).collect();
     let mut files: Vec<PathBuf> = vec![folder.join("index.html")];

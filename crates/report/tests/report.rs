@@ -5,6 +5,7 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
+use cellwright_graph::{Graph, Layer, Node, Padding, Pool, PoolKind, Shape};
 use cellwright_ledger::{CurvePoint, Kind, Run, Status, Trial};
 use cellwright_report::{Error, folder, write};
 
@@ -35,6 +36,27 @@ fn a_run_becomes_charts_and_a_page() {
             png.len()
         );
     }
+    let described = |name: &str, text: &str| {
+        let svg = fs::read_to_string(run.report().join(format!("{name}.svg"))).unwrap();
+        let (title, rest) = svg.split_once("<desc>").unwrap();
+        assert!(title.contains("role=\"img\" aria-label=\""), "{name}");
+        let (description, _) = rest.split_once("</desc>").unwrap();
+        assert!(description.contains(text), "{name}: {description}");
+        assert!(page.contains(description), "{name}");
+    };
+    for (name, text) in [
+        (
+            "accuracy-macs",
+            "best baseline: ResNet-18, 91.70 % test accuracy with 556 M MACs",
+        ),
+        ("pareto", " to 90.12 % at 170 M MACs"),
+        ("progress", "; baseline ResNet-18: 91.20 %"),
+        ("learning-curves", "ResNet-18 91.20 % after 8 epochs"),
+        ("controller", "nasnet: Mean reward from 0."),
+        ("best-cells-1", "normal (used 4 times), reduction"),
+    ] {
+        described(name, text);
+    }
     let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
     for baseline in made_up::BASELINES {
         assert!(chart.contains(baseline.0), "{} is labelled", baseline.0);
@@ -50,7 +72,7 @@ fn a_run_becomes_charts_and_a_page() {
     }
     let cells = fs::read_to_string(run.report().join("best-cells-1.svg")).unwrap();
     assert_eq!(
-        cells.matches("normal (used 4 times)").count(),
+        cells.matches("\nnormal (used 4 times)\n").count(),
         1,
         "one drawing for all uses"
     );
@@ -65,6 +87,10 @@ fn a_run_becomes_charts_and_a_page() {
     }
     assert!(page.contains("layers stand outside of cells and are not drawn."));
     assert!(page.contains("trials = 24") && page.contains("cellwright search --config"));
+    assert!(
+        page.contains("/nasnet --trials 48\n"),
+        "more than there are"
+    );
     assert!(
         page.contains("out of memory"),
         "the reason of the failed trial"
@@ -187,9 +213,10 @@ fn baselines_are_pooled_where_they_were_trained_alike() {
     assert!(chart.contains("VGG small (one)") && chart.contains("VGG small (two)"));
 }
 
-/// The colour of the first line or shape before a text in an SVG.
+/// The colour of the first line or shape before a text that is drawn in an SVG.
 fn color_before(svg: &str, text: &str) -> String {
-    let (before, _) = svg.split_once(text).unwrap_or_else(|| panic!("{text}"));
+    let (_, drawn) = svg.split_once("</desc>").unwrap();
+    let (before, _) = drawn.split_once(text).unwrap_or_else(|| panic!("{text}"));
     let mark = before.lines().rev().find(|line| line.starts_with("<poly"));
     let colors = mark.unwrap().split('"').find(|it| it.starts_with('#'));
     colors.unwrap().to_owned()
@@ -533,7 +560,8 @@ fn runs_of_different_budgets_lie_over_each_other() {
 #[test]
 fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
     let scratch = tempfile::tempdir().unwrap();
-    let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();
+    let aim = "[[objective.targets]]\ncost = \"macs\"\nat = 5000\nbelow = 0\nabove = -1\n";
+    let run = Run::create(scratch.path().join("run"), aim).unwrap();
     let trial = |id, valid, reward| Trial {
         id,
         macs: 5_000_000,
@@ -559,7 +587,9 @@ fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
         "Ranked by reward",
         "2 architectures searched; 1 more refused: beyond a limit",
         "refused: beyond a limit: 9 params, at most 8; 2<",
-        "Best found: #1",
+        "Best found by reward: #1",
+        "reward 0.6000; validation accuracy",
+        "the best reward: accuracy × (macs / 5000)^(0 below, -1 above)",
     ] {
         assert!(page.contains(text), "{text}");
     }
@@ -654,6 +684,73 @@ fn little_is_drawn_too_and_nothing_is_an_error() {
             .len(),
         5
     );
+}
+
+#[test]
+fn charts_of_an_earlier_report_are_removed_and_nothing_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    run.write_trial(&training(0, "", None, 2, Some(0.7)))
+        .unwrap();
+    let old = [
+        "controller.svg",
+        "best-cells-3.png",
+        "best-cells-of-mine.png",
+        "notes.svg",
+    ];
+    fs::create_dir_all(run.report()).unwrap();
+    for name in old {
+        fs::write(run.report().join(name), "").unwrap();
+    }
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let left = old.map(|name| run.report().join(name).exists());
+    assert_eq!(left, [false, false, true, true]);
+}
+
+#[test]
+fn a_narrow_cell_is_a_narrow_drawing() {
+    let pool = Pool {
+        kind: PoolKind::Max,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: Padding::Same,
+    };
+    let shape = Shape {
+        height: 8,
+        width: 8,
+        channels: 1,
+    };
+    let layers = [
+        ("input", Layer::Input, vec![]),
+        ("cell/a", Layer::Pool(pool), vec![0]),
+        ("cell/b", Layer::Add, vec![0, 1]),
+        ("head", Layer::GlobalAveragePool, vec![2]),
+    ];
+    let node = |(name, layer, inputs): (&str, Layer, Vec<usize>)| Node {
+        name: name.into(),
+        layer,
+        inputs: inputs.as_slice().into(),
+        shape,
+    };
+    let graph = Graph {
+        nodes: layers.map(node).into(),
+        output: 3,
+        auxiliary: Vec::new(),
+        input: shape,
+        classes: 10,
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    run.write_trial(&Trial {
+        graph: Some(serde_json::to_string(&graph).unwrap()),
+        ..training(0, "", None, 2, Some(0.7))
+    })
+    .unwrap();
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let svg = fs::read_to_string(run.report().join("best-cells-1.svg")).unwrap();
+    let (_, rest) = svg.split_once(" width=\"").unwrap();
+    let width = rest.split_once('"').unwrap().0.parse::<u32>().unwrap();
+    assert!(width < 420, "{width}");
 }
 
 #[test]

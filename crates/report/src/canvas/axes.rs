@@ -109,8 +109,9 @@ impl Panel {
     }
 }
 
-/// The chart's headline and, smaller, what it shows of what.
-pub(crate) fn headline(canvas: &mut Canvas<'_>, title: &str, detail: &str) {
+/// The chart's headline and, smaller, what it shows of what; and its description for readers that do not see it.
+pub(crate) fn headline(canvas: &mut Canvas<'_>, title: &str, detail: &str, description: String) {
+    canvas.describe(title, description);
     canvas.set_headline(62.0);
     canvas.text(title, (24.0, 26.0), Text::new(18.0, theme::INK).bold());
     let detail = font::shorten(detail, 12.5, false, canvas.width() - 48.0);

@@ -101,6 +101,16 @@ pub(crate) struct Canvas<'a> {
     error: Option<String>,
     tips: Vec<(Point, f64, String)>,
     headline: f64,
+    about: About,
+}
+
+/// What a drawing says to readers that do not see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    /// What it is.
+    pub(crate) title: String,
+    /// Its main numbers, in a sentence.
+    pub(crate) text: String,
 }
 
 impl Canvas<'_> {
@@ -113,22 +123,28 @@ impl Canvas<'_> {
         font::register();
         let mut text = String::new();
         let size = ((width * UNITS) as u32, (height * UNITS) as u32);
-        let (tips, headline) = {
+        let (tips, headline, about) = {
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
             let mut canvas = Canvas {
                 area,
                 error: None,
                 tips: Vec::new(),
                 headline: 0.0,
+                about: About::default(),
             };
             canvas.fill_rect(Rect::new(0.0, 0.0, width, height), theme::PAPER, 1.0);
             paint(&mut canvas);
             canvas.area.present().map_err(|error| error.to_string())?;
             canvas
                 .error
-                .map_or(Ok((canvas.tips, canvas.headline)), Err)?
+                .map_or(Ok((canvas.tips, canvas.headline, canvas.about)), Err)?
         };
-        Ok(Svg::finish(&text, (width, height), UNITS, headline, &tips))
+        let frame = svg::Frame {
+            size: (width, height),
+            units: UNITS,
+            headline,
+        };
+        Ok(Svg::finish(&text, frame, &about, &tips))
     }
 
     /// The sheet's width in pixels.
@@ -139,6 +155,14 @@ impl Canvas<'_> {
     /// The height from the top that the page leaves out, because it says the same itself.
     pub(crate) fn set_headline(&mut self, height: f64) {
         self.headline = height;
+    }
+
+    /// Says what is drawn, for readers that do not see it.
+    pub(crate) fn describe(&mut self, title: &str, text: String) {
+        self.about = About {
+            title: title.to_owned(),
+            text,
+        };
     }
 
     /// A tool tip for the circle around a point.

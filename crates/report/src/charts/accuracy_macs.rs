@@ -9,7 +9,7 @@ use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::{Scale, round_step};
 use crate::canvas::{Canvas, Point, Rect, Text, theme};
 use crate::data::{Data, Entry, Measure};
-use crate::numbers::{percent, percent_tick, round, short};
+use crate::numbers::{counted, percent, percent_tick, round, short};
 use crate::pareto;
 
 pub(crate) const CHART: Chart = Chart {
@@ -68,7 +68,8 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     };
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
-        headline(canvas, "Accuracy against compute", &data.setting());
+        let description = description(data, &bubbles);
+        headline(canvas, CHART.title, &data.setting(), description);
         let panel = panel(canvas, &bubbles, name);
         let fronts = fronts(&panel, &bubbles, data.runs.len());
         for (run, steps) in &fronts {
@@ -112,6 +113,28 @@ fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubbl
         .chain(finalists.filter_map(|entry| bubble(entry, data.stands_in(entry))))
         .filter(|bubble| bubble.macs > 0.0)
         .collect()
+}
+
+/// The chart in a sentence.
+fn description(data: &Data, bubbles: &[Bubble<'_>]) -> String {
+    let best = [
+        ("found", data.best_found()),
+        ("baseline", data.best_baseline()),
+    ];
+    let best = best.into_iter().filter_map(|(what, entry)| {
+        let of_entry = |it: &&Bubble<'_>| entry.is_some_and(|entry| std::ptr::eq(it.entry, entry));
+        let bubble = bubbles.iter().filter(|it| !it.faint).find(of_entry)?;
+        Some(format!(
+            "; best {what}: {}, {} {} accuracy with {} MACs and {} parameters",
+            data.name(bubble.entry),
+            percent(bubble.accuracy.mean),
+            bubble.part,
+            short(bubble.macs),
+            short(bubble.params)
+        ))
+    });
+    let count = counted(bubbles.len() as u64, "network");
+    format!("{count}{}.", best.collect::<String>())
 }
 
 fn panel(canvas: &mut Canvas<'_>, bubbles: &[Bubble<'_>], name: &str) -> Panel {

@@ -66,7 +66,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
             data.setting(),
             counted(count as u64, "update")
         );
-        headline(canvas, "The controller", &detail);
+        headline(canvas, CHART.title, &detail, description(data, &shown));
         for (index, quantity) in shown.iter().enumerate() {
             let top = TOP + index as f64 * (PANEL + GAP);
             plot(
@@ -79,6 +79,20 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         keys(canvas, data);
     })
     .map(Figure::only)
+}
+
+/// The chart in a sentence: the first and the last value of each line.
+fn description(data: &Data, shown: &[&Quantity]) -> String {
+    let lines = data.runs.iter().flat_map(|run| {
+        shown.iter().filter_map(|quantity| {
+            let mut values = run.updates.iter().filter_map(quantity.value);
+            let first = values.next()?;
+            let last = values.next_back().unwrap_or(first);
+            let name = quantity.name;
+            Some(format!("{}: {name} from {first:.4} to {last:.4}", run.name))
+        })
+    });
+    format!("{}.", lines.collect::<Vec<_>>().join("; "))
 }
 
 fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {

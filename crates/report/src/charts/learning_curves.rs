@@ -10,7 +10,7 @@ use crate::canvas::scale::Scale;
 use crate::canvas::theme::Pattern;
 use crate::canvas::{Canvas, Rect, theme};
 use crate::data::{Data, Entry};
-use crate::numbers::{percent_tick, tick};
+use crate::numbers::{counted, percent, percent_tick, tick};
 
 pub(crate) const CHART: Chart = Chart {
     file: "learning-curves",
@@ -57,7 +57,8 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         return Ok(Vec::new());
     }
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
-        headline(canvas, "Learning curves", &data.setting());
+        let description = description(data, &named);
+        headline(canvas, CHART.title, &data.setting(), description);
         let epochs = Axis {
             scale: Scale::counts(points().map(|point| f64::from(point.epoch)), 0.03),
             name: "Epoch",
@@ -87,6 +88,17 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         keys(canvas, data, &named, &curves);
     })
     .map(Figure::only)
+}
+
+/// The chart in a sentence.
+fn description(data: &Data, named: &[Named<'_>]) -> String {
+    let end = |it: &Named<'_>| {
+        let (valid, epochs) = (it.entry.valid?, counted(it.entry.epochs, "epoch"));
+        let name = data.name(it.entry);
+        Some(format!("{name} {} after {epochs}", percent(valid.mean)))
+    };
+    let ends: Vec<String> = named.iter().filter_map(end).collect();
+    format!("Validation accuracies of the best: {}.", ends.join(", "))
 }
 
 /// The best of what was found and of the baselines.

@@ -12,7 +12,7 @@ use crate::canvas::scale::Scale;
 use crate::canvas::theme::Pattern;
 use crate::canvas::{Canvas, Point, Rect, theme};
 use crate::data::{Data, RunData, label, reward};
-use crate::numbers::{counted, mean, percent_tick, tick};
+use crate::numbers::{counted, mean, percent, percent_tick, tick};
 
 pub(crate) const CHART: Chart = Chart {
     file: "progress",
@@ -43,7 +43,8 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let ids = || searches.iter().flatten().map(|trial| f64::from(trial.id));
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
-        headline(canvas, "Progress of the search", &data.setting());
+        let description = description(data, &baselines, &searches);
+        headline(canvas, CHART.title, &data.setting(), description);
         let values = rewards().chain(baselines.iter().map(|it| it.reward));
         let x = Axis {
             scale: Scale::counts(ids(), 0.02),
@@ -73,6 +74,30 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         keys(canvas, data, &baselines, &searches);
     })
     .map(Figure::only)
+}
+
+/// The chart in a sentence.
+fn description(data: &Data, baselines: &[Baseline], searches: &[Vec<&Trial>]) -> String {
+    let shown = |reward: f64| match data.rewarded {
+        true => format!("{reward:.4}"),
+        false => percent(reward),
+    };
+    let best = data.runs.iter().zip(searches).filter_map(|(run, trials)| {
+        let lowest = trials.iter().filter(|trial| !trial.is_promoted());
+        let rewards = lowest.filter_map(|trial| Some((reward(trial)?, trial.id)));
+        let best = rewards.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        best.map(|(reward, id)| format!("{}: {} in trial {id}", run.name, shown(reward)))
+    });
+    let baselines = baselines
+        .iter()
+        .map(|it| format!("baseline {}: {}", it.name, shown(it.reward)));
+    let all: Vec<String> = best.chain(baselines).collect();
+    let what = if data.rewarded {
+        "reward"
+    } else {
+        "validation accuracy"
+    };
+    format!("The best {what} of each run's search; {}.", all.join("; "))
 }
 
 /// The trials of the search, without what was refused and so took no trial's place.

@@ -53,7 +53,7 @@ pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
     let all = || lines.iter().flat_map(|line| &line.regrets);
     let longest = all().map(|it| it.evaluations).fold(1.0, f64::max);
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
-        headline(canvas, TITLE, &column.setting());
+        headline(canvas, TITLE, &column.setting(), String::new());
         let x = Axis {
             scale: Scale::counts([1.0, longest], 0.0),
             name: "Evaluations of a run",
