@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use cellwright_graph::{Graph, Layer, Node, Padding, Pool, PoolKind, Shape};
-use cellwright_ledger::{CurvePoint, Kind, Run, Status, Trial};
-use cellwright_report::{Error, folder, write};
+use cellwright_ledger::{CurvePoint, Kind, Run, SimulationPoint, Simulations, Status, Trial};
+use cellwright_report::{Error, folder, write, write_simulations};
 
 #[test]
 fn a_run_becomes_charts_and_a_page() {
@@ -705,6 +705,40 @@ fn charts_of_an_earlier_report_are_removed_and_nothing_else() {
     write(std::slice::from_ref(&run), &run.report()).unwrap();
     let left = old.map(|name| run.report().join(name).exists());
     assert_eq!(left, [false, false, true, true]);
+}
+
+#[test]
+fn only_an_accuracy_has_a_regret() {
+    let scratch = tempfile::tempdir().unwrap();
+    let simulations = Simulations::at(scratch.path()).unwrap();
+    let point = |column: &str, evaluations, mean| SimulationPoint {
+        strategy: "random".into(),
+        column: column.into(),
+        evaluations,
+        mean,
+        best: 94.0,
+        runs: 4,
+        ..SimulationPoint::default()
+    };
+    let points = ["latency_ms", "valid_12ep"]
+        .map(|column| [point(column, 1, 60.0), point(column, 2, 12.0)])
+        .concat();
+    simulations.write("random", &points).unwrap();
+    fs::create_dir_all(simulations.report()).unwrap();
+    let old = simulations.report().join("regret-old.svg");
+    fs::write(&old, "").unwrap();
+    write_simulations(&simulations, &simulations.report()).unwrap();
+    let chart = |column| {
+        let file = format!("regret-{column}.svg");
+        fs::read_to_string(simulations.report().join(file)).unwrap()
+    };
+    let (cost, accuracy) = (chart("latency_ms"), chart("valid_12ep"));
+    assert!(cost.contains("random 12.000 ± 0.000 after 2 evaluations"));
+    assert!(!cost.contains("Regret") && !cost.contains("94"));
+    for text in ["Regret in valid_12ep, percentage points", "random 82.000"] {
+        assert!(accuracy.contains(text), "{text}");
+    }
+    assert!(!old.exists());
 }
 
 #[test]
