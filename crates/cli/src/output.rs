@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use comfy_table::Table;
 use serde::Serialize;
 
 /// A wrong use of the command: exit code 2.
@@ -111,37 +112,100 @@ pub fn short(number: u64) -> String {
 }
 
 /// A plain table: no lines but one under the head.
-pub fn table(head: &[&str]) -> comfy_table::Table {
+pub fn table(head: &[&str]) -> Table {
     use comfy_table::{LineStyle, TableStyle};
     let line = LineStyle::none().fill('─').junction('─');
-    let mut table = comfy_table::Table::new();
+    let mut table = Table::new();
     table
         .load_style(TableStyle::new().header_separator(line))
         .set_header(head);
     table
 }
 
-/// The table with the longest names, of those that `build` makes of a name's most characters, that fits the terminal; that
-/// of 48 where there is no terminal.
-pub fn fitting(build: impl Fn(usize) -> comfy_table::Table) -> comfy_table::Table {
-    let terminal = console::Term::stdout();
-    let columns = terminal.size_checked().filter(|_| terminal.is_term());
-    within(columns.map(|(_, columns)| columns.into()), build)
+/// The table with the longest names, of those that `build` makes of a name's most characters, that fits the terminal:
+/// where not even short names do, its columns come closer, and then the `least` needed ones go, the first one first.
+/// That with names of 48 where there is no terminal.
+pub fn fitting(least: &[usize], build: impl Fn(usize) -> Table) -> Table {
+    within(terminal(), least, build)
 }
 
-/// The shortest and the longest that a name is cut to.
-const NAMES: std::ops::RangeInclusive<usize> = 10..=48;
+/// A table that stands as it is where it fits the terminal; else with a row for each of its cells, named by the first
+/// `keys` columns and the cell's heading.
+pub fn unfolding(keys: usize, table: Table) -> Table {
+    unfolded(terminal(), keys, table)
+}
 
-fn within(
-    columns: Option<usize>,
-    build: impl Fn(usize) -> comfy_table::Table,
-) -> comfy_table::Table {
-    let fits = |table: &comfy_table::Table| {
-        let widths = table.lines().map(|line| console::measure_text_width(&line));
-        columns.is_none_or(|columns| widths.max().unwrap_or(0) <= columns)
+/// The columns of the terminal; none where the output goes elsewhere.
+fn terminal() -> Option<usize> {
+    let terminal = console::Term::stdout();
+    let size = terminal.size_checked().filter(|_| terminal.is_term());
+    size.map(|(_, columns)| columns.into())
+}
+
+/// The longest and the shortest that a name is cut to.
+const NAMES: (usize, usize) = (48, 10);
+
+fn within(columns: Option<usize>, least: &[usize], build: impl Fn(usize) -> Table) -> Table {
+    let layout = |tight: bool, hidden: usize, names: usize| {
+        let mut table = build(names);
+        for &column in &least[..hidden] {
+            hide(&mut table, column);
+        }
+        spaced(table, tight)
     };
-    let found = NAMES.rev().map(&build).find(fits);
-    found.unwrap_or_else(|| build(*NAMES.start()))
+    let layouts = (0..=least.len()).map(|hidden| (true, hidden));
+    let (tight, hidden) = std::iter::once((false, 0))
+        .chain(layouts)
+        .find(|&(tight, hidden)| fits(&layout(tight, hidden, NAMES.1), columns))
+        .unwrap_or((true, least.len()));
+    (NAMES.1..=NAMES.0)
+        .rev()
+        .map(|names| layout(tight, hidden, names))
+        .find(|table| fits(table, columns))
+        .unwrap_or_else(|| layout(tight, hidden, NAMES.1))
+}
+
+fn unfolded(columns: Option<usize>, keys: usize, table: Table) -> Table {
+    let wide = spaced(table, false);
+    if fits(&wide, columns) {
+        return wide;
+    }
+    let cells = |row: &comfy_table::Row| -> Vec<String> {
+        row.cell_iter().map(comfy_table::Cell::content).collect()
+    };
+    let heads = wide.header().map(cells).unwrap_or_default();
+    let keys = keys.min(heads.len());
+    let named = heads[..keys].iter().map(String::as_str);
+    let mut long = self::table(&named.chain(["", ""]).collect::<Vec<_>>());
+    for row in wide.row_iter().map(cells) {
+        for (head, value) in heads.iter().zip(&row).skip(keys) {
+            long.add_row(row[..keys].iter().chain([head, value]));
+        }
+    }
+    right(&mut long, &[keys + 1]);
+    spaced(long, true)
+}
+
+fn fits(table: &Table, columns: Option<usize>) -> bool {
+    let widths = || table.lines().map(|line| console::measure_text_width(&line));
+    columns.is_none_or(|columns| widths().max().unwrap_or(0) <= columns)
+}
+
+/// A table without room behind its last column; a tight one has a space less between columns, and none before the first.
+fn spaced(mut table: Table, tight: bool) -> Table {
+    let last = table.column_iter().rposition(|it| !it.is_hidden());
+    for (index, column) in table.column_iter_mut().enumerate() {
+        let behind = if Some(index) == last { 0 } else { 1 };
+        column.set_padding((if tight { 0 } else { 1 }, behind));
+    }
+    table
+}
+
+/// Leaves a column out.
+pub fn hide(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_constraint(comfy_table::ColumnConstraint::Hidden);
+    }
 }
 
 /// A text of at most so many characters, the last one an ellipsis where more were there.
@@ -155,7 +219,7 @@ pub fn cut(text: &str, most: usize) -> String {
 }
 
 /// Columns to the right, for numbers.
-pub fn right(table: &mut comfy_table::Table, columns: &[usize]) {
+pub fn right(table: &mut Table, columns: &[usize]) {
     for &column in columns {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
@@ -176,7 +240,7 @@ mod tests {
             table
         };
         let width = |columns| {
-            let table = within(columns, build);
+            let table = within(columns, &[], build);
             let lines = table.lines().map(|it| it.chars().count());
             lines.max().unwrap()
         };
@@ -184,10 +248,54 @@ mod tests {
         assert!(all > 32);
         assert_eq!(width(Some(all)), all);
         assert_eq!(width(Some(all - 5)), all - 5);
-        // What is too narrow for any name is exceeded.
-        assert_eq!(width(Some(3)), all - 22);
+        // What is too narrow for any name is exceeded, with two spaces less.
+        assert_eq!(width(Some(3)), all - 24);
         assert_eq!(cut("abcd", 4), "abcd");
         assert_eq!(cut("abcde", 4), "abc…");
+    }
+
+    #[test]
+    fn what_is_too_wide_loses_its_least_needed_columns() {
+        let build = |most: usize| {
+            let mut table = table(&["name", "seconds", "accuracy", "MACs"]);
+            table.add_row([&cut(&"n".repeat(40), most), "1.0", "80.00", "1.00 M"]);
+            table
+        };
+        let text = |columns| within(columns, &[1, 3], build).to_string();
+        let all = text(None);
+        assert!(all.contains(&"n".repeat(40)) && all.contains("MACs"));
+        assert!(all.lines().all(|line| line.starts_with([' ', '─'])));
+        let ends = all.lines().map(|it| it.chars().count());
+        assert_eq!(
+            ends.max(),
+            Some(" name   seconds   accuracy     MACs".len() + 36)
+        );
+        let narrow = text(Some(38));
+        assert!(narrow.starts_with("name") && narrow.contains("seconds"));
+        let narrow = text(Some(30));
+        assert!(narrow.contains("MACs") && !narrow.contains("seconds"));
+        let narrow = text(Some(20));
+        assert!(narrow.contains("nnn…  ") && !narrow.contains("MACs"));
+    }
+
+    #[test]
+    fn what_is_much_too_wide_has_a_row_for_each_number() {
+        let build = || {
+            let mut table = table(&["strategy", "one column", "another"]);
+            table.add_row(["random", "1.5 ± 0.5", "2.5"]);
+            table
+        };
+        let wide = unfolded(None, 1, build()).to_string();
+        assert_eq!(wide.lines().count(), 3, "{wide}");
+        let long = unfolded(Some(30), 1, build()).to_string();
+        let rows: Vec<&str> = long.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "random    one column  1.5 ± 0.5",
+                "random    another           2.5"
+            ]
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use cellwright_ledger::{Kind, Status, Trial};
 use cellwright_report::pareto::{self, Cost};
 
-use crate::output::{cut, fitting, right, short};
+use crate::output::{cut, fitting, hide, right, short};
 
 /// Whether the reward of a finished trial is anything else than its validation accuracy: the run has
 /// targets, and its tables rank by the reward.
@@ -22,7 +22,8 @@ fn score(trial: &Trial) -> Option<f64> {
 /// failed ones last; with successive halving those with more epochs first. The reward has a column where
 /// it is something else than the accuracy.
 pub fn search(trials: &[Trial]) -> comfy_table::Table {
-    fitting(|names| search_with(trials, names))
+    // Seconds, epochs, MACs, parameters and the trial's number go first.
+    fitting(&[8, 3, 7, 6, 1], |names| search_with(trials, names))
 }
 
 fn search_with(trials: &[Trial], names: usize) -> comfy_table::Table {
@@ -64,10 +65,8 @@ fn search_with(trials: &[Trial], names: usize) -> comfy_table::Table {
     }
     right(&mut table, &[0, 1, 3, 4, 5, 6, 7, 8, 9][..heads.len() - 1]);
     // A search that ends with a verdict does not look at the test part.
-    if ranked.iter().all(|it| it.test_top1.is_none())
-        && let Some(test) = table.column_mut(5)
-    {
-        test.set_constraint(comfy_table::ColumnConstraint::Hidden);
+    if ranked.iter().all(|it| it.test_top1.is_none()) {
+        hide(&mut table, 5);
     }
     table
 }
@@ -76,7 +75,7 @@ fn search_with(trials: &[Trial], names: usize) -> comfy_table::Table {
 /// them, with a star at each cost whose front it is on; none where there is only one.
 pub fn fronts(trials: &[Trial]) -> Option<comfy_table::Table> {
     let members = pareto::members(trials);
-    (members.len() > 1).then(|| fitting(|names| fronts_with(trials, &members, names)))
+    (members.len() > 1).then(|| fitting(&[0], |names| fronts_with(trials, &members, names)))
 }
 
 fn fronts_with(
@@ -134,7 +133,10 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     }
     let mean_score = |network: &[&Trial]| mean(network, score).map_or(-1.0, |it| it.0);
     networks.sort_by(|a, b| mean_score(b).total_cmp(&mean_score(a)));
-    Some(fitting(|names| verdict_with(trials, &networks, names)))
+    // MACs, epochs, parameters, the search's accuracy and the trial's number go first.
+    Some(fitting(&[8, 4, 7, 3, 1], |names| {
+        verdict_with(trials, &networks, names)
+    }))
 }
 
 fn verdict_with(trials: &[Trial], networks: &[Vec<&Trial>], names: usize) -> comfy_table::Table {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use cellwright_ledger::{ControllerUpdate, CurvePoint, Kind, Run, Status, Trial};
 
 use crate::Error;
-use crate::numbers::mean;
-use crate::settings::{Settings, differences};
+use crate::numbers::{counted, mean};
+use crate::settings::{Settings, by_value, differences};
 
 /// One run's tables.
 pub(crate) struct RunData {
@@ -18,6 +18,16 @@ pub(crate) struct RunData {
     pub(crate) trials: Vec<Trial>,
     pub(crate) curves: Vec<CurvePoint>,
     pub(crate) updates: Vec<ControllerUpdate>,
+}
+
+impl RunData {
+    /// How many architectures the search tried, whether or not they failed; what was refused took no trial's place.
+    pub(crate) fn architectures(&self) -> usize {
+        let tried = |trial: &&Trial| {
+            trial.kind == Kind::Search && !trial.is_promoted() && trial.status != Status::Refused
+        };
+        self.trials.iter().filter(tried).count()
+    }
 }
 
 /// A network that was trained, in one run and for one number of epochs: its trials (with several seeds) as one.
@@ -127,7 +137,30 @@ impl Data {
             baselines: Vec::new(),
         };
         let baselines = data.baseline_names();
-        Ok(Self { baselines, ..data })
+        let mut data = Self { baselines, ..data };
+        data.warnings.extend(data.budgets());
+        Ok(data)
+    }
+
+    /// Warns where what is best of each run was not trained alike.
+    fn budgets(&self) -> Option<String> {
+        let budget = |entry: &Entry| {
+            let part = match entry.kind {
+                Kind::Rerank => "verdict",
+                _ => "search",
+            };
+            let run = self.runs[entry.run].name.as_str();
+            (
+                run,
+                format!("the {part}'s {}", counted(entry.epochs, "epoch")),
+            )
+        };
+        let mut best = self.best_of_runs();
+        best.sort_by_key(|entry| entry.run);
+        let values = by_value(best.into_iter().map(budget))?;
+        Some(format!(
+            "the best found stand side by side after trainings that do not compare: {values}"
+        ))
     }
 
     /// An entry's first trial, which stands for all that its trials share.
@@ -135,37 +168,78 @@ impl Data {
         &self.runs[entry.run].trials[entry.trials[0]]
     }
 
-    /// The final entries: what was trained again where something was, else what the search trained, with successive
-    /// halving that on the highest rung; and baselines.
+    /// The final entries of each run: what was trained again, where something found was, else what the search trained,
+    /// with successive halving that on the highest rung; and the baselines beside it. What failed decides nothing.
     pub(crate) fn finalists(&self) -> Vec<&Entry> {
-        let reranked = self.entries.iter().any(|entry| entry.kind == Kind::Rerank);
-        let left_out = if reranked { Kind::Search } else { Kind::Rerank };
-        // The most epochs of each run's entries of a kind.
-        let most = |kind: Kind| {
-            let mut most = vec![None; self.runs.len()];
-            for entry in self.entries.iter().filter(|entry| entry.kind == kind) {
-                for run in entry.runs() {
-                    most[run] = most[run].max(Some(entry.epochs));
-                }
-            }
-            most
-        };
-        let (baseline, rerank) = (most(Kind::Baseline), most(Kind::Rerank));
         let highest = self.highest_rungs();
+        let rerank = self.most_epochs(|entry| entry.kind == Kind::Rerank);
+        let baseline = self.most_epochs(|entry| {
+            let beside = |run: usize| rerank[run].is_some() || !self.is_verdict(entry);
+            entry.kind == Kind::Baseline && entry.runs().any(beside)
+        });
         self.entries
             .iter()
-            .filter(|entry| entry.valid.is_some() && entry.kind != left_out)
+            .filter(|entry| entry.is_finished())
             .filter(|entry| match entry.kind {
-                Kind::Baseline => entry.runs().any(|run| Some(entry.epochs) == baseline[run]),
+                Kind::Baseline => {
+                    let mut runs = entry.runs();
+                    runs.any(|run| Some(entry.epochs) == baseline[run]) || self.stands_in(entry)
+                }
                 Kind::Rerank => Some(entry.epochs) == rerank[entry.run],
-                Kind::Search => self.trial(entry).rung == highest[entry.run],
+                Kind::Search => {
+                    rerank[entry.run].is_none() && self.trial(entry).rung == highest[entry.run]
+                }
             })
             .collect()
     }
 
-    /// The highest rung of each run's trials; none without successive halving.
+    /// The most epochs of each run's finished entries among some.
+    fn most_epochs(&self, among: impl Fn(&Entry) -> bool) -> Vec<Option<u32>> {
+        let mut most = vec![None; self.runs.len()];
+        for entry in &self.entries {
+            if entry.is_finished() && among(entry) {
+                for run in entry.runs() {
+                    most[run] = most[run].max(Some(entry.epochs));
+                }
+            }
+        }
+        most
+    }
+
+    /// Whether a baseline's training of the search stands for that of the verdict, which failed: it is shorter than
+    /// what it stands beside.
+    pub(crate) fn stands_in(&self, entry: &Entry) -> bool {
+        let in_run = |run: usize| {
+            let longer = |other: &&Entry| {
+                other.kind == Kind::Baseline
+                    && other.label == entry.label
+                    && other.epochs > entry.epochs
+                    && other.runs().any(|it| it == run)
+            };
+            let mut longer = self.entries.iter().filter(longer).peekable();
+            self.has_verdict(run) && longer.peek().is_some() && longer.all(|it| !it.is_finished())
+        };
+        entry.kind == Kind::Baseline && entry.is_finished() && entry.runs().any(in_run)
+    }
+
+    /// Whether something that a run found was trained again, and it did not fail.
+    pub(crate) fn has_verdict(&self, run: usize) -> bool {
+        let again = |it: &Entry| it.kind == Kind::Rerank && it.run == run && it.is_finished();
+        self.entries.iter().any(again)
+    }
+
+    /// Whether an entry is a training of the verdict.
+    pub(crate) fn is_verdict(&self, entry: &Entry) -> bool {
+        let again = || self.trial(entry).source_trial.is_some();
+        entry.kind == Kind::Rerank || entry.kind == Kind::Baseline && again()
+    }
+
+    /// The highest rung of each run's finished trials; none without successive halving.
     pub(crate) fn highest_rungs(&self) -> Vec<Option<u32>> {
-        let highest = |run: &RunData| run.trials.iter().map(|trial| trial.rung).max().flatten();
+        let highest = |run: &RunData| {
+            let done = run.trials.iter().filter(|it| it.status == Status::Done);
+            done.map(|trial| trial.rung).max().flatten()
+        };
         self.runs.iter().map(highest).collect()
     }
 
@@ -200,14 +274,11 @@ impl Data {
         let searched = trials().filter(|trial| trial.kind == Kind::Search);
         let with = |status| searched.clone().filter(move |it| it.status == status);
         let (failed, refused) = (with(Status::Failed).count(), with(Status::Refused).count());
-        let architectures = searched
-            .clone()
-            .filter(|trial| !trial.is_promoted() && trial.status != Status::Refused);
         let mut datasets: Vec<&str> = trials().map(|trial| trial.dataset.as_str()).collect();
         datasets.dedup();
         let mut spaces: Vec<&str> = searched.clone().map(|trial| trial.space.as_str()).collect();
         spaces.dedup();
-        let count = architectures.count();
+        let count: usize = self.runs.iter().map(RunData::architectures).sum();
         let mut text = format!(
             "{} on {}: {count} {} searched",
             joined(&spaces),
@@ -227,6 +298,12 @@ impl Data {
         text
     }
 
+    /// What the reward is, where it is anything else than the validation accuracy.
+    pub(crate) fn reward(&self) -> Option<String> {
+        let aims = &self.runs.first().filter(|_| self.rewarded)?.compares;
+        (!aims.aims_like(&Settings::default())).then(|| aims.reward())
+    }
+
     /// The trial of the search that found what an entry trains again.
     pub(crate) fn source(&self, entry: &Entry) -> Option<&Trial> {
         let id = self.trial(entry).source_trial?;
@@ -240,6 +317,7 @@ impl Data {
         let stranger = |other: &Entry| {
             other.kind == Kind::Baseline
                 && other.label == entry.label
+                && other.is_finished()
                 && !other.runs().any(|run| entry.runs().any(|own| own == run))
         };
         match entry.kind {
@@ -289,6 +367,11 @@ impl Entry {
     /// The runs that it is of: one, and for a baseline all that trained it alike.
     pub(crate) fn runs(&self) -> impl Iterator<Item = usize> {
         std::iter::once(self.run).chain(self.also_in.iter().copied())
+    }
+
+    /// Whether a training of it came to an end, so that there is an accuracy.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.valid.is_some()
     }
 
     /// What entries are ranked by: the mean reward.
@@ -390,6 +473,8 @@ fn pool_baselines(runs: &[RunData], entries: &mut Vec<Entry>) {
         let twin = kept.iter_mut().find(|other| {
             other.kind == Kind::Baseline
                 && entry.kind == Kind::Baseline
+                && other.is_finished()
+                && entry.is_finished()
                 && other.run != entry.run
                 && key(other) == key(&entry)
                 && settings(other).trains_like(settings(&entry))

@@ -71,7 +71,7 @@ pub fn folder(runs: &[Run]) -> Result<PathBuf, Error> {
 }
 
 /// Draws the report of `runs` into `folder`, which is made if it is not there, usually [`folder()`]. Files of an earlier
-/// report are replaced.
+/// report are replaced, and charts of it that are not drawn any more are removed.
 ///
 /// # Errors
 /// [`Error::NoRun`], [`Error::Empty`] where no trial is finished, [`Error::Ledger`] where a run cannot be read,
@@ -81,6 +81,15 @@ pub fn write(runs: &[Run], folder: &Path) -> Result<Written, Error> {
     fs::create_dir_all(folder).map_err(|source| Error::Write {
         path: folder.to_owned(),
         source,
+    })?;
+    remove_images(folder, |stem| {
+        let number = |it: &str| it.chars().all(|c| c.is_ascii_digit());
+        let is_of = |chart: &Chart| match stem.strip_prefix(chart.file) {
+            Some("") => true,
+            Some(rest) => rest.strip_prefix('-').is_some_and(number),
+            None => false,
+        };
+        CHARTS.iter().any(is_of)
     })?;
     let page = folder.join("index.html");
     let mut files = vec![page.clone()];
@@ -104,6 +113,25 @@ pub fn write(runs: &[Run], folder: &Path) -> Result<Written, Error> {
         files,
         warnings: data.warnings,
     })
+}
+
+/// Removes the images of an earlier report, by what their names are before `.svg` and `.png`.
+fn remove_images(folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Write { path, source }
+    };
+    for file in fs::read_dir(folder).map_err(failed(folder))? {
+        let path = file.map_err(failed(folder))?.path();
+        let image = path
+            .extension()
+            .is_some_and(|it| it == "svg" || it == "png");
+        let stem = path.file_stem().and_then(|it| it.to_str());
+        if image && stem.is_some_and(&is_ours) {
+            fs::remove_file(&path).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_images(folder: &Path, stem: &str, svg: &Svg) -> Result<[PathBuf; 2], Error> {

@@ -81,7 +81,7 @@ impl Settings {
     }
 
     /// What the reward is, for a reader.
-    fn reward(&self) -> String {
+    pub(crate) fn reward(&self) -> String {
         match self.aims.as_str() {
             "" => "accuracy".to_owned(),
             aims => format!("accuracy × {aims}"),
@@ -130,7 +130,7 @@ pub(crate) fn differences(runs: &[(&str, &Settings)]) -> Vec<String> {
 }
 
 /// `300 in a and b, 1200 in c`, in the order of the runs; nothing where all are equal.
-fn by_value<'a>(values: impl Iterator<Item = (&'a str, String)>) -> Option<String> {
+pub(crate) fn by_value<'a>(values: impl Iterator<Item = (&'a str, String)>) -> Option<String> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for (run, value) in values {
         match groups.iter_mut().find(|(other, _)| *other == value) {

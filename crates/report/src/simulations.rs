@@ -8,7 +8,7 @@ use cellwright_ledger::{SimulationPoint, Simulations};
 
 use crate::charts::regret;
 use crate::numbers::tick;
-use crate::{Error, Written, draw_error, page, save, write_images};
+use crate::{Error, Written, draw_error, page, remove_images, save, write_images};
 
 /// The simulations of one reported column.
 pub(crate) struct Column<'a> {
@@ -21,6 +21,15 @@ pub(crate) struct Column<'a> {
 pub(crate) struct Curve<'a> {
     pub(crate) strategy: &'a str,
     pub(crate) points: Vec<&'a SimulationPoint>,
+}
+
+/// How accuracies are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accuracy {
+    /// From 0 to 1.
+    Fraction,
+    /// From 0 to 100.
+    Percentage,
 }
 
 impl<'a> Column<'a> {
@@ -54,9 +63,23 @@ impl<'a> Column<'a> {
             .fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Whether the values look like percentages: the best is 50 to 100, and no mean is negative.
-    pub(crate) fn is_percentage(&self) -> bool {
-        (50.0..=100.0).contains(&self.best()) && self.points().all(|point| point.mean >= 0.0)
+    /// What the numbers of an accuracy are, where the column is one; of anything else it is not known whether more is
+    /// better.
+    pub(crate) fn accuracy(&self) -> Option<Accuracy> {
+        let name = self.name.to_lowercase();
+        let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        let named = any(&["acc", "top1", "valid_", "test_"])
+            && !any(&["loss", "err", "time", "second", "latency", "cost"]);
+        let best = self.best();
+        let within = |most: f64| {
+            let mut means = self.points().map(|point| point.mean);
+            best <= most && means.all(|mean| (0.0..=most).contains(&mean))
+        };
+        match named {
+            true if within(1.0) => Some(Accuracy::Fraction),
+            true if within(100.0) => Some(Accuracy::Percentage),
+            _ => None,
+        }
     }
 
     /// What was simulated: space, table, reward with its noise, runs.
@@ -86,7 +109,7 @@ impl<'a> Column<'a> {
 }
 
 /// Draws the report of simulations into `folder`, which is made if it is not there: a figure for each reported
-/// column as SVG and PNG, and the page. Files of an earlier report are replaced.
+/// column as SVG and PNG, and the page. Files of an earlier report are replaced, and its other charts are removed.
 ///
 /// # Errors
 /// [`Error::NoSimulation`] where there is no point to draw, [`Error::Ledger`] where the folder cannot be read,
@@ -103,6 +126,7 @@ pub fn write_simulations(simulations: &Simulations, folder: &Path) -> Result<Wri
         path: folder.to_owned(),
         source,
     })?;
+    remove_images(folder, |stem| stem.starts_with("regret-"))?;
     let strategies: BTreeSet<&str> = points.iter().map(|point| point.strategy.as_str()).collect();
     let names: BTreeSet<&str> = points.iter().map(|point| point.column.as_str()).collect();
     let mut files: Vec<PathBuf> = vec![folder.join("index.html")];
@@ -142,5 +166,38 @@ fn stem(column: &str, index: usize, columns: &BTreeSet<&str>) -> String {
     match alike.count() {
         1 => format!("regret-{}", plain(column)),
         _ => format!("regret-{}-{index}", plain(column)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column<'a>(name: &'a str, point: &'a SimulationPoint) -> Column<'a> {
+        let curves = vec![Curve {
+            strategy: "random",
+            points: vec![point],
+        }];
+        Column { name, curves }
+    }
+
+    #[test]
+    fn an_accuracy_is_known_by_its_name_and_its_values() {
+        let of = |name, mean, best| {
+            let point = SimulationPoint {
+                mean,
+                best,
+                ..SimulationPoint::default()
+            };
+            column(name, &point).accuracy()
+        };
+        for name in ["valid_12ep", "test_200ep", "Acc", "test_top1"] {
+            assert_eq!(of(name, 70.0, 94.0), Some(Accuracy::Percentage), "{name}");
+            assert_eq!(of(name, 0.7, 0.94), Some(Accuracy::Fraction), "{name}");
+            assert_eq!(of(name, 700.0, 940.0), None, "{name}");
+        }
+        for name in ["latency_ms", "params", "valid_loss", "test_seconds"] {
+            assert_eq!(of(name, 70.0, 76.6), None, "{name}");
+        }
     }
 }

@@ -5,8 +5,9 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use cellwright_ledger::{CurvePoint, Kind, Run, Status, Trial};
-use cellwright_report::{Error, folder, write};
+use cellwright_graph::{Graph, Layer, Node, Padding, Pool, PoolKind, Shape};
+use cellwright_ledger::{CurvePoint, Kind, Run, SimulationPoint, Simulations, Status, Trial};
+use cellwright_report::{Error, folder, write, write_simulations};
 
 #[test]
 fn a_run_becomes_charts_and_a_page() {
@@ -35,6 +36,27 @@ fn a_run_becomes_charts_and_a_page() {
             png.len()
         );
     }
+    let described = |name: &str, text: &str| {
+        let svg = fs::read_to_string(run.report().join(format!("{name}.svg"))).unwrap();
+        let (title, rest) = svg.split_once("<desc>").unwrap();
+        assert!(title.contains("role=\"img\" aria-label=\""), "{name}");
+        let (description, _) = rest.split_once("</desc>").unwrap();
+        assert!(description.contains(text), "{name}: {description}");
+        assert!(page.contains(description), "{name}");
+    };
+    for (name, text) in [
+        (
+            "accuracy-macs",
+            "best baseline: ResNet-18, 91.70 % test accuracy with 556 M MACs",
+        ),
+        ("pareto", " to 90.12 % at 170 M MACs"),
+        ("progress", "; baseline ResNet-18: 91.20 %"),
+        ("learning-curves", "ResNet-18 91.20 % after 8 epochs"),
+        ("controller", "nasnet: Mean reward from 0."),
+        ("best-cells-1", "normal (used 4 times), reduction"),
+    ] {
+        described(name, text);
+    }
     let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
     for baseline in made_up::BASELINES {
         assert!(chart.contains(baseline.0), "{} is labelled", baseline.0);
@@ -50,7 +72,7 @@ fn a_run_becomes_charts_and_a_page() {
     }
     let cells = fs::read_to_string(run.report().join("best-cells-1.svg")).unwrap();
     assert_eq!(
-        cells.matches("normal (used 4 times)").count(),
+        cells.matches("\nnormal (used 4 times)\n").count(),
         1,
         "one drawing for all uses"
     );
@@ -65,6 +87,10 @@ fn a_run_becomes_charts_and_a_page() {
     }
     assert!(page.contains("layers stand outside of cells and are not drawn."));
     assert!(page.contains("trials = 24") && page.contains("cellwright search --config"));
+    assert!(
+        page.contains("/nasnet --trials 48\n"),
+        "more than there are"
+    );
     assert!(
         page.contains("out of memory"),
         "the reason of the failed trial"
@@ -187,9 +213,10 @@ fn baselines_are_pooled_where_they_were_trained_alike() {
     assert!(chart.contains("VGG small (one)") && chart.contains("VGG small (two)"));
 }
 
-/// The colour of the first line or shape before a text in an SVG.
+/// The colour of the first line or shape before a text that is drawn in an SVG.
 fn color_before(svg: &str, text: &str) -> String {
-    let (before, _) = svg.split_once(text).unwrap_or_else(|| panic!("{text}"));
+    let (_, drawn) = svg.split_once("</desc>").unwrap();
+    let (before, _) = drawn.split_once(text).unwrap_or_else(|| panic!("{text}"));
     let mark = before.lines().rev().find(|line| line.starts_with("<poly"));
     let colors = mark.unwrap().split('"').find(|it| it.starts_with('#'));
     colors.unwrap().to_owned()
@@ -299,6 +326,141 @@ fn what_was_trained_again_is_shown_beside_the_baselines() {
     assert!(page.contains("test accuracies of the search stand beside it"));
 }
 
+/// A training of a network, of a verdict where it has a source; one without an accuracy failed.
+fn training(id: u32, network: &str, source: Option<u32>, epochs: u32, valid: Option<f64>) -> Trial {
+    let found = network.is_empty();
+    Trial {
+        id,
+        kind: match source {
+            _ if !found => Kind::Baseline,
+            Some(_) => Kind::Rerank,
+            None => Kind::Search,
+        },
+        source_trial: source,
+        space: network.into(),
+        identity: format!("{}", source.unwrap_or(id)),
+        epochs,
+        macs: 600_000,
+        params: 72_700,
+        valid_top1: valid,
+        test_top1: valid.filter(|_| source.is_some()),
+        status: match valid {
+            Some(_) => Status::Done,
+            None => Status::Failed,
+        },
+        ..Trial::default()
+    }
+}
+
+/// The page and the first chart of a run of some trials.
+fn drawn(rows: &[Trial]) -> (String, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    for row in rows {
+        run.write_trial(row).unwrap();
+    }
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg"));
+    (fs::read_to_string(written.page).unwrap(), chart.unwrap())
+}
+
+#[test]
+fn what_failed_when_trained_longer_leaves_the_search_s_own_result() {
+    let searched = [
+        training(0, "VGG", None, 2, Some(0.72)),
+        training(1, "ResNet", None, 2, Some(0.5)),
+        training(2, "", None, 2, Some(0.7)),
+    ];
+    let with = |again: [Option<f64>; 3]| {
+        let networks = ["VGG", "ResNet", ""];
+        let again = (0u32..).zip(networks).zip(again);
+        let again = again.map(|((id, name), valid)| training(id + 3, name, Some(id), 4, valid));
+        drawn(&searched.iter().cloned().chain(again).collect::<Vec<_>>())
+    };
+    let (page, chart) = with([None; 3]);
+    assert!(page.contains("Best found: #2") && page.contains("Best baseline: VGG"));
+    assert!(chart.contains("best found (#2)") && !page.contains("in the verdict failed"));
+
+    let (page, chart) = with([None, Some(0.6), Some(0.8)]);
+    assert!(page.contains("Best baseline: VGG") && page.contains("in the verdict failed"));
+    for text in [
+        "VGG\n72.00 % validation",
+        "ResNet\n60.00 % test",
+        "#2\n80.00 % test",
+    ] {
+        assert!(chart.contains(text), "{text}");
+    }
+    assert!(!chart.contains("ResNet\n50.00 %"), "trained again");
+
+    let halved = |id, rung, valid| Trial {
+        rung: Some(rung),
+        ..training(id, "", None, rung + 1, valid)
+    };
+    let (page, _) = drawn(&[halved(0, 0, Some(0.7)), halved(1, 1, None)]);
+    assert!(page.contains("Best found: #0"));
+}
+
+#[test]
+fn each_run_stands_for_itself_and_the_table_ranks_what_compares() {
+    let scratch = tempfile::tempdir().unwrap();
+    let runs = ["a", "b"].map(|name| Run::create(scratch.path().join(name), "").unwrap());
+    for row in [
+        training(0, "", None, 2, Some(0.65)),
+        training(1, "", Some(0), 4, Some(0.6)),
+        training(2, "", None, 3, Some(0.62)),
+        training(3, "", None, 2, None),
+    ] {
+        runs[0].write_trial(&row).unwrap();
+    }
+    let other = training(0, "", None, 2, Some(0.9));
+    runs[1].write_trial(&other).unwrap();
+    let written = write(&runs, &scratch.path().join("both")).unwrap();
+    let warning = "do not compare: the verdict's 4 epochs in a, the search's 2 epochs in b";
+    let warnings = &written.warnings;
+    assert!(
+        warnings.iter().any(|it| it.ends_with(warning)),
+        "{warnings:?}"
+    );
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains("Best found: b #0") && page.contains("the search&#39;s 2 epochs"));
+    let chart = fs::read_to_string(scratch.path().join("both/accuracy-macs.svg")).unwrap();
+    assert!(chart.contains("best found (a #0)") && chart.contains("best found (b #0)"));
+    let rows = page.split("<tr class").skip(1);
+    let ranks: Vec<&str> = rows
+        .map(|row| row.split(['>', '<']).nth(3).unwrap_or_default())
+        .collect();
+    assert_eq!(ranks, ["1", "1", "1", "2", "–"]);
+}
+
+#[test]
+fn all_seeds_of_a_network_are_in_its_colour() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    let seeds = [(1, Some(0)), (2, Some(0)), (0, None)];
+    for (id, source) in seeds {
+        let row = training(id, "", source, 2 + 2 * id.min(1), Some(0.8));
+        run.write_trial(&row).unwrap();
+        let point = |epoch| CurvePoint {
+            trial: id,
+            epoch,
+            train_loss: Some(0.5),
+            valid_top1: Some(0.7 + 0.01 * f64::from(epoch + id)),
+            ..CurvePoint::default()
+        };
+        run.write_curve(id, &[1, 2].map(point)).unwrap();
+    }
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("learning-curves.svg")).unwrap();
+    let color = color_before(&chart, "#0\n");
+    let lines = chart.lines().filter(|line| line.starts_with("<polyline"));
+    assert_eq!(
+        lines.filter(|line| line.contains(&color)).count(),
+        5,
+        "two seeds in two panels, and one in the legend"
+    );
+    assert!(chart.contains("all others"), "the search's own");
+}
+
 #[test]
 fn of_equal_networks_one_is_the_best_found() {
     let scratch = tempfile::tempdir().unwrap();
@@ -343,7 +505,7 @@ fn of_successive_halving_the_highest_rung_stands_beside_the_baselines() {
     }
     write(std::slice::from_ref(&run), &run.report()).unwrap();
     let chart = fs::read_to_string(run.report().join("accuracy-macs.svg")).unwrap();
-    assert!(chart.contains("80.00 %") && !chart.contains("70.00 % accuracy"));
+    assert!(chart.contains("80.00 %") && !chart.contains("70.00 %"));
     let progress = fs::read_to_string(run.report().join("progress.svg")).unwrap();
     assert!(progress.contains("trained again for longer"));
 }
@@ -398,7 +560,8 @@ fn runs_of_different_budgets_lie_over_each_other() {
 #[test]
 fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
     let scratch = tempfile::tempdir().unwrap();
-    let run = Run::create(scratch.path().join("run"), "trials = 3").unwrap();
+    let aim = "[[objective.targets]]\ncost = \"macs\"\nat = 5000\nbelow = 0\nabove = -1\n";
+    let run = Run::create(scratch.path().join("run"), aim).unwrap();
     let trial = |id, valid, reward| Trial {
         id,
         macs: 5_000_000,
@@ -424,7 +587,9 @@ fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
         "Ranked by reward",
         "2 architectures searched; 1 more refused: beyond a limit",
         "refused: beyond a limit: 9 params, at most 8; 2<",
-        "Best found: #1",
+        "Best found by reward: #1",
+        "reward 0.6000; validation accuracy",
+        "the best reward: accuracy × (macs / 5000)^(0 below, -1 above)",
     ] {
         assert!(page.contains(text), "{text}");
     }
@@ -471,7 +636,7 @@ fn long_and_foreign_names_are_cut_and_kept() {
         let svg = fs::read_to_string(run.report().join(name)).unwrap();
         // In full in tool tips, which begin with it, and as a label cut.
         assert!(
-            svg.contains("a network whose") && svg.contains("…\n</text>"),
+            svg.contains("a network whose") && svg.contains(" panel\n</text>"),
             "{name}"
         );
         assert!(!svg.contains(&format!("\n{long}\n")), "{name}");
@@ -519,6 +684,107 @@ fn little_is_drawn_too_and_nothing_is_an_error() {
             .len(),
         5
     );
+}
+
+#[test]
+fn charts_of_an_earlier_report_are_removed_and_nothing_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    run.write_trial(&training(0, "", None, 2, Some(0.7)))
+        .unwrap();
+    let old = [
+        "controller.svg",
+        "best-cells-3.png",
+        "best-cells-of-mine.png",
+        "notes.svg",
+    ];
+    fs::create_dir_all(run.report()).unwrap();
+    for name in old {
+        fs::write(run.report().join(name), "").unwrap();
+    }
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let left = old.map(|name| run.report().join(name).exists());
+    assert_eq!(left, [false, false, true, true]);
+}
+
+#[test]
+fn only_an_accuracy_has_a_regret() {
+    let scratch = tempfile::tempdir().unwrap();
+    let simulations = Simulations::at(scratch.path()).unwrap();
+    let point = |column: &str, evaluations, mean| SimulationPoint {
+        strategy: "random".into(),
+        column: column.into(),
+        evaluations,
+        mean,
+        best: 94.0,
+        runs: 4,
+        ..SimulationPoint::default()
+    };
+    let points = ["latency_ms", "valid_12ep"]
+        .map(|column| [point(column, 1, 60.0), point(column, 2, 12.0)])
+        .concat();
+    simulations.write("random", &points).unwrap();
+    fs::create_dir_all(simulations.report()).unwrap();
+    let old = simulations.report().join("regret-old.svg");
+    fs::write(&old, "").unwrap();
+    write_simulations(&simulations, &simulations.report()).unwrap();
+    let chart = |column| {
+        let file = format!("regret-{column}.svg");
+        fs::read_to_string(simulations.report().join(file)).unwrap()
+    };
+    let (cost, accuracy) = (chart("latency_ms"), chart("valid_12ep"));
+    assert!(cost.contains("random 12.000 ± 0.000 after 2 evaluations"));
+    assert!(!cost.contains("Regret") && !cost.contains("94"));
+    for text in ["Regret in valid_12ep, percentage points", "random 82.000"] {
+        assert!(accuracy.contains(text), "{text}");
+    }
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_narrow_cell_is_a_narrow_drawing() {
+    let pool = Pool {
+        kind: PoolKind::Max,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: Padding::Same,
+    };
+    let shape = Shape {
+        height: 8,
+        width: 8,
+        channels: 1,
+    };
+    let layers = [
+        ("input", Layer::Input, vec![]),
+        ("cell/a", Layer::Pool(pool), vec![0]),
+        ("cell/b", Layer::Add, vec![0, 1]),
+        ("head", Layer::GlobalAveragePool, vec![2]),
+    ];
+    let node = |(name, layer, inputs): (&str, Layer, Vec<usize>)| Node {
+        name: name.into(),
+        layer,
+        inputs: inputs.as_slice().into(),
+        shape,
+    };
+    let graph = Graph {
+        nodes: layers.map(node).into(),
+        output: 3,
+        auxiliary: Vec::new(),
+        input: shape,
+        classes: 10,
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    run.write_trial(&Trial {
+        graph: Some(serde_json::to_string(&graph).unwrap()),
+        ..training(0, "", None, 2, Some(0.7))
+    })
+    .unwrap();
+    write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let svg = fs::read_to_string(run.report().join("best-cells-1.svg")).unwrap();
+    let (_, rest) = svg.split_once(" width=\"").unwrap();
+    let width = rest.split_once('"').unwrap().0.parse::<u32>().unwrap();
+    assert!(width < 420, "{width}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 
 use crate::options::SpaceFlags;
-use crate::output::{note, print, print_json, right, table, warn};
+use crate::output::{note, print, print_json, right, table, unfolding, warn};
 use crate::simulations::{Setting, draw};
 
 /// Flags of `simulate`.
@@ -152,7 +152,7 @@ pub fn run(args: Args) -> Result<()> {
                 runs => format!("{runs} runs, mean ± standard deviation (standard error)"),
             }
         ))?;
-        print(lines)?;
+        print(unfolding(2, lines))?;
     }
     Ok(())
 }

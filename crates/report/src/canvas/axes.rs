@@ -3,6 +3,7 @@
 use plotters::style::RGBColor;
 
 use super::scale::Scale;
+use super::theme::Pattern;
 use super::{Anchor, Canvas, Point, Rect, Text, font, theme};
 
 /// Size of the numbers at ticks.
@@ -83,36 +84,34 @@ impl Panel {
         (self.x(x), self.y(y))
     }
 
-    /// A line through values; where a value is missing it breaks, and a lone value is a dot.
+    /// A line through values, of an opacity and a width; where a value is missing it ends, and a lone value is a dot.
     pub(crate) fn plot(
         &self,
         canvas: &mut Canvas<'_>,
         values: impl IntoIterator<Item = (f64, Option<f64>)>,
         color: RGBColor,
-        opacity: f64,
-        width: f64,
+        (opacity, width): (f64, f64),
+        pattern: Pattern,
     ) {
+        let mut stroke = |part: &[Point]| match part {
+            [] => {}
+            [point] => canvas.disc(*point, width * 1.6, color, opacity),
+            _ => canvas.broken(part, color, opacity, width, pattern),
+        };
         let mut part = Vec::new();
         for (x, y) in values {
             match y.filter(|y| y.is_finite()) {
                 Some(y) => part.push(self.at(x, y)),
-                None => Self::stroke(canvas, &std::mem::take(&mut part), color, opacity, width),
+                None => stroke(&std::mem::take(&mut part)),
             }
         }
-        Self::stroke(canvas, &part, color, opacity, width);
-    }
-
-    fn stroke(canvas: &mut Canvas<'_>, part: &[Point], color: RGBColor, opacity: f64, width: f64) {
-        match part {
-            [] => {}
-            [point] => canvas.disc(*point, width * 1.6, color, opacity),
-            _ => canvas.line(part, color, opacity, width),
-        }
+        stroke(&part);
     }
 }
 
-/// The chart's headline and, smaller, what it shows of what.
-pub(crate) fn headline(canvas: &mut Canvas<'_>, title: &str, detail: &str) {
+/// The chart's headline and, smaller, what it shows of what; and its description for readers that do not see it.
+pub(crate) fn headline(canvas: &mut Canvas<'_>, title: &str, detail: &str, description: String) {
+    canvas.describe(title, description);
     canvas.set_headline(62.0);
     canvas.text(title, (24.0, 26.0), Text::new(18.0, theme::INK).bold());
     let detail = font::shorten(detail, 12.5, false, canvas.width() - 48.0);

@@ -60,20 +60,20 @@ fn unknown_advance(c: char) -> f64 {
     if c < '\u{1100}' { 0.64 } else { 1.0 }
 }
 
-/// `text`, cut to `limit` with an ellipsis where it is wider.
+/// `text`, cut to `limit` with an ellipsis in its middle where it is wider: names often differ at their ends alone.
 pub(crate) fn shorten(text: &str, size: f64, bold: bool, limit: f64) -> String {
     if width(text, size, bold) <= limit {
         return text.to_owned();
     }
-    let mut kept: Vec<char> = text.chars().collect();
-    while !kept.is_empty() {
-        kept.pop();
-        let short = format!("{}…", kept.iter().collect::<String>().trim_end());
-        if width(&short, size, bold) <= limit {
-            return short;
-        }
-    }
-    "…".to_owned()
+    let all: Vec<char> = text.chars().collect();
+    let cut = |kept: usize| {
+        let (head, tail) = (kept.div_ceil(2), kept / 2);
+        let [head, tail] = [&all[..head], &all[all.len() - tail..]].map(String::from_iter);
+        format!("{}…{}", head.trim_end(), tail.trim_start())
+    };
+    let fits = |short: &String| width(short, size, bold) <= limit;
+    let found = (0..all.len()).rev().map(cut).find(fits);
+    found.unwrap_or_else(|| "…".to_owned())
 }
 
 #[cfg(test)]
@@ -104,9 +104,11 @@ mod tests {
         let text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|";
         let short = shorten(text, 12.0, false, 100.0);
         assert!(
-            short.ends_with('…') && width(&short, 12.0, false) <= 100.0,
+            short.contains('…') && width(&short, 12.0, false) <= 100.0,
             "{short}"
         );
+        let run = |end| shorten(&format!("nasnet-fashion-mnist-{end}"), 12.0, false, 100.0);
+        assert!(run("1").ends_with("-1") && run("1") != run("2"));
         assert_eq!(shorten("short", 12.0, false, 100.0), "short");
     }
 }

@@ -2,6 +2,7 @@
 
 use plotters::style::RGBColor;
 
+use super::theme::Pattern;
 use super::{Canvas, Point, Text, font, theme};
 
 const SIZE: f64 = 12.0;
@@ -13,10 +14,9 @@ pub(crate) enum Mark {
     Disc,
     Ring,
     Diamond,
-    Line,
+    Line(Pattern),
     Thin,
-    Dashes,
-    LongDashes,
+    Dashes(Pattern),
     Cross,
 }
 
@@ -37,6 +37,7 @@ pub(crate) fn entry(
     (x, y): Point,
     limit: f64,
 ) -> f64 {
+    let ends = [(x, y), (x + 20.0, y)];
     match mark {
         Mark::Disc => canvas.disc((x + 8.0, y), 5.0, color, 0.75),
         Mark::Ring => canvas.ring((x + 8.0, y), 4.0, color, 1.2),
@@ -45,14 +46,13 @@ pub(crate) fn entry(
             let corners = [(x, y - side), (x + side, y), (x, y + side), (x - side, y)];
             canvas.polygon(&corners, color, 1.0);
         }
-        Mark::Line => canvas.line(&[(x, y), (x + 16.0, y)], color, 1.0, 2.6),
-        Mark::Thin => canvas.line(&[(x, y), (x + 16.0, y)], color, 0.45, 1.2),
-        Mark::Dashes => canvas.dashed(&[(x, y), (x + 16.0, y)], color, 1.6, 3.6),
-        Mark::LongDashes => canvas.dashed(&[(x, y), (x + 21.0, y)], color, 1.6, 7.0),
+        Mark::Line(pattern) => canvas.broken(&ends, color, 1.0, 2.4, pattern),
+        Mark::Thin => canvas.line(&ends, color, 0.45, 1.2),
+        Mark::Dashes(pattern) => canvas.broken(&ends, color, 1.0, 1.6, pattern),
         Mark::Cross => canvas.cross((x + 8.0, y), 3.4, color),
     }
-    let text = font::shorten(text, SIZE, false, limit - 24.0);
-    canvas.text(&text, (x + 24.0, y), Text::new(SIZE, theme::INK));
+    let text = font::shorten(text, SIZE, false, limit - 27.0);
+    canvas.text(&text, (x + 27.0, y), Text::new(SIZE, theme::INK));
     y + LINE
 }
 

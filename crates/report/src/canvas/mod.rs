@@ -14,6 +14,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub(crate) use svg::Svg;
+use theme::Pattern;
 
 /// Plotters places everything on whole units, so a pixel is this many of them.
 const UNITS: f64 = 20.0;
@@ -100,6 +101,16 @@ pub(crate) struct Canvas<'a> {
     error: Option<String>,
     tips: Vec<(Point, f64, String)>,
     headline: f64,
+    about: About,
+}
+
+/// What a drawing says to readers that do not see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    /// What it is.
+    pub(crate) title: String,
+    /// Its main numbers, in a sentence.
+    pub(crate) text: String,
 }
 
 impl Canvas<'_> {
@@ -112,22 +123,28 @@ impl Canvas<'_> {
         font::register();
         let mut text = String::new();
         let size = ((width * UNITS) as u32, (height * UNITS) as u32);
-        let (tips, headline) = {
+        let (tips, headline, about) = {
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
             let mut canvas = Canvas {
                 area,
                 error: None,
                 tips: Vec::new(),
                 headline: 0.0,
+                about: About::default(),
             };
             canvas.fill_rect(Rect::new(0.0, 0.0, width, height), theme::PAPER, 1.0);
             paint(&mut canvas);
             canvas.area.present().map_err(|error| error.to_string())?;
             canvas
                 .error
-                .map_or(Ok((canvas.tips, canvas.headline)), Err)?
+                .map_or(Ok((canvas.tips, canvas.headline, canvas.about)), Err)?
         };
-        Ok(Svg::finish(&text, (width, height), UNITS, headline, &tips))
+        let frame = svg::Frame {
+            size: (width, height),
+            units: UNITS,
+            headline,
+        };
+        Ok(Svg::finish(&text, frame, &about, &tips))
     }
 
     /// The sheet's width in pixels.
@@ -138,6 +155,14 @@ impl Canvas<'_> {
     /// The height from the top that the page leaves out, because it says the same itself.
     pub(crate) fn set_headline(&mut self, height: f64) {
         self.headline = height;
+    }
+
+    /// Says what is drawn, for readers that do not see it.
+    pub(crate) fn describe(&mut self, title: &str, text: String) {
+        self.about = About {
+            title: title.to_owned(),
+            text,
+        };
     }
 
     /// A tool tip for the circle around a point.
@@ -154,23 +179,17 @@ impl Canvas<'_> {
         self.element(&path);
     }
 
-    /// A line of dashes, `dash` pixels long with gaps as long.
-    pub(crate) fn dashed(&mut self, points: &[Point], color: RGBColor, width: f64, dash: f64) {
-        for pair in points.windows(2) {
-            let (from, to) = (pair[0], pair[1]);
-            let length = (to.0 - from.0).hypot(to.1 - from.1);
-            let at = |along: f64| {
-                let part = (along / length).min(1.0);
-                (
-                    from.0 + (to.0 - from.0) * part,
-                    from.1 + (to.1 - from.1) * part,
-                )
-            };
-            let count = (length / (2.0 * dash)).ceil() as usize;
-            for index in 0..count {
-                let start = 2.0 * dash * index as f64;
-                self.line(&[at(start), at(start + dash)], color, 1.0, width);
-            }
+    /// A line that is broken by a pattern.
+    pub(crate) fn broken(
+        &mut self,
+        points: &[Point],
+        color: RGBColor,
+        opacity: f64,
+        width: f64,
+        pattern: Pattern,
+    ) {
+        for dash in dashes(points, pattern) {
+            self.line(&dash, color, opacity, width);
         }
     }
 
@@ -278,6 +297,38 @@ fn units((x, y): Point) -> (i32, i32) {
     ((x * UNITS).round() as i32, (y * UNITS).round() as i32)
 }
 
+/// The dashes of a line through points, the pattern going on around its corners.
+fn dashes(points: &[Point], pattern: Pattern) -> Vec<Vec<Point>> {
+    let mut lengths = pattern.iter().copied().cycle();
+    let (Some(&first), Some(mut left)) = (points.first(), lengths.next()) else {
+        return vec![points.to_vec()];
+    };
+    let (mut dashes, mut dash, mut drawn) = (Vec::new(), vec![first], true);
+    for pair in points.windows(2) {
+        let (mut from, to) = (pair[0], pair[1]);
+        let mut length = (to.0 - from.0).hypot(to.1 - from.1);
+        while length > left {
+            let part = left / length;
+            from.0 += (to.0 - from.0) * part;
+            from.1 += (to.1 - from.1) * part;
+            length -= left;
+            dash.push(from);
+            let ended = std::mem::replace(&mut dash, vec![from]);
+            if drawn {
+                dashes.push(ended);
+            }
+            drawn = !drawn;
+            left = lengths.next().unwrap_or(f64::INFINITY);
+        }
+        left -= length;
+        dash.push(to);
+    }
+    if drawn {
+        dashes.push(dash);
+    }
+    dashes
+}
+
 /// The outline of a rectangle with round corners, clockwise.
 fn rounded(rect: Rect, radius: f64) -> Vec<Point> {
     let radius = radius.min(rect.width() / 2.0).min(rect.height() / 2.0);
@@ -295,4 +346,20 @@ fn rounded(rect: Rect, radius: f64) -> Vec<Point> {
         }
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_goes_on_around_corners() {
+        let line = [(0.0, 0.0), (5.0, 0.0), (5.0, 4.0)];
+        assert_eq!(dashes(&line, &[]), [line.to_vec()]);
+        assert_eq!(
+            dashes(&line, &[4.0, 2.0]),
+            [vec![(0.0, 0.0), (4.0, 0.0)], vec![(5.0, 1.0), (5.0, 4.0)],]
+        );
+        assert_eq!(dashes(&line, &[6.0, 9.0]).len(), 1);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use resvg::{tiny_skia, usvg};
 
-use super::{Point, font, theme};
+use super::{About, Point, font, theme};
 
 /// Pixels of the PNG for each pixel of the drawing.
 const PNG_SCALE: f32 = 2.0;
@@ -21,13 +21,23 @@ pub(crate) struct Svg {
     frames: [String; 2],
 }
 
+/// The sheet of a drawing.
+pub(super) struct Frame {
+    /// Width and height in pixels.
+    pub(super) size: (f64, f64),
+    /// Units of the drawing for each pixel.
+    pub(super) units: f64,
+    /// The height from the top that the page leaves out.
+    pub(super) headline: f64,
+}
+
 impl Svg {
-    /// Makes the backend's text a well-behaved SVG: size in pixels, one font for all, no vertical shifts, tool tips.
+    /// Makes the backend's text a well-behaved SVG: size in pixels, one font for all, no vertical shifts, a
+    /// description for readers that do not see it, tool tips.
     pub(super) fn finish(
         drawn: &str,
-        size: (f64, f64),
-        units: f64,
-        headline: f64,
+        frame: Frame,
+        about: &About,
         tips: &[(Point, f64, String)],
     ) -> Self {
         let body = drawn.split_once('>').map_or(drawn, |(_, body)| body);
@@ -37,7 +47,11 @@ impl Svg {
             .replace(" text-anchor=\"start\"", "")
             .replace(" opacity=\"1\"", "")
             .replace("</svg>", "");
-        let (width, height) = size;
+        let Frame {
+            size: (width, height),
+            units,
+            headline,
+        } = frame;
         let view = |top: f64| {
             let numbers =
                 [0.0, top, width, height - top].map(|number| format!("{:.0}", number * units));
@@ -52,10 +66,12 @@ impl Svg {
             ),
         ];
         let mut text = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" {} font-family=\"{}\" stroke-linejoin=\"round\" \
-             stroke-linecap=\"round\">",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" {} role=\"img\" aria-label=\"{}\" font-family=\"{}\" \
+             stroke-linejoin=\"round\" stroke-linecap=\"round\">\n<desc>{}</desc>",
             frames[0],
+            escape(&about.title),
             font::FAMILIES,
+            escape(&about.text),
         );
         text.push_str(body.trim_end());
         for ((x, y), radius, tip) in tips {
@@ -78,9 +94,8 @@ impl Svg {
         &self.text
     }
 
-    /// The text for the HTML page: colours of the theme as CSS variables, size from the page, named for readers
-    /// that do not see it.
-    pub(crate) fn inline(&self, label: &str) -> String {
+    /// The text for the HTML page: colours of the theme as CSS variables, size from the page.
+    pub(crate) fn inline(&self) -> String {
         let mut text = self.text.replacen(&self.frames[0], &self.frames[1], 1);
         for (color, variable) in theme::THEMED {
             text = text.replace(
@@ -88,11 +103,7 @@ impl Svg {
                 &format!("\"var({variable})\""),
             );
         }
-        text.replacen(
-            "<svg ",
-            &format!("<svg role=\"img\" aria-label=\"{}\" ", escape(label)),
-            1,
-        )
+        text
     }
 
     /// The drawing as a PNG file's bytes, at twice its size.

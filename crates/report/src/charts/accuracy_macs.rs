@@ -8,8 +8,8 @@ use crate::canvas::labels::{self, Disc, Wish};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::{Scale, round_step};
 use crate::canvas::{Canvas, Point, Rect, Text, theme};
-use crate::data::{Data, Entry};
-use crate::numbers::{percent, percent_tick, round, short};
+use crate::data::{Data, Entry, Measure};
+use crate::numbers::{counted, percent, percent_tick, round, short};
 use crate::pareto;
 
 pub(crate) const CHART: Chart = Chart {
@@ -38,13 +38,18 @@ struct Bubble<'a> {
     entry: &'a Entry,
     macs: f64,
     params: f64,
-    accuracy: f64,
+    accuracy: Measure,
+    /// Of which images the accuracy is.
+    part: &'static str,
+    /// Whether its training was shorter than those it stands beside.
     faint: bool,
 }
 
 fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let finalists = data.finalists();
-    let test = finalists.iter().all(|entry| entry.test.is_some());
+    // A search that ends with a verdict does not look at the test part.
+    let of_verdict = finalists.iter().filter(|entry| !data.stands_in(entry));
+    let test = of_verdict.clone().all(|entry| entry.test.is_some());
     let mut bubbles = bubbles(data, &finalists, test);
     if bubbles.is_empty() {
         return Ok(Vec::new());
@@ -63,11 +68,12 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     };
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
-        headline(canvas, "Accuracy against compute", &data.setting());
+        let description = description(data, &bubbles);
+        headline(canvas, CHART.title, &data.setting(), description);
         let panel = panel(canvas, &bubbles, name);
         let fronts = fronts(&panel, &bubbles, data.runs.len());
         for (run, steps) in &fronts {
-            canvas.line(steps, theme::series(*run), 0.8, 1.4);
+            canvas.broken(steps, theme::series(*run), 0.8, 1.4, theme::pattern(*run));
         }
         for bubble in &bubbles {
             circle(canvas, &panel, bubble, radius(bubble.params), data);
@@ -78,44 +84,63 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     .map(Figure::only)
 }
 
-/// The finalists, and behind them, where some were trained again, all that the search saw, with successive
-/// halving on its highest rung.
+/// The finalists, and behind those of a verdict all that its search saw, with successive halving on its highest rung.
 fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubble<'a>> {
     let bubble = |entry: &'a Entry, faint: bool| {
-        // A search that ends with a verdict does not look at the test part.
-        let searched = entry.valid.filter(|_| faint);
-        let measure = if test {
-            entry.test.or(searched)
-        } else {
-            entry.valid
-        }?;
+        let (accuracy, part) = match entry.test.filter(|_| test) {
+            Some(accuracy) => (accuracy, "test"),
+            None => (entry.valid.filter(|_| faint || !test)?, "validation"),
+        };
         let trial = data.trial(entry);
         Some(Bubble {
             entry,
             macs: trial.macs as f64,
             params: trial.params as f64,
-            accuracy: measure.mean,
+            accuracy,
+            part,
             faint,
         })
     };
-    let reranked = finalists.iter().any(|entry| entry.kind == Kind::Rerank);
     let highest = data.highest_rungs();
-    let behind = data
-        .entries
-        .iter()
-        .filter(|entry| reranked && entry.kind == Kind::Search)
-        .filter(|entry| data.trial(entry).rung == highest[entry.run]);
+    let behind = data.entries.iter().filter(|entry| {
+        entry.kind == Kind::Search
+            && data.has_verdict(entry.run)
+            && data.trial(entry).rung == highest[entry.run]
+    });
+    let finalists = finalists.iter();
     behind
         .filter_map(|entry| bubble(entry, true))
-        .chain(finalists.iter().filter_map(|entry| bubble(entry, false)))
+        .chain(finalists.filter_map(|entry| bubble(entry, data.stands_in(entry))))
         .filter(|bubble| bubble.macs > 0.0)
         .collect()
 }
 
+/// The chart in a sentence.
+fn description(data: &Data, bubbles: &[Bubble<'_>]) -> String {
+    let best = [
+        ("found", data.best_found()),
+        ("baseline", data.best_baseline()),
+    ];
+    let best = best.into_iter().filter_map(|(what, entry)| {
+        let of_entry = |it: &&Bubble<'_>| entry.is_some_and(|entry| std::ptr::eq(it.entry, entry));
+        let bubble = bubbles.iter().filter(|it| !it.faint).find(of_entry)?;
+        Some(format!(
+            "; best {what}: {}, {} {} accuracy with {} MACs and {} parameters",
+            data.name(bubble.entry),
+            percent(bubble.accuracy.mean),
+            bubble.part,
+            short(bubble.macs),
+            short(bubble.params)
+        ))
+    });
+    let count = counted(bubbles.len() as u64, "network");
+    format!("{count}{}.", best.collect::<String>())
+}
+
 fn panel(canvas: &mut Canvas<'_>, bubbles: &[Bubble<'_>], name: &str) -> Panel {
     let macs = Scale::logarithmic(bubbles.iter().map(|bubble| bubble.macs), 0.08);
-    let accuracy =
-        Scale::linear(bubbles.iter().map(|bubble| bubble.accuracy), 0.1).within(0.0, 1.0 + 0.02);
+    let accuracy = Scale::linear(bubbles.iter().map(|bubble| bubble.accuracy.mean), 0.1)
+        .within(0.0, 1.0 + 0.02);
     let x = Axis {
         scale: macs,
         name: "Multiply-accumulates for one image (FLOPs = 2 × MACs), log scale",
@@ -132,7 +157,7 @@ fn panel(canvas: &mut Canvas<'_>, bubbles: &[Bubble<'_>], name: &str) -> Panel {
 }
 
 fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f64, data: &Data) {
-    let center = panel.at(bubble.macs, bubble.accuracy);
+    let center = panel.at(bubble.macs, bubble.accuracy.mean);
     let color = colors::of(data, bubble.entry);
     canvas.disc(
         center,
@@ -144,16 +169,18 @@ fn circle(canvas: &mut Canvas<'_>, panel: &Panel, bubble: &Bubble<'_>, radius: f
         canvas.ring(center, radius, color, 1.2);
         canvas.disc(center, 1.4, theme::INK, 0.8);
     }
-    let deviation = bubble.entry.valid.and_then(|valid| valid.deviation);
+    let Measure {
+        mean,
+        deviation,
+        count,
+    } = bubble.accuracy;
+    let spread = deviation.map(|sd| format!(" (± {:.2} over {count} seeds)", sd * 100.0));
     let tip = format!(
-        "{}\n{} accuracy{}\n{} parameters, {} MACs",
+        "{}\n{} {} accuracy{}\n{} parameters, {} MACs",
         data.name(bubble.entry),
-        percent(bubble.accuracy),
-        deviation.map_or(String::new(), |sd| format!(
-            " (± {:.2} over {} seeds)",
-            sd * 100.0,
-            bubble.entry.valid.map_or(1, |valid| valid.count)
-        )),
+        percent(mean),
+        bubble.part,
+        spread.unwrap_or_default(),
         short(bubble.params),
         short(bubble.macs),
     );
@@ -166,7 +193,7 @@ fn fronts(panel: &Panel, bubbles: &[Bubble<'_>], runs: usize) -> Vec<(usize, Vec
         let points: Vec<(f64, f64)> = bubbles
             .iter()
             .filter(|it| it.entry.run == run && it.entry.kind != Kind::Baseline && !it.faint)
-            .map(|it| (it.macs, it.accuracy))
+            .map(|it| (it.macs, it.accuracy.mean))
             .collect();
         let mut steps: Vec<Point> = Vec::new();
         for index in pareto::front(&points) {
@@ -192,17 +219,17 @@ fn name_networks(
     data: &Data,
 ) {
     let disc = |bubble: &Bubble<'_>| Disc {
-        center: panel.at(bubble.macs, bubble.accuracy),
+        center: panel.at(bubble.macs, bubble.accuracy.mean),
         radius: radius(bubble.params),
     };
-    let discs = bubbles.iter().filter(|bubble| !bubble.faint).map(disc);
+    let solid = |bubble: &&Bubble<'_>| !bubble.faint || bubble.entry.kind == Kind::Baseline;
+    let discs = bubbles.iter().filter(solid).map(disc);
     let lines = fronts.iter().flat_map(|(_, steps)| labels::beads(steps));
     let taken: Vec<Disc> = discs.chain(lines).collect();
     let best = data.best_of_runs();
     let is_best = |entry: &Entry| best.iter().any(|best| std::ptr::eq(*best, entry));
     let named: Vec<&Bubble<'_>> = bubbles
         .iter()
-        .filter(|bubble| !bubble.faint)
         .filter(|bubble| bubble.entry.kind == Kind::Baseline || is_best(bubble.entry))
         .collect();
     let wishes: Vec<Wish> = named
@@ -286,7 +313,7 @@ fn keys(
         y += 33.0;
         if bubbles
             .iter()
-            .any(|bubble| bubble.faint && bubble.entry.test.is_none())
+            .any(|bubble| bubble.faint && bubble.part == "validation")
         {
             canvas.text(
                 "(validation accuracy)",

@@ -75,7 +75,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
             suffix: format!("{}", figures.len() + 1),
             caption: caption(data, entry),
             note: architecture.left_out(),
-            svg: sheet(&architecture.drawings)?,
+            svg: sheet(&caption(data, entry), &architecture.drawings)?,
         });
     }
     if let Some(last) = figures.last_mut() {
@@ -201,12 +201,15 @@ fn architecture(
 }
 
 /// All cells side by side, in as many rows as it takes to keep their text readable.
-fn sheet(drawings: &[Drawing]) -> Result<crate::canvas::Svg, String> {
+fn sheet(caption: &str, drawings: &[Drawing]) -> Result<crate::canvas::Svg, String> {
     let rows = rows(drawings);
     let widest = rows.iter().map(|row| row_width(row)).fold(0.0, f64::max);
-    let width = (widest + 2.0 * MARGIN).max(960.0);
+    let width = widest + 2.0 * MARGIN;
     let height: f64 = rows.iter().map(|row| row_height(row)).sum();
     Canvas::draw(width, height + MARGIN, |canvas| {
+        let titles: Vec<&str> = drawings.iter().map(|it| it.title.as_str()).collect();
+        let text = format!("The cells of {caption}: {}.", titles.join(", "));
+        canvas.describe(CHART.title, text);
         let mut top = MARGIN;
         for row in &rows {
             let mut left = (width - row_width(row)) / 2.0;

@@ -3,7 +3,7 @@
 use cellwright_ledger::Kind;
 use plotters::style::RGBColor;
 
-use crate::canvas::theme;
+use crate::canvas::theme::{self, Pattern};
 use crate::data::{Data, Entry};
 
 /// A baseline's own shade, or the colour of the run that found the network.
@@ -14,15 +14,17 @@ pub(super) fn of(data: &Data, entry: &Entry) -> RGBColor {
     }
 }
 
-/// Colours for a few networks, none a baseline, that must be told apart: shades of their runs' colours; where there
-/// is one run, no other run's colour is on the page, and they are as different as runs' are.
-pub(super) fn apart(data: &Data, found: &[&Entry]) -> Vec<RGBColor> {
-    let shade = |(index, entry): (usize, &&Entry)| {
-        if data.runs.len() == 1 {
-            return theme::series(index);
-        }
+/// Colours and patterns for lines of a few networks, none a baseline, that must be told apart: by their patterns; and,
+/// where there is one run and so no other run's colour on the page, by their colours too.
+pub(super) fn apart(data: &Data, found: &[&Entry]) -> Vec<(RGBColor, Pattern)> {
+    let look = |(index, entry): (usize, &&Entry)| {
         let before = found[..index].iter().filter(|it| it.run == entry.run);
-        theme::shade(theme::series(entry.run), before.count())
+        let place = before.count();
+        let color = match data.runs.len() {
+            1 => theme::series(place),
+            _ => theme::series(entry.run),
+        };
+        (color, theme::pattern(place))
     };
-    found.iter().enumerate().map(shade).collect()
+    found.iter().enumerate().map(look).collect()
 }

@@ -66,7 +66,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
             data.setting(),
             counted(count as u64, "update")
         );
-        headline(canvas, "The controller", &detail);
+        headline(canvas, CHART.title, &detail, description(data, &shown));
         for (index, quantity) in shown.iter().enumerate() {
             let top = TOP + index as f64 * (PANEL + GAP);
             plot(
@@ -79,6 +79,20 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         keys(canvas, data);
     })
     .map(Figure::only)
+}
+
+/// The chart in a sentence: the first and the last value of each line.
+fn description(data: &Data, shown: &[&Quantity]) -> String {
+    let lines = data.runs.iter().flat_map(|run| {
+        shown.iter().filter_map(|quantity| {
+            let mut values = run.updates.iter().filter_map(quantity.value);
+            let first = values.next()?;
+            let last = values.next_back().unwrap_or(first);
+            let name = quantity.name;
+            Some(format!("{}: {name} from {first:.4} to {last:.4}", run.name))
+        })
+    });
+    format!("{}.", lines.collect::<Vec<_>>().join("; "))
 }
 
 fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
@@ -110,13 +124,13 @@ fn plot(canvas: &mut Canvas<'_>, data: &Data, quantity: &Quantity, rect: Rect) {
         match dashes.as_slice() {
             // A lone update has no line: a dash stands for it, wider than the dot that may lie on it.
             [(x, y)] => canvas.line(&[(x - 9.0, *y), (x + 9.0, *y)], theme::MUTED, 1.0, 1.6),
-            more => canvas.dashed(more, theme::MUTED, 1.3, 3.5),
+            more => canvas.broken(more, theme::MUTED, 1.0, 1.3, theme::DASHES),
         }
         let values = run
             .updates
             .iter()
             .map(|update| (f64::from(update.trials_seen), (quantity.value)(update)));
-        panel.plot(canvas, values, color, 1.0, 2.0);
+        panel.plot(canvas, values, color, (1.0, 2.0), theme::pattern(index));
     }
 }
 
@@ -136,7 +150,7 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data) {
         };
         y = legend::entry(
             canvas,
-            Mark::Line,
+            Mark::Line(theme::pattern(index)),
             theme::series(index),
             name,
             (x, y),
@@ -151,7 +165,7 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data) {
     {
         legend::entry(
             canvas,
-            Mark::Dashes,
+            Mark::Dashes(theme::DASHES),
             theme::MUTED,
             "reward baseline",
             (x, y),

@@ -57,7 +57,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let accuracy = Scale::linear(accuracy, 0.09).within(0.0, 1.02);
     let width = (ACROSS.1 - ACROSS.0 - GAP * (panels.len() - 1) as f64) / panels.len() as f64;
     Canvas::draw(WIDTH, 520.0, |canvas| {
-        headline(canvas, "Pareto fronts", &data.setting());
+        headline(canvas, CHART.title, &data.setting(), description(&panels));
         for (index, (cost, dots)) in panels.iter().enumerate() {
             let left = ACROSS.0 + index as f64 * (width + GAP);
             let rect = Rect::new(left, DOWN.0, left + width, DOWN.1);
@@ -111,6 +111,28 @@ fn dots(data: &Data, cost: Cost) -> Vec<Dot<'_>> {
         }
     }
     dots
+}
+
+/// The chart in a sentence: where the fronts of what was found begin and end.
+fn description(panels: &[(Cost, Vec<Dot<'_>>)]) -> String {
+    let front = |(cost, dots): &(Cost, Vec<Dot<'_>>)| {
+        let found = dots
+            .iter()
+            .filter(|dot| dot.first && dot.entry.kind != Kind::Baseline);
+        let by_accuracy = |a: &&Dot<'_>, b: &&Dot<'_>| a.accuracy.total_cmp(&b.accuracy);
+        let end =
+            |dot: &Dot<'_>| format!("{} at {}", percent(dot.accuracy), amount(*cost, dot.cost));
+        let (low, high) = (
+            found.clone().min_by(by_accuracy)?,
+            found.max_by(by_accuracy)?,
+        );
+        Some(format!("{} to {}", end(low), end(high)))
+    };
+    let fronts: Vec<String> = panels.iter().filter_map(front).collect();
+    format!(
+        "The fronts of what was found reach from validation accuracies of {}.",
+        fronts.join("; from ")
+    )
 }
 
 /// The most epochs that the search trained for: in one run, or in all.
@@ -244,14 +266,14 @@ fn stroke(canvas: &mut Canvas<'_>, panel: &Panel, line: &[Point], group: Group, 
         return;
     }
     match group {
-        Group::Baselines => canvas.dashed(line, group.color(), 1.3, 3.6),
-        Group::Found(_) => {
+        Group::Baselines => canvas.broken(line, group.color(), 1.0, 1.3, theme::DASHES),
+        Group::Found(run) => {
             if shaded {
                 let mut area = line.to_vec();
                 area.push((panel.rect.right, panel.rect.bottom));
                 canvas.polygon(&area, group.color(), 0.07);
             }
-            canvas.line(line, group.color(), 0.9, 1.8);
+            canvas.broken(line, group.color(), 0.9, 1.8, theme::pattern(run));
         }
     }
 }
@@ -271,17 +293,22 @@ fn mark(canvas: &mut Canvas<'_>, panel: &Panel, cost: Cost, dot: &Dot<'_>, data:
     } else {
         canvas.disc((x, y), radius, color, if dot.first { 1.0 } else { 0.38 });
     }
-    let amount = match cost {
-        Cost::Macs => format!("{} MACs, {} FLOPs", short(dot.cost), short(2.0 * dot.cost)),
-        Cost::Params => format!("{} parameters", short(dot.cost)),
-        Cost::Latency => format!("{:.3} ms for one image", dot.cost),
-    };
     let tip = format!(
-        "{}\n{} validation accuracy\n{amount}",
+        "{}\n{} validation accuracy\n{}",
         data.name(dot.entry),
-        percent(dot.accuracy)
+        percent(dot.accuracy),
+        amount(cost, dot.cost)
     );
     canvas.tip((x, y), radius.max(5.0), tip);
+}
+
+/// A cost with its unit.
+fn amount(cost: Cost, value: f64) -> String {
+    match cost {
+        Cost::Macs => format!("{} MACs, {} FLOPs", short(value), short(2.0 * value)),
+        Cost::Params => format!("{} parameters", short(value)),
+        Cost::Latency => format!("{value:.3} ms for one image"),
+    }
 }
 
 fn radius(dot: &Dot<'_>) -> f64 {
@@ -349,11 +376,13 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, dots: &[&Dot<'_>]) {
             )
         };
         entries.extend(found.map(|text| (Mark::Disc, theme::series(index), text.to_owned())));
-        entries.push((Mark::Line, theme::series(index), its_front));
+        let front = Mark::Line(theme::pattern(index));
+        entries.push((front, theme::series(index), its_front));
     }
     if has(Group::Baselines) {
         entries.push((Mark::Diamond, theme::BASELINE, "baselines".to_owned()));
-        entries.push((Mark::Dashes, theme::BASELINE, "their front".to_owned()));
+        let front = Mark::Dashes(theme::DASHES);
+        entries.push((front, theme::BASELINE, "their front".to_owned()));
     }
     let width = ((ACROSS.1 - ACROSS.0) / entries.len() as f64).min(190.0);
     for (index, (mark, color, text)) in entries.iter().enumerate() {

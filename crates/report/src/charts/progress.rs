@@ -9,9 +9,10 @@ use super::{Chart, Figure, colors};
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::legend::{self, Mark};
 use crate::canvas::scale::Scale;
+use crate::canvas::theme::Pattern;
 use crate::canvas::{Canvas, Point, Rect, theme};
 use crate::data::{Data, RunData, label, reward};
-use crate::numbers::{counted, mean, percent_tick, tick};
+use crate::numbers::{counted, mean, percent, percent_tick, tick};
 
 pub(crate) const CHART: Chart = Chart {
     file: "progress",
@@ -42,7 +43,8 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
     let ids = || searches.iter().flatten().map(|trial| f64::from(trial.id));
 
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
-        headline(canvas, "Progress of the search", &data.setting());
+        let description = description(data, &baselines, &searches);
+        headline(canvas, CHART.title, &data.setting(), description);
         let values = rewards().chain(baselines.iter().map(|it| it.reward));
         let x = Axis {
             scale: Scale::counts(ids(), 0.02),
@@ -64,8 +66,7 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         for baseline in &baselines {
             let height = panel.y(baseline.reward);
             let ends = [(PLOT.left, height), (PLOT.right, height)];
-            let dash = dashes(&baselines, baseline).0;
-            canvas.dashed(&ends, baseline.color, 1.4, dash);
+            canvas.broken(&ends, baseline.color, 1.0, 1.4, baseline.pattern);
         }
         for (run, trials) in searches.iter().enumerate() {
             rewards_of(canvas, &panel, trials, run);
@@ -73,6 +74,30 @@ fn draw(data: &Data) -> Result<Vec<Figure>, String> {
         keys(canvas, data, &baselines, &searches);
     })
     .map(Figure::only)
+}
+
+/// The chart in a sentence.
+fn description(data: &Data, baselines: &[Baseline], searches: &[Vec<&Trial>]) -> String {
+    let shown = |reward: f64| match data.rewarded {
+        true => format!("{reward:.4}"),
+        false => percent(reward),
+    };
+    let best = data.runs.iter().zip(searches).filter_map(|(run, trials)| {
+        let lowest = trials.iter().filter(|trial| !trial.is_promoted());
+        let rewards = lowest.filter_map(|trial| Some((reward(trial)?, trial.id)));
+        let best = rewards.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        best.map(|(reward, id)| format!("{}: {} in trial {id}", run.name, shown(reward)))
+    });
+    let baselines = baselines
+        .iter()
+        .map(|it| format!("baseline {}: {}", it.name, shown(it.reward)));
+    let all: Vec<String> = best.chain(baselines).collect();
+    let what = if data.rewarded {
+        "reward"
+    } else {
+        "validation accuracy"
+    };
+    format!("The best {what} of each run's search; {}.", all.join("; "))
 }
 
 /// The trials of the search, without what was refused and so took no trial's place.
@@ -87,6 +112,7 @@ fn searched(run: &RunData) -> Vec<&Trial> {
 struct Baseline {
     name: String,
     color: RGBColor,
+    pattern: Pattern,
     reward: f64,
     epochs: u32,
 }
@@ -102,15 +128,15 @@ fn best_baselines(data: &Data) -> Vec<Baseline> {
     data.entries
         .iter()
         .filter(|entry| entry.kind == Kind::Baseline && epochs.contains(&entry.epochs))
-        .filter_map(|entry| {
-            Some(Baseline {
-                name: data.name(entry),
-                color: colors::of(data, entry),
-                reward: entry.reward?.mean,
-                epochs: entry.epochs,
-            })
+        .filter_map(|entry| Some((entry, entry.reward?.mean)))
+        .zip(1..=3)
+        .map(|((entry, reward), place)| Baseline {
+            name: data.name(entry),
+            color: colors::of(data, entry),
+            pattern: theme::pattern(place),
+            reward,
+            epochs: entry.epochs,
         })
-        .take(3)
         .collect()
 }
 
@@ -120,17 +146,8 @@ fn budgets(baselines: &[Baseline]) -> usize {
     epochs.len()
 }
 
-/// The length of a baseline's dashes and their mark in the legend: long ones for fewer epochs than others have.
-fn dashes(baselines: &[Baseline], baseline: &Baseline) -> (f64, Mark) {
-    if baselines.iter().any(|other| other.epochs > baseline.epochs) {
-        (9.0, Mark::LongDashes)
-    } else {
-        (4.0, Mark::Dashes)
-    }
-}
-
 fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: usize) {
-    let color = theme::series(run);
+    let (color, pattern) = (theme::series(run), theme::pattern(run));
     let mut best: Option<f64> = None;
     let mut steps = Vec::new();
     for trial in trials {
@@ -165,11 +182,11 @@ fn rewards_of(canvas: &mut Canvas<'_>, panel: &Panel, trials: &[&Trial], run: us
     }
     let last = trials.last().map(|trial| f64::from(trial.id));
     steps.extend(last.zip(best).map(|(last, best)| panel.at(last, best)));
-    canvas.line(&steps, color, 1.0, 2.4);
+    canvas.broken(&steps, color, 1.0, 2.4, pattern);
     let means = running_mean(trials)
         .into_iter()
         .map(|(x, mean)| (x, Some(mean)));
-    panel.plot(canvas, means, color, 0.55, 1.3);
+    panel.plot(canvas, means, color, (0.55, 1.3), &[]);
 }
 
 /// How many trials the running mean is over: a tenth of them, at least five.
@@ -195,7 +212,7 @@ const MANY: usize = 3;
 /// What the marks of a run mean; gives the height below.
 fn marks(
     canvas: &mut Canvas<'_>,
-    color: RGBColor,
+    (color, pattern): (RGBColor, Pattern),
     searches: &[Vec<&Trial>],
     (x, mut y): Point,
     limit: f64,
@@ -203,7 +220,7 @@ fn marks(
     let mut entry = |mark, text: &str| {
         y = legend::entry(canvas, mark, color, text, (x, y), limit);
     };
-    entry(Mark::Line, "best so far");
+    entry(Mark::Line(pattern), "best so far");
     entry(Mark::Disc, "reward of a trial");
     if searches.iter().flatten().any(|trial| trial.is_promoted()) {
         entry(Mark::Ring, "trained again for longer");
@@ -235,9 +252,9 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, baselines: &[Baseline], searches: 
         let Some(first) = searches[index].iter().find(|trial| reward(trial).is_some()) else {
             continue;
         };
-        let color = theme::series(index);
+        let (color, pattern) = (theme::series(index), theme::pattern(index));
         if many {
-            y = legend::entry(canvas, Mark::Line, color, &run.name, (x, y), limit);
+            y = legend::entry(canvas, Mark::Line(pattern), color, &run.name, (x, y), limit);
             continue;
         }
         let title = if data.runs.len() > 1 {
@@ -246,11 +263,17 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, baselines: &[Baseline], searches: 
             &first.strategy
         };
         y = legend::heading(canvas, title, (x, y));
-        y = marks(canvas, color, &searches[index..=index], (x, y), limit) + 10.0;
+        y = marks(
+            canvas,
+            (color, pattern),
+            &searches[index..=index],
+            (x, y),
+            limit,
+        ) + 10.0;
     }
     if many {
         y = legend::heading(canvas, "In a run's colour", (x, y + 10.0));
-        y = marks(canvas, theme::MUTED, searches, (x, y), limit) + 10.0;
+        y = marks(canvas, (theme::MUTED, &[]), searches, (x, y), limit) + 10.0;
     }
     if searches
         .iter()
@@ -284,7 +307,7 @@ fn keys(canvas: &mut Canvas<'_>, data: &Data, baselines: &[Baseline], searches: 
         } else {
             baseline.name.clone()
         };
-        let mark = dashes(baselines, baseline).1;
+        let mark = Mark::Dashes(baseline.pattern);
         y = legend::entry(canvas, mark, baseline.color, &name, (x, y), limit);
     }
 }

@@ -1,20 +1,23 @@
-//! Strategies on a table of known results: how far from the best what they recommend is, over the evaluations.
+//! Strategies on a table of known results: how far from the best what they recommend is, over the evaluations; of a
+//! column that is no accuracy, what its value is.
 
 use cellwright_ledger::SimulationPoint;
 use plotters::style::RGBColor;
 
 use crate::canvas::axes::{Axis, Panel, headline};
 use crate::canvas::scale::Scale;
+use crate::canvas::theme::Pattern;
 use crate::canvas::{Anchor, Canvas, Point, Rect, Svg, Text, font, theme};
 use crate::numbers::tick;
-use crate::simulations::{Column, Curve};
+use crate::simulations::{Accuracy, Column, Curve};
 
-/// Its headline.
-pub(crate) const TITLE: &str = "Regret of the strategies";
+/// The headline of the page.
+pub(crate) const TITLE: &str = "The strategies on a table of known results";
 /// How to read it.
 pub(crate) const ABOUT: &str = "Regret is the best value in the table minus the value of the architecture that a \
      strategy recommends after so many evaluations: the line is its mean over the runs, the band 95 % confidence of \
-     that mean (± 1.96 standard errors). Lower is better; the axis is logarithmic.";
+     that mean (± 1.96 standard errors). Lower is better; the axis is logarithmic. Of a column that is no accuracy, by \
+     its name and its values, the value itself is drawn.";
 
 /// Standard errors on both sides of a mean: 95 % of a normal distribution.
 const CONFIDENCE: f64 = 1.96;
@@ -29,29 +32,62 @@ const PLOT: Rect = Rect {
 const NAME: f64 = 12.5;
 const LINE: f64 = 20.0;
 
-/// Regret after some evaluations, with half the width of its band.
+/// A number after some evaluations, with half the width of its band, which one run has not.
 #[derive(Clone, Copy)]
-struct Regret {
+struct Step {
     evaluations: f64,
     mean: f64,
-    half: f64,
+    half: Option<f64>,
+}
+
+impl Step {
+    /// The band's edge above (1) or below (-1), or the number itself without a band.
+    fn edge(&self, side: f64) -> f64 {
+        self.mean + side * self.half.unwrap_or(0.0)
+    }
 }
 
 /// A strategy's line.
 struct Line<'a> {
     strategy: &'a str,
     color: RGBColor,
-    regrets: Vec<Regret>,
+    pattern: Pattern,
+    steps: Vec<Step>,
 }
 
 /// The chart of one reported column.
 pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
-    let lines = (0..).zip(&column.curves).map(line);
-    let lines: Vec<Line<'_>> = lines.filter(|line| !line.regrets.is_empty()).collect();
-    let all = || lines.iter().flat_map(|line| &line.regrets);
+    let accuracy = column.accuracy();
+    let lines = (0..).zip(&column.curves);
+    let lines = lines.map(|(index, curve)| line(index, curve, accuracy.is_some()));
+    let lines: Vec<Line<'_>> = lines.filter(|line| !line.steps.is_empty()).collect();
+    let all = || lines.iter().flat_map(|line| &line.steps);
     let longest = all().map(|it| it.evaluations).fold(1.0, f64::max);
+    let unit = accuracy.map(|it| match it {
+        Accuracy::Percentage => "percentage points",
+        Accuracy::Fraction => "as a fraction",
+    });
+    let (title, name) = match unit {
+        Some(unit) => (
+            "Regret of the strategies".to_owned(),
+            format!(
+                "Regret in {}, {unit}: best of the table ({}) − mean",
+                column.name,
+                number(column.best())
+            ),
+        ),
+        None => (
+            format!("{} of what the strategies recommend", column.name),
+            format!("{}, mean", column.name),
+        ),
+    };
     Canvas::draw(SIZE.0, SIZE.1, |canvas| {
-        headline(canvas, TITLE, &column.setting());
+        headline(
+            canvas,
+            &title,
+            &column.setting(),
+            description(&name, &lines),
+        );
         let x = Axis {
             scale: Scale::counts([1.0, longest], 0.0),
             name: "Evaluations of a run",
@@ -59,17 +95,11 @@ pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
             format: &tick,
         };
         let y = Axis {
-            scale: scale(&lines),
-            name: &format!(
-                "Regret in {}{}: best of the table ({}) − mean",
-                column.name,
-                if column.is_percentage() {
-                    ", percentage points"
-                } else {
-                    ""
-                },
-                number(column.best())
-            ),
+            scale: match accuracy {
+                Some(_) => falling(&lines),
+                None => Scale::linear(all().flat_map(|it| [it.edge(-1.0), it.edge(1.0)]), 0.03),
+            },
+            name: &name,
             ticks: 9,
             format: &tick,
         };
@@ -78,36 +108,56 @@ pub(crate) fn draw(column: &Column<'_>) -> Result<Svg, String> {
             band(canvas, &panel, line);
         }
         for line in &lines {
-            let at = |it: &Regret| inside(panel.at(it.evaluations, it.mean));
-            let points: Vec<Point> = line.regrets.iter().map(at).collect();
-            canvas.line(&points, line.color, 1.0, 2.2);
+            let at = |it: &Step| inside(panel.at(it.evaluations, it.mean));
+            let points: Vec<Point> = line.steps.iter().map(at).collect();
+            canvas.broken(&points, line.color, 1.0, 2.2, line.pattern);
             tips(canvas, &panel, line);
         }
         names(canvas, &panel, &lines);
     })
 }
 
-/// A strategy's regrets; the strategies keep their colours from column to column.
-fn line<'a>((index, curve): (usize, &Curve<'a>)) -> Line<'a> {
-    let regret = |point: &&SimulationPoint| Regret {
+/// The chart in a sentence: what each line ends at.
+fn description(name: &str, lines: &[Line<'_>]) -> String {
+    let end = |line: &Line<'_>| {
+        let last = line.steps.last()?;
+        let (strategy, evaluations) = (line.strategy, last.evaluations);
+        Some(format!(
+            "{strategy} {} after {evaluations} evaluations",
+            spread(last)
+        ))
+    };
+    let ends: Vec<String> = lines.iter().filter_map(end).collect();
+    format!("{name}: {}.", ends.join(", "))
+}
+
+/// A strategy's regrets, or the values themselves; the strategies keep their looks from column to column.
+fn line<'a>(index: usize, curve: &Curve<'a>, regret: bool) -> Line<'a> {
+    let step = |point: &&SimulationPoint| Step {
         evaluations: f64::from(point.evaluations),
-        mean: (point.best - point.mean).max(0.0),
-        half: CONFIDENCE * point.std.unwrap_or(0.0) / f64::from(point.runs.max(1)).sqrt(),
+        mean: match regret {
+            true => (point.best - point.mean).max(0.0),
+            false => point.mean,
+        },
+        half: point
+            .std
+            .map(|std| CONFIDENCE * std / f64::from(point.runs.max(1)).sqrt()),
     };
     Line {
         strategy: curve.strategy,
         color: theme::series(index),
-        regrets: curve.points.iter().map(regret).collect(),
+        pattern: theme::pattern(index),
+        steps: curve.points.iter().map(step).collect(),
     }
 }
 
 /// From the smallest to the largest regret; a band that goes far below the lines, down to zero, is cut.
-fn scale(lines: &[Line<'_>]) -> Scale {
-    let all = || lines.iter().flat_map(|line| &line.regrets);
+fn falling(lines: &[Line<'_>]) -> Scale {
+    let all = || lines.iter().flat_map(|line| &line.steps);
     let positive = || all().map(|it| it.mean).filter(|mean| *mean > 1e-9);
     let least = positive().fold(f64::INFINITY, f64::min);
-    let lows = all().map(|it| (it.mean - it.half).max(least / 2.0));
-    let highs = all().map(|it| it.mean + it.half);
+    let lows = all().map(|it| it.edge(-1.0).max(least / 2.0));
+    let highs = all().map(|it| it.edge(1.0));
     Scale::logarithmic(lows.chain(highs).filter(|it| it.is_finite()), 0.03)
 }
 
@@ -117,18 +167,16 @@ fn inside((x, y): Point) -> Point {
 }
 
 fn band(canvas: &mut Canvas<'_>, panel: &Panel, line: &Line<'_>) {
-    let edge = |it: &Regret, side: f64| {
-        inside(panel.at(it.evaluations, (it.mean + side * it.half).max(0.0)))
-    };
-    let upper = line.regrets.iter().map(|it| edge(it, 1.0));
-    let lower = line.regrets.iter().rev().map(|it| edge(it, -1.0));
+    let edge = |it: &Step, side: f64| inside(panel.at(it.evaluations, it.edge(side)));
+    let upper = line.steps.iter().map(|it| edge(it, 1.0));
+    let lower = line.steps.iter().rev().map(|it| edge(it, -1.0));
     let outline: Vec<Point> = upper.chain(lower).collect();
     canvas.polygon(&outline, line.color, 0.18);
 }
 
 fn tips(canvas: &mut Canvas<'_>, panel: &Panel, line: &Line<'_>) {
-    let every = (line.regrets.len() / 30).max(1);
-    for it in line.regrets.iter().rev().step_by(every) {
+    let every = (line.steps.len() / 30).max(1);
+    for it in line.steps.iter().rev().step_by(every) {
         let text = format!(
             "{}, {} evaluations: {}",
             line.strategy,
@@ -139,12 +187,12 @@ fn tips(canvas: &mut Canvas<'_>, panel: &Panel, line: &Line<'_>) {
     }
 }
 
-/// The strategies beside the ends of their lines, each with its last regret, as near as they fit.
+/// The strategies beside the ends of their lines, each with its last number, as near as they fit.
 fn names(canvas: &mut Canvas<'_>, panel: &Panel, lines: &[Line<'_>]) {
-    let mut ends: Vec<(&Line<'_>, Regret, Point)> = lines
+    let mut ends: Vec<(&Line<'_>, Step, Point)> = lines
         .iter()
         .filter_map(|line| {
-            let last = *line.regrets.last()?;
+            let last = *line.steps.last()?;
             Some((line, last, inside(panel.at(last.evaluations, last.mean))))
         })
         .collect();
@@ -191,8 +239,9 @@ fn spaced(wishes: &[f64], gap: f64, top: f64, bottom: f64) -> Vec<f64> {
     heights
 }
 
-fn spread(regret: &Regret) -> String {
-    format!("{} ± {}", number(regret.mean), number(regret.half))
+fn spread(step: &Step) -> String {
+    let half = step.half.map(|half| format!(" ± {}", number(half)));
+    number(step.mean) + &half.unwrap_or_default()
 }
 
 /// Three digits after the point where the number is small.

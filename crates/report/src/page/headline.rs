@@ -12,11 +12,17 @@ pub(super) fn html(data: &Data) -> String {
         escape(&names.join(", ")),
         escape(&setting(data))
     );
+    let by = if data.rewarded { " by reward" } else { "" };
     if let Some(entry) = data.best_found() {
-        text.push_str(&card(data, entry, "Best found", "found"));
+        text.push_str(&card(data, entry, &format!("Best found{by}"), "found"));
     }
     if let Some(entry) = data.best_baseline() {
-        text.push_str(&card(data, entry, "Best baseline", "baseline"));
+        text.push_str(&card(
+            data,
+            entry,
+            &format!("Best baseline{by}"),
+            "baseline",
+        ));
     }
     text.push_str("</div>\n</header>\n");
     text
@@ -46,11 +52,16 @@ fn setting(data: &Data) -> String {
         }
     }
     text.push('.');
+    if let Some(reward) = data.reward() {
+        text.push_str(&format!(" Best is what has the best reward: {reward}."));
+    }
     text
 }
 
 fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
     let trial = data.trial(entry);
+    let reward = entry.reward.filter(|_| data.rewarded);
+    let reward = reward.map(|it| format!("reward {:.4}; ", it.mean));
     let main = entry
         .test
         .map(|test| (test, "test accuracy"))
@@ -67,11 +78,16 @@ fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {
         ))
     });
     let validation = entry.valid.filter(|_| entry.test.is_some());
+    let failed = match data.stands_in(entry) {
+        true => "; its longer training in the verdict failed",
+        false => "",
+    };
     format!(
-        "<div class=\"card {class}\">\n<h3>{title}: {}</h3>\n<p class=\"big\">{}</p>\n<p>{what}, {}{}{}</p>\n\
-         <p>{} parameters, {} MACs ({} FLOPs), {}</p>\n</div>\n",
+        "<div class=\"card {class}\">\n<h3>{title}: {}</h3>\n<p class=\"big\">{}</p>\n<p>{}{what}, {}{}{}</p>\n\
+         <p>{} parameters, {} MACs ({} FLOPs), {}{failed}</p>\n</div>\n",
         escape(&data.name(entry)),
         percent(measure.mean),
+        reward.unwrap_or_default(),
         seeds(measure),
         validation.map_or(String::new(), |valid| format!(
             "; validation {}",

@@ -103,16 +103,11 @@ fn section(drawn: &Drawn) -> String {
                 "" => String::new(),
                 text => format!("<figcaption>{}</figcaption>\n", escape(text)),
             };
-            let label = if figure.caption.is_empty() {
-                title
-            } else {
-                &figure.caption
-            };
             let note = match figure.note.as_str() {
                 "" => String::new(),
                 text => format!("<p class=\"note\">{}</p>\n", escape(text)),
             };
-            let chart = figure.svg.inline(label);
+            let chart = figure.svg.inline();
             format!("<figure>\n{caption}<div class=\"chart\">\n{chart}</div>\n{note}</figure>\n")
         })
         .collect();
@@ -128,6 +123,7 @@ fn repeat(run: &RunData) -> String {
     let folder = escape(&run.folder);
     let settings = escape(&quoted(&Path::new(&run.folder).join("run.toml")));
     let in_shell = escape(&quoted(run.folder.as_ref()));
+    let more = 2 * run.architectures().max(1);
     let versions: std::collections::BTreeSet<&str> = run
         .trials
         .iter()
@@ -139,8 +135,8 @@ fn repeat(run: &RunData) -> String {
         some => format!("<p>Run with cellwright {}.</p>\n", escape(&some)),
     };
     format!(
-        "<p><b>{}</b>: the same search again, more of it, and its report again from the tables alone:</p>\n\
-         <pre>cellwright search --config {settings}\ncellwright search --resume {in_shell}\n\
+        "<p><b>{}</b>: the same search again, more of it ({more} trials in all), and its report again from the tables alone:</p>\n\
+         <pre>cellwright search --config {settings}\ncellwright search --resume {in_shell} --trials {more}\n\
          cellwright plots {in_shell}</pre>\n\
          {version}<details><summary>run.toml</summary>\n<pre>{}</pre></details>\n\
          <p>The tables, in Python: <code>polars.read_parquet(\"{folder}/trials/*.parquet\")</code></p>\n",

@@ -20,11 +20,10 @@ pub(crate) fn html(
     let charts: String = figures
         .iter()
         .map(|(column, svg)| {
-            let label = format!("{}: {column}", regret::TITLE);
             format!(
                 "<figure>\n<figcaption>{}</figcaption>\n<div class=\"chart\">\n{}</div>\n</figure>\n",
                 escape(column),
-                svg.inline(&label)
+                svg.inline()
             )
         })
         .collect();

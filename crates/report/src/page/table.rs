@@ -1,4 +1,4 @@
-//! The table of all networks, ranked by reward, the baselines among them.
+//! The table of all networks, ranked by reward among those that compare, the baselines among them.
 
 use cellwright_ledger::{Kind, Status};
 
@@ -33,11 +33,10 @@ pub(super) fn html(data: &Data) -> String {
         .iter()
         .map(|(name, kind)| format!("<th data-kind=\"{kind}\"><button>{name}</button></th>"))
         .collect();
-    let rows: String = data
-        .entries
-        .iter()
+    let rows: String = ranked(data)
+        .into_iter()
         .enumerate()
-        .map(|(index, entry)| row(data, index, entry))
+        .map(|(position, (entry, rank))| row(data, position, entry, rank))
         .collect();
     let searched = |entry: &Entry| entry.kind == Kind::Search && entry.test.is_some();
     let test = if data.entries.iter().any(searched) {
@@ -51,33 +50,46 @@ pub(super) fn html(data: &Data) -> String {
         "validation accuracy"
     };
     format!(
-        "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by {by}; {test}. Latency is that of one image's inference. Accuracies after different numbers of epochs do not compare. Click on a \
+        "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by {by}, anew in the verdict and after each \
+         number of epochs, since accuracies after different trainings do not compare; {test}. Latency is that of one image's inference. Click on a \
          heading to sort.</p>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table></div>\n</section>\n"
     )
 }
 
-fn row(data: &Data, index: usize, entry: &Entry) -> String {
+/// All entries with their ranks: the verdict first, then those with more epochs, each ranked by reward; what failed last.
+fn ranked(data: &Data) -> Vec<(&Entry, Option<usize>)> {
+    let group = |entry: &Entry| {
+        let budget = (data.is_verdict(entry), entry.epochs);
+        entry.is_finished().then_some(budget)
+    };
+    let mut entries: Vec<&Entry> = data.entries.iter().collect();
+    // The entries are by reward, and a stable sort keeps that.
+    entries.sort_by_key(|entry| std::cmp::Reverse(group(entry)));
+    let groups = entries.chunk_by(|a, b| group(a) == group(b));
+    groups
+        .flat_map(|alike| alike.iter().zip(1..))
+        .map(|(entry, rank)| (*entry, entry.is_finished().then_some(rank)))
+        .collect()
+}
+
+/// A row of the table, which sorts by its `position` where it sorts by rank.
+fn row(data: &Data, position: usize, entry: &Entry, rank: Option<usize>) -> String {
     let trial = data.trial(entry);
     let class = match (entry.kind, trial.status) {
         (_, Status::Failed | Status::Refused) => "failed",
-        (Kind::Baseline, _) if trial.source_trial.is_some() => "baseline again",
+        (Kind::Baseline, _) if data.is_verdict(entry) => "baseline again",
         (Kind::Baseline, _) => "baseline",
         (Kind::Rerank, _) => "rerank",
         _ => "search",
     };
     let kind = match entry.kind {
         Kind::Search => "searched",
-        Kind::Baseline if trial.source_trial.is_some() => "baseline, trained again",
+        Kind::Baseline if data.is_verdict(entry) => "baseline, trained again",
         Kind::Baseline => "baseline",
         Kind::Rerank => "trained again",
     };
-    let rank = (index + 1) as f64;
-    let rank = if entry.valid.is_some() {
-        number(rank, &format!("{rank}"))
-    } else {
-        missing()
-    };
+    let rank = rank.map_or_else(missing, |rank| number(position as f64, &rank.to_string()));
     let run = if data.runs.len() > 1 {
         text(&data.run_names(entry))
     } else {
