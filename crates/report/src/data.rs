@@ -28,6 +28,12 @@ impl RunData {
         };
         self.trials.iter().filter(tried).count()
     }
+
+    /// Twice as many trials as the search is for, for one that goes on.
+    pub(crate) fn twice_the_trials(&self) -> u64 {
+        let trials = self.compares.trials.unwrap_or(self.architectures() as u64);
+        trials.max(1).saturating_mul(2)
+    }
 }
 
 /// A network that was trained, in one run and for one number of epochs: its trials (with several seeds) as one.

@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     training: BTreeMap<String, String>,
     /// The epochs of a verdict; none where there is none.
     verdict: Option<String>,
+    /// How many trials the search is for; none where the settings do not say.
+    pub(crate) trials: Option<u64>,
     /// What the reward aims at beside accuracy; what a limit refuses is no part of a reward.
     aims: String,
 }
@@ -56,6 +58,7 @@ impl Settings {
                 .map(|(key, value)| (key.clone(), plain(value)))
                 .collect(),
             verdict,
+            trials: settings["search"]["trials"].as_u64(),
             aims: aims
                 .into_iter()
                 .flatten()

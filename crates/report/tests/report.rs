@@ -140,6 +140,14 @@ fn runs_lie_over_each_other() {
     let written = write(&runs, &scratch.path().join("both")).unwrap();
     let chart = fs::read_to_string(scratch.path().join("both/progress.svg")).unwrap();
     assert!(chart.contains("controller") && chart.contains("random"));
+    let curves = fs::read_to_string(scratch.path().join("both/learning-curves.svg")).unwrap();
+    let color = color_before(&curves, "ResNet-18\n");
+    let lines = curves.lines().filter(|line| line.starts_with("<polyline"));
+    assert_eq!(
+        lines.filter(|line| line.contains(&color)).count(),
+        5,
+        "two runs in two panels, and one in the legend"
+    );
     let bubbles = fs::read_to_string(scratch.path().join("both/accuracy-macs.svg")).unwrap();
     for baseline in made_up::BASELINES {
         // Its label and its tool tip.
@@ -560,7 +568,7 @@ fn runs_of_different_budgets_lie_over_each_other() {
 #[test]
 fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
     let scratch = tempfile::tempdir().unwrap();
-    let aim = "[[objective.targets]]\ncost = \"macs\"\nat = 5000\nbelow = 0\nabove = -1\n";
+    let aim = "[search]\ntrials = 7\n[[objective.targets]]\ncost = \"macs\"\nat = 5000\nbelow = 0\nabove = -1\n";
     let run = Run::create(scratch.path().join("run"), aim).unwrap();
     let trial = |id, valid, reward| Trial {
         id,
@@ -588,6 +596,7 @@ fn what_costs_less_ranks_by_its_reward_and_what_was_refused_is_counted_apart() {
         "2 architectures searched; 1 more refused: beyond a limit",
         "refused: beyond a limit: 9 params, at most 8; 2<",
         "Best found by reward: #1",
+        "/run --trials 14\n",
         "reward 0.6000; validation accuracy",
         "the best reward: accuracy × (macs / 5000)^(0 below, -1 above)",
     ] {

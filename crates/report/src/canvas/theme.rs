@@ -163,7 +163,8 @@ mod tests {
             let [red, green, blue] = light(color);
             0.2126 * red + 0.7152 * green + 0.0722 * blue
         };
-        // The second is what the style sheet makes of the paper in dark mode.
+        // What the style sheet makes of the paper in dark mode.
+        assert!(include_str!("../page/style.css").contains("--paper: #181d24;"));
         for ground in [PAPER, RGBColor(0x18, 0x1d, 0x24)] {
             for color in SERIES.iter().chain(&BASELINES).chain([&FAILED]) {
                 let (a, b) = (luminance(*color) + 0.05, luminance(ground) + 0.05);

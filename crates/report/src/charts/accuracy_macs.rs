@@ -102,9 +102,12 @@ fn bubbles<'a>(data: &'a Data, finalists: &[&'a Entry], test: bool) -> Vec<Bubbl
         })
     };
     let highest = data.highest_rungs();
+    let again: Vec<bool> = (0..data.runs.len())
+        .map(|run| data.has_verdict(run))
+        .collect();
     let behind = data.entries.iter().filter(|entry| {
         entry.kind == Kind::Search
-            && data.has_verdict(entry.run)
+            && again[entry.run]
             && data.trial(entry).rung == highest[entry.run]
     });
     let finalists = finalists.iter();

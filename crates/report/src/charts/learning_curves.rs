@@ -120,15 +120,19 @@ fn named(data: &Data) -> Vec<Named<'_>> {
     all.map(|(entry, look)| Named { entry, look }).collect()
 }
 
-/// All curves, a network's own of all its seeds; those in colour last, so that they lie on top, the best on top of all.
+/// All curves, a network's own of all its seeds and a baseline's of all runs that share it; those in colour last, so that they lie on top, the best on top of all.
 fn curves<'a>(data: &'a Data, named: &[Named<'_>]) -> Vec<Curve<'a>> {
     let mut curves = Vec::new();
     for (index, run) in data.runs.iter().enumerate() {
         for (position, trial) in run.trials.iter().enumerate() {
             let of_trial = |point: &&CurvePoint| point.trial == trial.id;
             let points: Vec<&CurvePoint> = run.curves.iter().filter(of_trial).collect();
-            let is_of =
-                |it: &Named<'_>| it.entry.run == index && it.entry.trials.contains(&position);
+            let is_of = |Named { entry, .. }: &Named<'_>| {
+                let pooled = trial.kind == Kind::Baseline
+                    && (trial.space.as_str(), trial.epochs) == (entry.label.as_str(), entry.epochs)
+                    && entry.also_in.contains(&index);
+                pooled || entry.run == index && entry.trials.contains(&position)
+            };
             if !points.is_empty() {
                 let named = named.iter().position(is_of);
                 curves.push(Curve { points, named });

@@ -123,7 +123,7 @@ fn repeat(run: &RunData) -> String {
     let folder = escape(&run.folder);
     let settings = escape(&quoted(&Path::new(&run.folder).join("run.toml")));
     let in_shell = escape(&quoted(run.folder.as_ref()));
-    let more = 2 * run.architectures().max(1);
+    let more = run.twice_the_trials();
     let versions: std::collections::BTreeSet<&str> = run
         .trials
         .iter()
