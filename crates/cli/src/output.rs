@@ -82,7 +82,7 @@ pub fn print(text: impl std::fmt::Display) -> Result<()> {
 /// Prints one JSON value on a line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(serde_json::to_string(value)?)
 }

@@ -93,14 +93,15 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
         crate::output::warn(skipped);
     }
     let rows = rows.rows;
+    // Where it cannot be drawn, the tables are to be seen all the same.
     let page = match rows.is_empty() {
-        true => None,
-        false => Some(plots::draw_quietly(std::slice::from_ref(folder))?),
+        true => Ok(None),
+        false => plots::draw_quietly(std::slice::from_ref(folder)).map(Some),
     };
     let shown = if json {
         rows.iter().try_for_each(print_json)
     } else {
-        show(&rows, config, page.as_deref())
+        show(&rows, config, page.as_ref().ok().and_then(Option::as_deref))
     };
     match shown {
         // The run ends as it does with a reader.
@@ -110,6 +111,7 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
             format!("what was found cannot be shown; the run is kept in {folder}")
         })?,
     }
+    page?;
     match ending {
         Ending::Complete => {}
         Ending::Exhausted => note(format!(
