@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// How long to wait for the last words of a worker that has ended; they are on their way.
 const HEARING: Duration = Duration::from_secs(10);
 /// How many bytes of a worker's last words are kept.
-const LAST_WORDS: usize = 2000;
+const LAST_WORDS: usize = 1 << 16;
 
 /// Workers beside this process, one for each slot.
 pub struct Processes {
@@ -240,9 +240,7 @@ impl Worker {
         }
         let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
         let words = self.last_words.recv_timeout(HEARING).unwrap_or_default();
-        // Below what a panic says stands a note on how to see more of it.
-        let tells = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
-        Ok(match words.lines().rev().find(tells) {
+        Ok(match words.lines().rev().find(|line| tells(line)) {
             Some(line) => format!("the worker ended ({status}): {}", line.trim()),
             None if status.contains("SIGKILL") => {
                 format!("the worker was killed ({status}): most likely out of memory")
@@ -250,6 +248,23 @@ impl Worker {
             None => format!("the worker ended ({status})"),
         })
     }
+}
+
+/// Whether a line of what a process says at its end can be the reason. Around what a panic says stand where it was, the
+/// calls that led there, and how to see more of them; and a panic that meets another while it is tidied up ends the process
+/// with words of its own.
+fn tells(line: &str) -> bool {
+    let line = line.trim();
+    let number = line.split_once(": ").map(|it| it.0.parse::<u32>());
+    let is_call = line.starts_with("at ") || matches!(number, Some(Ok(_)));
+    let around = [
+        "note: ",
+        "stack backtrace:",
+        "thread '",
+        "thread caused non-unwinding panic",
+        "panic in a destructor during cleanup",
+    ];
+    !line.is_empty() && !is_call && !around.iter().any(|it| line.starts_with(it))
 }
 
 /// Whether a process ended by SIGHUP, SIGINT or SIGTERM: a service that stops, `killall` and some shells send them
@@ -421,6 +436,16 @@ mod tests {
         let row = workers.evaluate(0, &request(), &Nobody).unwrap();
         let reason = row.trial.reason.unwrap();
         assert_eq!(reason, "the worker ended (exit status: 4): sh");
+    }
+
+    #[test]
+    fn what_a_panic_says_tells() {
+        let words = "\nthread 'main' (7) panicked at src/core.rs:208:76:\nILLEGAL_ADDRESS: error 700\nstack backtrace:\n   \
+            0:     0x55d0 - std::rt::lang_start\n             at /src/rt.rs:3:5\nnote: run with more\n\nthread 'main' (7) \
+            panicked at panicking.rs:233:5:\npanic in a destructor during cleanup\nthread caused non-unwinding panic. \
+            aborting.\n";
+        let told = words.lines().rev().find(|line| tells(line));
+        assert_eq!(told, Some("ILLEGAL_ADDRESS: error 700"));
     }
 
     #[cfg(unix)]
