@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use cellwright_space::{Choices, Space};
-use common::{build, enumerate, lines, network, parse, vocabulary};
+use common::{build, enumerate, lines, network, parse, try_parse, vocabulary};
 
 #[test]
 fn layers_follow_each_other_and_names_are_taken() {
@@ -103,6 +103,38 @@ fn each_is_applied_to_all_and_gives_all() {
             "concat = concat() <- [3, 4, 5]"
         ]
     );
+}
+
+#[test]
+fn no_two_layers_have_one_name() {
+    let got = lines(
+        r#"{ op = "relu", name = "a" }, { op = "relu", each = ["a", "input"], repeat = 2, name = "e" }"#,
+    );
+    assert_eq!(
+        got[1..],
+        [
+            "e.0 = relu() <- [1]",
+            "e.1 = relu() <- [0]",
+            "e.2 = relu() <- [1]",
+            "e.3 = relu() <- [0]"
+        ]
+    );
+    let part = r#"{ name = "b", layers = [{ op = "relu" }] }"#;
+    for (name, wrong) in [
+        ("b.0", true),
+        ("b/relu", true),
+        ("b.0/relu", true),
+        ("b.x", false),
+        ("c.0", false),
+    ] {
+        let text = network(&format!(r#"{{ op = "relu", name = "{name}" }}, {part}"#));
+        let told = try_parse(&text).err().map(|it| it.to_string());
+        assert_eq!(told.is_some(), wrong, "{name}: {told:?}");
+        assert!(
+            told.is_none_or(|it| it.contains("choose another name")),
+            "{name}"
+        );
+    }
 }
 
 #[test]

@@ -207,6 +207,8 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 count.map_err(|message| self.wrong(layer, None, format!("`repeat`: {message}")))?
             }
         };
+        // The number of an `each` layer's application counts through all repetitions: names differ.
+        let mut applied = 0;
         for instance in 0..count {
             let repetition = layer.repeat.as_ref().map(|_| instance);
             let inputs = self
@@ -215,7 +217,8 @@ impl<'x, S: Sink> Expansion<'x, S> {
             if layer.each {
                 for number in 0..inputs.1 - inputs.0 {
                     let one = (inputs.0 + number, inputs.0 + number + 1);
-                    self.apply(here, layer, instance as u32, Some(number), one)?;
+                    self.apply(here, layer, instance as u32, Some(applied), one)?;
+                    applied += 1;
                 }
             } else {
                 self.apply(here, layer, instance as u32, repetition, inputs)?;

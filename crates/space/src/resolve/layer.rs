@@ -1,5 +1,6 @@
 //! One entry of a list of layers.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::{Resolver, Scope};
@@ -60,6 +61,7 @@ impl<'r> Resolver<'r, '_> {
                 scope.has_layers = true;
             }
         }
+        self.check_paths(&layers);
         layers
     }
 
@@ -130,6 +132,27 @@ impl<'r> Resolver<'r, '_> {
 }
 
 impl<'r> Resolver<'r, '_> {
+    /// Refuses a name that is the path of another layer's repetition, or of what is inside of another.
+    fn check_paths(&mut self, layers: &[Layer]) {
+        let labels: HashSet<&str> = layers.iter().map(|it| it.label.as_str()).collect();
+        for layer in layers {
+            let label = layer.label.as_str();
+            let other = label.match_indices(['.', '/']).find(|(at, _)| {
+                let rest = label[*at..].split('/').next().unwrap_or_default();
+                let number = rest.strip_prefix('.').unwrap_or_default();
+                let is_place = number.bytes().all(|it| it.is_ascii_digit()) && rest != ".";
+                is_place && labels.contains(&label[..*at])
+            });
+            if let Some((at, _)) = other {
+                let message = format!(
+                    "'{label}' is what a repetition or a part of '{}' is called; choose another name",
+                    &label[..at]
+                );
+                self.report.error(layer.span.clone(), message, None);
+            }
+        }
+    }
+
     /// The condition of a layer. It is asked once, before any repetition of the layer itself.
     fn when(&mut self, node: Node<'r>, repeated: bool, scope: &Scope) -> Option<Expression> {
         let when = self.expression(node, scope)?;
