@@ -194,3 +194,57 @@ layers = [
         );
     }
 }
+
+/// A cell that is first used where one decision says so and later where others do: it is decided after all
+/// of them, and counted wherever any of them uses it.
+#[test]
+fn a_cell_is_decided_after_all_that_its_uses_depend_on() {
+    let cell = r#"[cells.c]
+layers = [{ op = "conv", filters = { choose = [4, 8, 16] } }]
+[blocks.u]
+let = { on = { choose = [false, true] } }
+layers = [{ op = "c", when = "on" }]
+"#;
+    let choice = r#"op = { choose = ["identity", "c"] }"#;
+    for (layers, count) in [
+        (format!("{{ {choice} }}, {{ {choice} }}"), 1 + 3 * 3),
+        (format!("{{ {choice}, repeat = 3 }}"), 1 + 7 * 3),
+        (r#"{ op = "u" }, { op = "u" }"#.to_owned(), 1 + 3 * 3),
+        (format!(r#"{{ {choice} }}, {{ op = "c" }}"#), 2 * 3),
+    ] {
+        let space = parse(&format!("{}{cell}", network(&layers)));
+        let all = enumerate(&space, 100).expect("few");
+        assert_eq!(all.len(), count, "{layers}");
+        assert_eq!(space.count(), Some(count.into()), "{layers}");
+        let built = all.iter().map(|it| {
+            let notes = build(&space, &it.0).unwrap_or_else(|errors| panic!("{errors}"));
+            notes.lines
+        });
+        assert_eq!(built.collect::<HashSet<_>>().len(), count, "{layers}");
+    }
+}
+
+#[test]
+fn cells_that_decide_about_each_other_in_a_circle_are_refused() {
+    let text = |first: &str| {
+        format!(
+            r#"name = "toy"
+[cells.a]
+arguments = ["n"]
+let = {{ more = {{ choose = [false, true] }} }}
+layers = [{{ op = "relu" }}, {{ op = "b", n = "n - 1", when = "n > 0 and more" }}]
+[cells.b]
+arguments = ["n"]
+let = {{ more = {{ choose = [false, true] }} }}
+layers = [{{ op = "relu" }}, {{ op = "a", n = "n - 1", when = "n > 0 and more" }}]
+[network]
+let = {{ first = {first} }}
+layers = [{{ op = "a", n = 4, when = "first" }}, {{ op = "b", n = 4, when = "not first" }}]
+"#
+        )
+    };
+    let told = try_parse(&text("{ choose = [true, false] }")).expect_err("a circle");
+    assert!(told.to_string().contains("depends on itself"), "{told}");
+    // Used in itself, but not in a circle: b where a decides so.
+    assert_eq!(parse(&text("true")).count(), Some(3u32.into()));
+}

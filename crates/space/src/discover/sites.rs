@@ -32,6 +32,7 @@ impl Walker<'_, '_> {
                 format!("{around}/{own}")
             },
             word: site.label.clone(),
+            span: site.span.clone(),
             option_guards: vec![Vec::new(); labels.len()],
             labels,
             meaning,
@@ -229,18 +230,22 @@ impl Walker<'_, '_> {
                 let message = "a cell must have the same options wherever it is used";
                 self.report.error(site.span.clone(), message, None);
             }
+            let mut on = Vec::new();
+            let guards = found.guards.iter().flatten();
+            guards.for_each(|guard| guard.depends(&mut on));
             if found.guards.is_empty() {
                 known.guards.clear();
-            } else if !known.guards.is_empty() {
+            } else if !known.guards.is_empty() && !on.contains(&id) {
+                // A use that depends on the decision itself lies within one that does not.
                 known.guards.extend(found.guards);
             }
             return Some(id);
         }
-        let id = self.decisions.list.len();
+        let met = self.met;
         self.options += found.labels.len();
         let bytes: usize = found.labels.iter().map(String::len).sum();
         self.steps += (found.name.len() + bytes) / 64;
-        if id >= MOST_DECISIONS
+        if met >= MOST_DECISIONS
             || found.labels.len() > MOST_OPTIONS
             || self.options > MOST_OPTIONS_IN_ALL
         {
@@ -253,9 +258,19 @@ impl Walker<'_, '_> {
             self.full = true;
             return None;
         }
-        self.decisions.list.push(found);
-        self.decisions.at.insert(place, id as u32);
-        Some(id as u32)
+        self.met += 1;
+        let id = match self.numbers.get(met) {
+            Some(&id) => {
+                self.decisions.list[id as usize] = found;
+                id
+            }
+            None => {
+                self.decisions.list.push(found);
+                met as u32
+            }
+        };
+        self.decisions.at.insert(place, id);
+        Some(id)
     }
 }
 
