@@ -248,3 +248,34 @@ layers = [{{ op = "a", n = 4, when = "first" }}, {{ op = "b", n = 4, when = "not
     // Used in itself, but not in a circle: b where a decides so.
     assert_eq!(parse(&text("true")).count(), Some(3u32.into()));
 }
+
+/// What is chosen may be computed from a block's arguments and from what is chosen before.
+#[test]
+fn options_that_are_computed_count_as_what_they_are() {
+    let choice = r#"op = "conv", filters = 1, kernel = { choose = [1, 3, 5] }"#;
+    for (lets, layer, count) in [
+        (
+            r#"width = { choose = ["n", "2 * n"] }"#,
+            format!(r#"{{ {choice}, when = "width > 16" }}"#),
+            1 + 3,
+        ),
+        (
+            "",
+            format!(r#"{{ {choice}, repeat = {{ choose = ["n - 15", "n - 14"] }} }}"#),
+            3 + 9,
+        ),
+        (
+            r#"a = { choose = [1, 2] }, b = { choose = ["a", "2 * a"] }"#,
+            format!(r#"{{ {choice}, repeat = "b - 1" }}"#),
+            // b is 1, 2; 2, 4.
+            1 + 3 + 3 + 27,
+        ),
+    ] {
+        let space = parse(&format!(
+            "{}[blocks.b]\narguments = [\"n\"]\nlet = {{ {lets} }}\nlayers = [{layer}]\n",
+            network(r#"{ op = "b", n = 16 }"#)
+        ));
+        assert_eq!(space.count(), Some((count as u32).into()), "{layer}");
+        assert_eq!(enumerate(&space, 100).expect("few").len(), count, "{layer}");
+    }
+}

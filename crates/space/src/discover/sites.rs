@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::condition::alike;
 use super::guard::{Frame, Guard, Symbol};
-use super::limits::{MOST_DECISIONS, MOST_GUARDS, MOST_OPTIONS, MOST_OPTIONS_IN_ALL};
+use super::limits::{MOST_DECISIONS, MOST_GUARDS, MOST_OPTIONS, MOST_OPTIONS_IN_ALL, MOST_PARTS};
 use super::{Found, Instances, Meaning, Place, Walker};
 use crate::expression::{Expression, Value};
 use crate::program::{Definition, Given, Layer, Name, Options, Site, Source};
@@ -70,7 +70,7 @@ impl Walker<'_, '_> {
             context,
             label,
             labels,
-            Meaning::Values(values.clone()),
+            Meaning::Values(values),
             guards,
         );
         if !keyed && !site.named {
@@ -87,10 +87,19 @@ impl Walker<'_, '_> {
                 found.option_guards[option] = self.condition(condition, frame, site);
             }
         }
-        match self.add(found, place, site) {
-            Some(id) => Symbol::Decision(id, values.into()),
-            None => Symbol::Unknown,
+        let Some(id) = self.add(found, place, site) else {
+            return Symbol::Unknown;
+        };
+        let options = options.iter().map(|(given, _)| match given {
+            Given::Expression(expression) => self.symbol(expression, frame),
+            _ => Symbol::Unknown,
+        });
+        let symbol = Symbol::Decision(id, options.collect());
+        if symbol.parts() > MOST_PARTS {
+            self.entangled = true;
+            return Symbol::Unknown;
         }
+        symbol
     }
 
     #[allow(clippy::too_many_arguments)]

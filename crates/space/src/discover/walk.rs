@@ -33,7 +33,7 @@ impl Walker<'_, '_> {
         &mut self,
         index: usize,
         context: u32,
-        mut frame: Frame,
+        frame: Frame,
         guards: &[Guard],
         depth: usize,
     ) {
@@ -42,23 +42,18 @@ impl Walker<'_, '_> {
         if self.full {
             return;
         }
+        let mut frame = Arc::new(frame);
         for (name, given) in &definition.locals {
             let symbol = match given {
-                Given::Expression(expression) => self.symbol(expression, &mut frame),
+                Given::Expression(expression) => self.symbol(expression, &frame),
                 Given::Choose(site) => {
                     let place = (context, LET, 0, site.local);
-                    let mut here = Frame::default();
-                    if !site.conditions.is_empty() {
-                        here.slots.clone_from(&frame.slots);
-                        here.index = frame.index;
-                    }
-                    self.value_site(site, place, false, name, &Arc::new(here), guards)
+                    self.value_site(site, place, false, name, &frame, guards)
                 }
                 _ => Symbol::Unknown,
             };
-            frame.slots.push(symbol);
+            Arc::make_mut(&mut frame).slots.push(symbol);
         }
-        let frame = Arc::new(frame);
         let mut instances: Vec<Instances> = Vec::new();
         for (number, layer) in definition.layers.iter().enumerate() {
             let found = self.layer(
@@ -76,13 +71,12 @@ impl Walker<'_, '_> {
     }
 
     /// A value that is known, or will be.
-    fn symbol(&mut self, expression: &Expression, frame: &mut Frame) -> Symbol {
+    pub(super) fn symbol(&mut self, expression: &Expression, frame: &Arc<Frame>) -> Symbol {
         let seen = expression.evaluate(&mut Seen { frame, prefix: &[] });
         match seen {
             Ok(Some(value)) => Symbol::Known(value),
             _ => {
-                let snapshot = Arc::new(frame.clone());
-                let closure = Closure::new(expression, &snapshot);
+                let closure = Closure::new(expression, frame);
                 if closure.parts > MOST_PARTS {
                     self.entangled = true;
                     return Symbol::Unknown;
@@ -234,10 +228,9 @@ impl Walker<'_, '_> {
                 guards.push(Guard::Chosen(id, option as u32));
             }
             let mut symbols = Vec::new();
-            let mut inner = Frame::clone(frame);
             for given in &callee.arguments {
                 symbols.push(given.as_ref().map(|given| match given {
-                    Given::Expression(expression) => self.symbol(expression, &mut inner),
+                    Given::Expression(expression) => self.symbol(expression, frame),
                     Given::Choose(site) => {
                         let place = (context, number, instance, site.local);
                         self.value_site(site, place, true, &label, frame, &guards)
@@ -304,17 +297,19 @@ impl Walker<'_, '_> {
     /// The frame of a definition that is used with these arguments, as far as they are given. A default
     /// knows the arguments before it alone.
     fn arguments(&mut self, definition: &Definition, symbols: Vec<Option<Symbol>>) -> Frame {
-        let mut frame = Frame::default();
+        let mut frame = Arc::new(Frame::default());
         let given = symbols.into_iter().chain(std::iter::repeat(None));
         for ((_, default), given) in definition.arguments.iter().zip(given) {
             let symbol = match (given, default) {
                 (Some(symbol), _) => symbol,
-                (None, Some(default)) => self.symbol(default, &mut frame),
+                (None, Some(default)) => self.symbol(default, &frame),
                 (None, None) => Symbol::Unknown,
             };
-            frame.slots.push(symbol);
+            Arc::make_mut(&mut frame).slots.push(symbol);
         }
-        frame.index = Some(OUTSIDE);
-        frame
+        Frame {
+            index: Some(OUTSIDE),
+            ..Arc::unwrap_or_clone(frame)
+        }
     }
 }
