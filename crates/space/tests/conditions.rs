@@ -279,3 +279,31 @@ fn options_that_are_computed_count_as_what_they_are() {
         assert_eq!(enumerate(&space, 100).expect("few").len(), count, "{layer}");
     }
 }
+
+/// A layer whose `when` is false gives one tensor, however often it is repeated and whatever it is applied to.
+#[test]
+fn of_a_layer_that_is_left_out_one_tensor_can_be_chosen() {
+    for (layer, tensors) in [
+        // Left out it gives one, and else as many as are named here.
+        (r#"op = "relu", repeat = 3, when = "on""#, 3),
+        (r#"op = "relu", repeat = 0, when = "on""#, 0),
+        (r#"op = "relu", each = ["input", "a"], when = "on""#, 2),
+        (
+            r#"op = "relu", each = ["input", "a"], repeat = 2, when = "on""#,
+            4,
+        ),
+        (r#"op = "relu", repeat = "if(on, 2, 3)", when = "on""#, 2),
+    ] {
+        let text = format!(
+            "name = \"toy\"\n[network]\nlet = {{ on = {{ choose = [true, false] }} }}\nlayers = [{{ op = \"relu\", name = \"a\" }}, {{ name = \"b\", {layer} }}, {{ op = \"conv\", filters = 1, from = {{ choose = [\"b\"] }} }}]\n"
+        );
+        let space = parse(&text);
+        let all = enumerate(&space, 100).expect("few");
+        assert_eq!(all.len(), tensors + 1, "{layer}");
+        assert_eq!(space.count(), Some((tensors as u32 + 1).into()), "{layer}");
+        for choices in all {
+            let built = build(&space, &choices.0);
+            assert!(built.is_ok(), "{layer}: {choices}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ use crate::places::PlaceMap;
 use crate::program::{Name, Program};
 
 mod condition;
+mod existence;
 mod guard;
 mod limits;
 mod order;

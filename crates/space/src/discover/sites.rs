@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::condition::alike;
+use super::existence::Existence;
 use super::guard::{Frame, Guard, Symbol};
 use super::limits::{MOST_DECISIONS, MOST_GUARDS, MOST_OPTIONS, MOST_OPTIONS_IN_ALL, MOST_PARTS};
 use super::{Found, Instances, Meaning, Place, Walker};
@@ -201,19 +202,44 @@ impl Walker<'_, '_> {
         }
     }
 
-    /// What an `each` layer's name stands for: as many as it takes.
-    pub(super) fn each_instances(&self, layer: &Layer, before: &[Instances]) -> Instances {
-        let mut all = Vec::new();
+    /// What an `each` layer's name stands for: as many as it takes, in each repetition. None where these are not
+    /// known, or where one that may be missing has others behind it.
+    pub(super) fn each_instances(
+        &self,
+        layer: &Layer,
+        before: &[Instances],
+        count: u32,
+        exists: &Existence,
+    ) -> Instances {
+        let mut taken: Vec<Vec<Guard>> = Vec::new();
+        let certain = |taken: &[Vec<Guard>]| taken.iter().all(Vec::is_empty);
         for source in layer.from.iter().flatten() {
+            if !certain(&taken) {
+                return None;
+            }
             match source {
-                Source::Back(_) | Source::Named(Name::Input(_)) => all.push(Vec::new()),
+                Source::Back(_) | Source::Named(Name::Input(_)) => taken.push(Vec::new()),
                 Source::Named(Name::Layer(number)) => {
-                    all.extend(before.get(*number as usize).cloned().flatten()?);
+                    taken.extend(before.get(*number as usize).cloned().flatten()?);
                 }
                 Source::When(..) | Source::Unused(_) | Source::Choose(_) => return None,
             }
+            if taken.len() * count as usize > MOST_OPTIONS {
+                return None;
+            }
         }
-        Some(all)
+        if count > 1 && !certain(&taken) {
+            return None;
+        }
+        let of = |instance: u32| {
+            let each = taken.iter().enumerate();
+            each.map(move |(at, guards)| {
+                let mut all = exists.of(instance, instance == 0 && at == 0);
+                all.extend_from_slice(guards);
+                all
+            })
+        };
+        Some((0..count).flat_map(of).collect())
     }
 
     /// Adds a decision, or the way to one that is there already.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::existence::Existence;
 use super::guard::{Closure, Frame, Guard, Seen, Symbol};
 use super::limits::MOST_PARTS;
 use super::{Instances, LET, Meaning, OUTSIDE, Place, Walker};
@@ -111,6 +112,7 @@ impl Walker<'_, '_> {
         }
         let closure = |expression: &Expression| Closure::new(expression, frame);
         let mut guards = guards.to_vec();
+        let mut condition = None;
         if let Some(when) = &layer.when {
             let closure = closure(when);
             match closure.value(&[]) {
@@ -120,13 +122,15 @@ impl Walker<'_, '_> {
                     let mut on = Vec::new();
                     closure.depends(&mut on);
                     if !on.is_empty() {
-                        guards.push(Guard::True(closure));
+                        guards.push(Guard::True(Arc::clone(&closure)));
+                        condition = Some(closure);
                     }
                 }
             }
         }
         let (count, repeat) = self.repetitions(number, layer, context, frame, &guards);
         let repeated = layer.repeat.is_some();
+        let exists = Existence::new(condition, count, repeat.clone());
         let mut own: Vec<Vec<Guard>> = Vec::new();
         for instance in 0..count {
             self.steps += 1 + guards.len() + frame.slots.len();
@@ -135,10 +139,8 @@ impl Walker<'_, '_> {
                 return None;
             }
             let mut guards = guards.clone();
-            let mut exists = Vec::new();
             if let Some(repeat) = &repeat {
                 guards.push(Guard::Beyond(Arc::clone(repeat), instance));
-                exists.push(Guard::Beyond(Arc::clone(repeat), instance));
             }
             let index = if repeated {
                 Some(i64::from(instance))
@@ -161,13 +163,16 @@ impl Walker<'_, '_> {
                 &guards,
                 depth,
             );
-            own.push(exists);
+            own.push(exists.of(instance, instance == 0));
             if self.full {
                 return None;
             }
         }
         if layer.each {
-            return self.each_instances(layer, before);
+            own = self.each_instances(layer, before, count, &exists)?;
+        }
+        if own.is_empty() && exists.passes_on() {
+            own.push(exists.of(0, true));
         }
         Some(own)
     }
