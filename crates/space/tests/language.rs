@@ -436,3 +436,19 @@ layers = [
     let notes = build(&space, &[1]).unwrap();
     assert!(notes.lines[1].contains("identity"), "{:?}", notes.lines);
 }
+
+/// A block of several inputs begins with the first, and it ends with the first where its layers give nothing.
+#[test]
+fn a_block_whose_layers_give_nothing_gives_its_first_input() {
+    let file = |rest: &str| {
+        let layers = r#"{ op = "conv", filters = 2, name = "a" }, { op = "conv", filters = 4, name = "c" }, { op = "b", from = ["a", "c"] }, { op = "relu" }"#;
+        format!(
+            "{}[blocks.b]\ninputs = [\"x\", \"y\"]\nlayers = [{{ op = \"relu\", repeat = 0 }}{rest}]\n",
+            network(layers)
+        )
+    };
+    let lines = |rest| build(&parse(&file(rest)), &[]).unwrap().lines;
+    assert_eq!(lines("")[2], "relu = relu() <- [1]");
+    let conv = r#", { op = "conv", filters = "channels(last)" }"#;
+    assert_eq!(lines(conv)[2], "b/conv = conv(Whole(2)) <- [1]");
+}
