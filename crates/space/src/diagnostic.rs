@@ -153,9 +153,18 @@ impl<'t> Report<'t> {
     }
 }
 
+/// No name that is known is near a longer one.
+const LONGEST_NAME: usize = 200;
+/// Among more names than this none is suggested.
+const MOST_KNOWN: usize = 2_000;
+
 /// `did you mean 'conv'?`, where a known name is near; otherwise the known names, if they are few.
 pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let mut known: Vec<&str> = known.into_iter().collect();
+    // Each comparison takes the product of both lengths.
+    if name.len() > LONGEST_NAME || known.len() > MOST_KNOWN {
+        return None;
+    }
     let best = known
         .iter()
         .map(|it| (strsim::damerau_levenshtein(name, it), *it))

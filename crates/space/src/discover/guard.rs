@@ -115,7 +115,7 @@ impl Closure {
         Arc::new(Closure {
             expression: expression.clone(),
             frame: Arc::clone(frame),
-            parts: named.fold(size(expression), usize::saturating_add),
+            parts: named.fold(expression.size(), usize::saturating_add),
         })
     }
 
@@ -143,17 +143,6 @@ impl Closure {
         locals(&self.expression, &mut slots);
         let symbol = |slot: u32| self.frame.slots.get(slot as usize);
         slots.into_iter().filter_map(symbol)
-    }
-}
-
-/// The number of parts of an expression.
-fn size(expression: &Expression) -> usize {
-    1 + match expression {
-        Expression::Not(inner) | Expression::Negate(inner) => size(inner),
-        Expression::Binary(_, sides) => size(&sides.0) + size(&sides.1),
-        Expression::If(parts) => size(&parts.0) + size(&parts.1) + size(&parts.2),
-        Expression::Call(_, arguments) => arguments.iter().map(size).sum(),
-        _ => 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One entry of a list of layers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::{Resolver, Scope};
@@ -53,7 +53,7 @@ impl<'r> Resolver<'r, '_> {
         // Names that come later, so that a use before them can be told from an unknown name.
         let later: Vec<&str> = items.iter().filter_map(|item| name_of(item)).collect();
         let mut layers = Vec::new();
-        let mut labels = Vec::new();
+        let mut labels = Labels::default();
         for item in items {
             let number = layers.len() as u32;
             if let Some(layer) = self.layer(item, number, &mut scope, &later, &mut labels) {
@@ -71,7 +71,7 @@ impl<'r> Resolver<'r, '_> {
         number: u32,
         scope: &mut Scope,
         later: &[&str],
-        labels: &mut Vec<String>,
+        labels: &mut Labels,
     ) -> Option<Layer> {
         let mut table = Table::from(node, "a layer", self.report)?;
         let name = table.take("name").and_then(|node| {
@@ -100,12 +100,12 @@ impl<'r> Resolver<'r, '_> {
             .take("repeat")
             .and_then(|node| self.value(node, "repeat", scope, &mut sites));
         // Inside of its own `from`, a layer's name stands for its earlier repetitions.
-        let mut inside = scope.clone();
         let own = name.map(|name| (name.to_owned(), number));
+        let before = scope.layers.len();
         if repeated {
-            inside.layers.extend(own.clone());
+            scope.layers.extend(own.clone());
         } else {
-            inside.own = name.map(str::to_owned);
+            scope.own = name.map(str::to_owned);
         }
         let each = table.has("each");
         if each && table.has("from") {
@@ -114,11 +114,13 @@ impl<'r> Resolver<'r, '_> {
         }
         let sources = table.take("each");
         let from = table.take("from").or(sources);
-        let from = from.map(|node| self.sources(node, &inside, later, &mut sites));
+        let from = from.map(|node| self.sources(node, scope, later, &mut sites));
+        scope.layers.truncate(before);
+        scope.own = None;
         let (op, callees, word) = self.operation(&mut table, scope, &mut sites)?;
         scope.layers.extend(own);
         Some(Layer {
-            label: unique(name.unwrap_or(word), labels),
+            label: labels.unique(name.unwrap_or(word)),
             span: node.span(),
             callees,
             op,
@@ -181,14 +183,24 @@ fn name_of<'r>(node: Node<'r>) -> Option<&'r str> {
         .as_str()
 }
 
-/// A label that no layer of the list has yet.
-fn unique(word: &str, labels: &mut Vec<String>) -> String {
-    let mut label = word.to_owned();
-    let mut number = 2;
-    while labels.contains(&label) {
-        label = format!("{word}_{number}");
-        number += 1;
+/// The labels of a list of layers.
+#[derive(Default)]
+struct Labels {
+    taken: HashSet<String>,
+    /// The number that may be free for a word that was given before.
+    next: HashMap<String, usize>,
+}
+
+impl Labels {
+    /// A label that no layer of the list has yet.
+    fn unique(&mut self, word: &str) -> String {
+        let mut label = word.to_owned();
+        let next = self.next.entry(label.clone()).or_insert(2);
+        while self.taken.contains(&label) {
+            label = format!("{word}_{next}");
+            *next += 1;
+        }
+        self.taken.insert(label.clone());
+        label
     }
-    labels.push(label.clone());
-    label
 }

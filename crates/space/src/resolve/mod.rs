@@ -69,11 +69,10 @@ pub(crate) fn resolve(
     if let Some(node) = table.take("options")
         && let Some(options) = Table::from(node, "[options]", resolver.report)
     {
-        resolver.options = options
-            .rest()
-            .into_iter()
-            .map(|(name, _, node)| (name, node))
-            .collect();
+        for (name, span, node) in options.rest() {
+            resolver.check_length(name, span);
+            resolver.options.insert(name, node);
+        }
     }
     let bodies = resolver.declare(&mut table);
     for (index, body) in bodies {
