@@ -21,7 +21,7 @@ mod scope;
 mod sources;
 
 pub(crate) use header::Header;
-pub(crate) use keys::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS};
+pub(crate) use keys::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS, NETWORK_KEYS};
 use scope::{DecisionNames, Scope, Visible};
 
 /// Longer names are refused: paths consist of them.
