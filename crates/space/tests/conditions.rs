@@ -307,3 +307,26 @@ fn of_a_layer_that_is_left_out_one_tensor_can_be_chosen() {
         }
     }
 }
+
+/// A cell is decided once, so what its options depend on must be one thing too.
+#[test]
+fn options_of_a_cell_depend_on_the_same_decisions_wherever_it_is_used() {
+    let file = |second: &str| {
+        format!(
+            r#"name = "toy"
+[cells.c]
+arguments = ["n"]
+layers = [{{ op = "conv", filters = {{ choose = [1, {{ value = 2, when = "n > 1" }}] }} }}]
+[network]
+let = {{ p = {{ choose = [1, 2] }}, q = {{ choose = [1, 2] }} }}
+layers = [{{ op = "c", n = "p" }}, {{ op = "c", n = "{second}" }}]
+"#
+        )
+    };
+    assert_eq!(parse(&file("p")).count(), Some(6u32.into()));
+    let told = try_parse(&file("q")).unwrap_err().to_string();
+    assert!(
+        told.contains("the same options wherever it is used"),
+        "{told}"
+    );
+}
