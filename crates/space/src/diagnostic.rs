@@ -100,7 +100,7 @@ impl<'t> Report<'t> {
 
     /// Notes an error at a range of bytes.
     pub fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
-        if self.found.len() >= MOST {
+        if self.is_full() {
             return;
         }
         let boundary = |mut at: usize| {
@@ -132,6 +132,11 @@ impl<'t> Report<'t> {
         {
             self.found.push((span, diagnostic));
         }
+    }
+
+    /// Whether so much is wrong that nothing more is noted.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= MOST
     }
 
     /// Whether nothing is wrong so far.

@@ -103,6 +103,17 @@ fn small_files_are_read_quickly() {
         .collect();
     assert!(build(&parse(&network(&named)), &[]).is_ok());
 
+    let known: String = (0..1_500)
+        .map(|it| format!(r#"{{ op = "relu", name = "n{it}" }},"#))
+        .collect();
+    let unknown: Vec<String> = (0..60_000).map(|it| format!("\"q{it}\"")).collect();
+    let all = format!(
+        r#"{known} {{ op = "add", from = [{}] }}"#,
+        unknown.join(", ")
+    );
+    let told = try_parse(&network(&all)).unwrap_err().diagnostics;
+    assert!(told.len() <= 100, "{}", told.len());
+
     let word = "a".repeat(60_000);
     let text = network(&format!(
         r#"{{ op = "conv", filters = {{ choose = "{word}b" }} }}"#

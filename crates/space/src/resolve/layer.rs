@@ -55,6 +55,9 @@ impl<'r> Resolver<'r, '_> {
         let mut layers = Vec::new();
         let mut labels = Labels::default();
         for item in items {
+            if self.report.is_full() {
+                break;
+            }
             let number = layers.len() as u32;
             if let Some(layer) = self.layer(item, number, &mut scope, &later, &mut labels) {
                 layers.push(layer);

@@ -146,6 +146,10 @@ impl<'r> Resolver<'r, '_> {
     }
 
     fn tensor_name(&mut self, node: Node<'r>, scope: &Scope, later: &[&str]) -> Option<Name> {
+        // What is near an unknown name takes time to find.
+        if self.report.is_full() {
+            return None;
+        }
         let name = text(node, "a tensor", self.report)?;
         if let Some((_, layer)) = scope.layers.iter().find(|(it, _)| it == name) {
             return Some(Name::Layer(*layer));
