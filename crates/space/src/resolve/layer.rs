@@ -80,9 +80,7 @@ impl<'r> Resolver<'r, '_> {
         let name = table.take("name").and_then(|node| {
             let name = text(node, "`name`", self.report)?;
             self.check_name(name, node.span());
-            if scope.layers.iter().any(|(it, _)| it == name)
-                || scope.inputs.iter().any(|it| it == name)
-            {
+            if scope.layers.contains_key(name) || scope.inputs.iter().any(|it| it == name) {
                 self.report.error(
                     node.span(),
                     format!("there is a layer or input '{name}' here already"),
@@ -104,7 +102,6 @@ impl<'r> Resolver<'r, '_> {
             .and_then(|node| self.value(node, "repeat", scope, &mut sites));
         // Inside of its own `from`, a layer's name stands for its earlier repetitions.
         let own = name.map(|name| (name.to_owned(), number));
-        let before = scope.layers.len();
         if repeated {
             scope.layers.extend(own.clone());
         } else {
@@ -118,7 +115,9 @@ impl<'r> Resolver<'r, '_> {
         let sources = table.take("each");
         let from = table.take("from").or(sources);
         let from = from.map(|node| self.sources(node, scope, later, &mut sites));
-        scope.layers.truncate(before);
+        if let Some((name, _)) = own.as_ref().filter(|_| repeated) {
+            scope.layers.remove(name);
+        }
         scope.own = None;
         let (op, callees, word) = self.operation(&mut table, scope, &mut sites)?;
         scope.layers.extend(own);
