@@ -24,8 +24,8 @@ pub use graph::{Auxiliary, Graph, Node, NodeId};
 pub use identity::class;
 pub use inputs::Inputs;
 pub use layers::{
-    Activation, BatchNorm, Conv, DropPath, Dropout, Layer, Linear, Pool, PoolKind, Subsample,
-    Truncate, Zero,
+    Activation, BatchNorm, Conv, DropPath, Dropout, LARGEST_MAX_POOL, Layer, Linear, Pool,
+    PoolKind, Subsample, Truncate, Zero,
 };
 pub use mismatch::Mismatch;
 pub use name::Name;

@@ -67,6 +67,39 @@ fn counts_follow_from_the_papers() {
     }
 }
 
+/// What a seed gives stays what it was, whatever changes in how decisions are found and ordered.
+#[test]
+fn a_seed_gives_the_architecture_that_it_always_gave() {
+    for (file, choices) in [
+        (
+            "enas-micro.toml",
+            "1,0,4,0,0,1,1,1,3,1,4,3,2,2,3,0,0,5,0,3,0,0,4,2,2,0,4,1,1,1,2,1,0,4,3,4,4,5,1,0",
+        ),
+        (
+            "darts.toml",
+            "0,2,6,0,1,4,2,1,5,2,6,4,0,3,4,0,0,6,1,4,0,4,6,4",
+        ),
+        (
+            "mobile.toml",
+            "1,0,3,0,0,1,0,0,2,0,2,1,1,1,1,0,0,3,0,1,0,0,3,1,1,0,1,1,1,0",
+        ),
+        ("nasbench-macro.toml", "1,1,2,0,0,1,1,0"),
+        (
+            "nasbench101.toml",
+            "3,0,1,0,0,0,0,0,0,0,0,1,1,0,0,0,0,1,1,0,0,0,2,1,2,0,0",
+        ),
+        ("nasbench201.toml", "2,2,4,0,1,2"),
+        (
+            "nasnet.toml",
+            "1,0,12,1,0,1,1,2,10,0,3,2,6,5,1,0,0,11,2,1,0,2,12,7,1,0,1,3,5,0,1,0,0,12,1,3,3,12,3,0,0,1,2,6,0,2,5,0,10,0",
+        ),
+        ("pnas.toml", "1,0,7,0,0,1,3,1,3,1,7,5,2,2,5,1,0,5,1,5"),
+    ] {
+        let sampled = space(file, &[]).sample(&mut ChaCha8Rng::seed_from_u64(1));
+        assert_eq!(sampled.to_string(), choices, "{file}");
+    }
+}
+
 /// An identity between layers of one size adds nothing: 3 * 3 stages of two layers differ, 3 * 7 of three.
 #[test]
 fn chains_with_identities_are_counted_once() {

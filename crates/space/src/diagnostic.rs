@@ -100,7 +100,7 @@ impl<'t> Report<'t> {
 
     /// Notes an error at a range of bytes.
     pub fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
-        if self.found.len() >= MOST {
+        if self.is_full() {
             return;
         }
         let boundary = |mut at: usize| {
@@ -134,6 +134,11 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Whether so much is wrong that nothing more is noted.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= MOST
+    }
+
     /// Whether nothing is wrong so far.
     pub fn is_clean(&self) -> bool {
         self.found.is_empty()
@@ -153,9 +158,18 @@ impl<'t> Report<'t> {
     }
 }
 
+/// No name that is known is near a longer one.
+const LONGEST_NAME: usize = 200;
+/// Among more names than this none is suggested.
+const MOST_KNOWN: usize = 2_000;
+
 /// `did you mean 'conv'?`, where a known name is near; otherwise the known names, if they are few.
 pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let mut known: Vec<&str> = known.into_iter().collect();
+    // Each comparison takes the product of both lengths.
+    if name.len() > LONGEST_NAME || known.len() > MOST_KNOWN {
+        return None;
+    }
     let best = known
         .iter()
         .map(|it| (strsim::damerau_levenshtein(name, it), *it))

@@ -182,7 +182,7 @@ impl Space {
             return Ok(choices);
         };
         let mut reading = Reading::new(self, parts);
-        reading.from(0, text.trim());
+        reading.read(text.trim());
         match (&reading.found[..], list) {
             ([one, other], _) => Err(wrong(format!(
                 "it could be {one} or {other}; give one of these lists of option numbers as the choices"
@@ -218,6 +218,20 @@ struct Reading<'s> {
     left: usize,
 }
 
+/// A decision on the way through a text.
+struct Fork<'t> {
+    /// Its part, and the text from there on.
+    at: usize,
+    rest: &'t str,
+    index: usize,
+    /// Whether it was known before, and as what.
+    before: (bool, u32),
+    /// The option that is tried next.
+    option: usize,
+    /// Whether the text begins with an option.
+    fits: bool,
+}
+
 impl<'s> Reading<'s> {
     fn new(space: &'s Space, parts: &'s [Part]) -> Self {
         let decisions = space.decisions().len();
@@ -240,50 +254,79 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// Reads the rest of the text as the parts from `at` on.
-    fn from(&mut self, at: usize, rest: &str) {
-        self.steps += 1;
-        if self.found.len() > 1 || self.steps > MOST_STEPS {
-            return;
-        }
-        match self.parts.get(at) {
-            None if rest.is_empty() => self.end(),
-            None => self.wrong(rest, || format!("'{}' is too much", excerpt(rest))),
-            Some(Part::Text(plain)) => match rest.strip_prefix(plain.as_str()) {
-                Some(rest) => self.from(at + 1, rest),
-                None => self.wrong(rest, || {
-                    format!("'{plain}' was expected at '{}'", excerpt(rest))
+    /// Reads a text as all the parts.
+    fn read(&mut self, text: &str) {
+        let parts = self.parts;
+        // The decisions on the way whose other options are still to be tried; a list, since there may be more than
+        // calls can lie in each other.
+        let mut way: Vec<Fork<'_>> = Vec::new();
+        let mut next = Some((0, text));
+        loop {
+            let Some((at, rest)) = next else {
+                let Some(fork) = way.last_mut() else {
+                    return;
+                };
+                next = self.try_next(fork);
+                if next.is_none() {
+                    way.pop();
+                }
+                continue;
+            };
+            self.steps += 1;
+            if self.found.len() > 1 || self.steps > MOST_STEPS {
+                return;
+            }
+            next = None;
+            match parts.get(at) {
+                None if rest.is_empty() => self.end(),
+                None => self.wrong(rest, || format!("'{}' is too much", excerpt(rest))),
+                Some(Part::Text(plain)) => match rest.strip_prefix(plain.as_str()) {
+                    Some(rest) => next = Some((at + 1, rest)),
+                    None => self.wrong(rest, || {
+                        format!("'{plain}' was expected at '{}'", excerpt(rest))
+                    }),
+                },
+                Some(Part::Decision(index)) => way.push(Fork {
+                    at,
+                    rest,
+                    index: *index,
+                    before: (self.known[*index], self.choices[*index]),
+                    option: 0,
+                    fits: false,
                 }),
-            },
-            Some(Part::Decision(index)) => {
-                let (index, space) = (*index, self.space);
-                let options = &space.decisions()[index].options;
-                let before = (self.known[index], self.choices[index]);
-                let mut fits = false;
-                for (option, label) in options.iter().enumerate() {
-                    let Some(rest) = rest.strip_prefix(label.as_str()) else {
-                        continue;
-                    };
-                    fits = true;
-                    let option = option as u32;
-                    if before.0 && before.1 != option {
-                        self.wrong(rest, || {
-                            format!("decision {index} is given twice, differently")
-                        });
-                        continue;
-                    }
-                    (self.known[index], self.choices[index]) = (true, option);
-                    self.from(at + 1, rest);
-                    (self.known[index], self.choices[index]) = before;
-                }
-                if !fits {
-                    self.wrong(rest, || {
-                        let all = options.join(", ");
-                        format!("one of {all} was expected at '{}'", excerpt(rest))
-                    });
-                }
             }
         }
+    }
+
+    /// Takes the next option of a decision that the text begins with: the part after it, and the text left for
+    /// it. None where there is none left.
+    fn try_next<'t>(&mut self, fork: &mut Fork<'t>) -> Option<(usize, &'t str)> {
+        let index = fork.index;
+        let options = &self.space.decisions()[index].options;
+        (self.known[index], self.choices[index]) = fork.before;
+        while let Some(label) = options.get(fork.option) {
+            let option = fork.option as u32;
+            fork.option += 1;
+            let Some(rest) = fork.rest.strip_prefix(label.as_str()) else {
+                continue;
+            };
+            fork.fits = true;
+            if fork.before.0 && fork.before.1 != option {
+                self.wrong(rest, || {
+                    format!("decision {index} is given twice, differently")
+                });
+                continue;
+            }
+            (self.known[index], self.choices[index]) = (true, option);
+            return Some((fork.at + 1, rest));
+        }
+        if !fork.fits {
+            self.wrong(fork.rest, || {
+                let all = options.join(", ");
+                format!("one of {all} was expected at '{}'", excerpt(fork.rest))
+            });
+        }
+        None
     }
 
     /// All of the text is read.

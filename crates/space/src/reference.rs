@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::expression::FUNCTIONS;
-use crate::resolve::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS};
+use crate::resolve::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS, NETWORK_KEYS};
 use crate::{Inputs, Vocabulary};
 
 /// Every key of a space file, every operation and every function, as Markdown.
@@ -13,7 +13,8 @@ pub fn reference(vocabulary: &Vocabulary) -> String {
         "# Space files: reference\n\nGenerated from the code; `cellwright spaces --reference` prints it.\n",
     );
     keys(&mut text, "The file", &FILE_KEYS);
-    keys(&mut text, "A block, a cell, the network", &DEFINITION_KEYS);
+    keys(&mut text, "The network", &NETWORK_KEYS);
+    keys(&mut text, "A block or a cell", &DEFINITION_KEYS);
     keys(&mut text, "A layer", &LAYER_KEYS);
     text.push_str(
         "\nEvery other key of a layer is an argument of its operation.\n\n## Operations\n",

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::resolve::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS};
+use crate::resolve::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS, NETWORK_KEYS};
 use crate::{ArgumentKind, Primitive, Vocabulary};
 
 /// A JSON Schema (draft 2020-12) of space files with these operations.
@@ -18,6 +18,8 @@ pub fn json_schema(vocabulary: &Vocabulary) -> Value {
     schema["additionalProperties"] = json!(false);
     let mut definition = table(&DEFINITION_KEYS, &definition_key, &["layers"]);
     definition["additionalProperties"] = json!(false);
+    let mut network = table(&NETWORK_KEYS, &definition_key, &["layers"]);
+    network["additionalProperties"] = json!(false);
     schema["$defs"] = json!({
         "value": {
             "description": "a number, true or false, or a text with an expression",
@@ -27,6 +29,7 @@ pub fn json_schema(vocabulary: &Vocabulary) -> Value {
         "option": option(),
         "chosen_value": { "anyOf": [{ "$ref": "#/$defs/value" }, { "$ref": "#/$defs/choice" }] },
         "definition": definition,
+        "network": network,
         "definitions": { "type": "object", "additionalProperties": { "$ref": "#/$defs/definition" } },
         "layer": layer(vocabulary),
         "operation": { "anyOf": [{ "type": "string" }, operation_choice()] },
@@ -63,7 +66,7 @@ fn file_key(key: &str) -> Value {
         }
         "options" => json!({ "type": "object", "additionalProperties": { "type": "array" } }),
         "blocks" | "cells" => json!({ "$ref": "#/$defs/definitions" }),
-        "network" => json!({ "$ref": "#/$defs/definition" }),
+        "network" => json!({ "$ref": "#/$defs/network" }),
         "distinct" => json!({
             "type": "object",
             "properties": {

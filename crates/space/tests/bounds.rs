@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{build, network, parse, try_parse};
 
 /// On a thread with a small stack, as worker threads have it.
@@ -84,5 +86,79 @@ fn size_of_anything_is_bounded() {
         }
         let many = r#"{ op = "relu", repeat = 40, name = "a" }, { op = "add", from = { choose = 20, of = ["a"] } }"#;
         assert!(try_parse(&network(many)).is_err());
+    });
+}
+
+/// What is short to write must not take long: each of these took many seconds, or the stack.
+#[test]
+fn small_files_are_read_quickly() {
+    let begin = Instant::now();
+    let many = r#"{ op = "relu" },"#.repeat(20_000);
+    assert_eq!(
+        build(&parse(&network(&many)), &[]).unwrap().lines.len(),
+        20_000
+    );
+    let named: String = (0..20_000)
+        .map(|it| format!(r#"{{ op = "relu", name = "n{it}" }},"#))
+        .collect();
+    assert!(build(&parse(&network(&named)), &[]).is_ok());
+
+    let known: String = (0..1_500)
+        .map(|it| format!(r#"{{ op = "relu", name = "n{it}" }},"#))
+        .collect();
+    let unknown: Vec<String> = (0..60_000).map(|it| format!("\"q{it}\"")).collect();
+    let all = format!(
+        r#"{known} {{ op = "add", from = [{}] }}"#,
+        unknown.join(", ")
+    );
+    let told = try_parse(&network(&all)).unwrap_err().diagnostics;
+    assert!(told.len() <= 100, "{}", told.len());
+
+    let word = "a".repeat(60_000);
+    let text = network(&format!(
+        r#"{{ op = "conv", filters = {{ choose = "{word}b" }} }}"#
+    ));
+    let told = try_parse(&format!("{text}[options]\n{word} = [1]\n"))
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("a name may have 100 bytes"), "{told}");
+
+    let options: Vec<String> = (1..=64).map(|it| it.to_string()).collect();
+    let options = options.join(", ");
+    let text = format!(
+        "name = \"toy\"\nrequire = [\"a * b * c == 4099\"]\n[options]\no = [{options}]\n[network]\nlet = {{ a = {{ choose = \"o\" }}, b = {{ choose = \"o\" }}, c = {{ choose = \"o\" }} }}\nlayers = [{{ op = \"relu\" }}]\n"
+    );
+    assert!(try_parse(&text).is_err());
+
+    for nothing in ["when = false", "repeat = 0"] {
+        let layers = format!(r#"{{ op = "relu", {nothing} }},"#).repeat(15_000);
+        let block = format!(
+            "{}[blocks.b]\nlayers = [{layers}]\n",
+            network(r#"{ op = "b", repeat = 1000000 }"#)
+        );
+        assert!(build(&parse(&block), &[]).is_err(), "{nothing}");
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
+fn a_notation_of_many_parts_is_read() {
+    on_a_small_stack(|| {
+        let layer = r#"{ op = "conv", filters = { choose = [1, 2] } }"#;
+        let text = format!(
+            "notation = \"{}\"\n{}",
+            "{0}".repeat(20_000),
+            network(layer)
+        );
+        let space = parse(&text);
+        let choices = space
+            .parse_notation(&"2".repeat(20_000))
+            .expect("it is an architecture");
+        assert_eq!(choices.0, [1]);
+        assert!(space.parse_notation(&"2".repeat(19_999)).is_err());
     });
 }

@@ -194,3 +194,139 @@ layers = [
         );
     }
 }
+
+/// A cell that is first used where one decision says so and later where others do: it is decided after all
+/// of them, and counted wherever any of them uses it.
+#[test]
+fn a_cell_is_decided_after_all_that_its_uses_depend_on() {
+    let cell = r#"[cells.c]
+layers = [{ op = "conv", filters = { choose = [4, 8, 16] } }]
+[blocks.u]
+let = { on = { choose = [false, true] } }
+layers = [{ op = "c", when = "on" }]
+"#;
+    let choice = r#"op = { choose = ["identity", "c"] }"#;
+    for (layers, count) in [
+        (format!("{{ {choice} }}, {{ {choice} }}"), 1 + 3 * 3),
+        (format!("{{ {choice}, repeat = 3 }}"), 1 + 7 * 3),
+        (r#"{ op = "u" }, { op = "u" }"#.to_owned(), 1 + 3 * 3),
+        (format!(r#"{{ {choice} }}, {{ op = "c" }}"#), 2 * 3),
+    ] {
+        let space = parse(&format!("{}{cell}", network(&layers)));
+        let all = enumerate(&space, 100).expect("few");
+        assert_eq!(all.len(), count, "{layers}");
+        assert_eq!(space.count(), Some(count.into()), "{layers}");
+        let built = all.iter().map(|it| {
+            let notes = build(&space, &it.0).unwrap_or_else(|errors| panic!("{errors}"));
+            notes.lines
+        });
+        assert_eq!(built.collect::<HashSet<_>>().len(), count, "{layers}");
+    }
+}
+
+#[test]
+fn cells_that_decide_about_each_other_in_a_circle_are_refused() {
+    let text = |first: &str| {
+        format!(
+            r#"name = "toy"
+[cells.a]
+arguments = ["n"]
+let = {{ more = {{ choose = [false, true] }} }}
+layers = [{{ op = "relu" }}, {{ op = "b", n = "n - 1", when = "n > 0 and more" }}]
+[cells.b]
+arguments = ["n"]
+let = {{ more = {{ choose = [false, true] }} }}
+layers = [{{ op = "relu" }}, {{ op = "a", n = "n - 1", when = "n > 0 and more" }}]
+[network]
+let = {{ first = {first} }}
+layers = [{{ op = "a", n = 4, when = "first" }}, {{ op = "b", n = 4, when = "not first" }}]
+"#
+        )
+    };
+    let told = try_parse(&text("{ choose = [true, false] }")).expect_err("a circle");
+    assert!(told.to_string().contains("depends on itself"), "{told}");
+    // Used in itself, but not in a circle: b where a decides so.
+    assert_eq!(parse(&text("true")).count(), Some(3u32.into()));
+}
+
+/// What is chosen may be computed from a block's arguments and from what is chosen before.
+#[test]
+fn options_that_are_computed_count_as_what_they_are() {
+    let choice = r#"op = "conv", filters = 1, kernel = { choose = [1, 3, 5] }"#;
+    for (lets, layer, count) in [
+        (
+            r#"width = { choose = ["n", "2 * n"] }"#,
+            format!(r#"{{ {choice}, when = "width > 16" }}"#),
+            1 + 3,
+        ),
+        (
+            "",
+            format!(r#"{{ {choice}, repeat = {{ choose = ["n - 15", "n - 14"] }} }}"#),
+            3 + 9,
+        ),
+        (
+            r#"a = { choose = [1, 2] }, b = { choose = ["a", "2 * a"] }"#,
+            format!(r#"{{ {choice}, repeat = "b - 1" }}"#),
+            // b is 1, 2; 2, 4.
+            1 + 3 + 3 + 27,
+        ),
+    ] {
+        let space = parse(&format!(
+            "{}[blocks.b]\narguments = [\"n\"]\nlet = {{ {lets} }}\nlayers = [{layer}]\n",
+            network(r#"{ op = "b", n = 16 }"#)
+        ));
+        assert_eq!(space.count(), Some((count as u32).into()), "{layer}");
+        assert_eq!(enumerate(&space, 100).expect("few").len(), count, "{layer}");
+    }
+}
+
+/// A layer whose `when` is false gives one tensor, however often it is repeated and whatever it is applied to.
+#[test]
+fn of_a_layer_that_is_left_out_one_tensor_can_be_chosen() {
+    for (layer, tensors) in [
+        // Left out it gives one, and else as many as are named here.
+        (r#"op = "relu", repeat = 3, when = "on""#, 3),
+        (r#"op = "relu", repeat = 0, when = "on""#, 0),
+        (r#"op = "relu", each = ["input", "a"], when = "on""#, 2),
+        (
+            r#"op = "relu", each = ["input", "a"], repeat = 2, when = "on""#,
+            4,
+        ),
+        (r#"op = "relu", repeat = "if(on, 2, 3)", when = "on""#, 2),
+    ] {
+        let text = format!(
+            "name = \"toy\"\n[network]\nlet = {{ on = {{ choose = [true, false] }} }}\nlayers = [{{ op = \"relu\", name = \"a\" }}, {{ name = \"b\", {layer} }}, {{ op = \"conv\", filters = 1, from = {{ choose = [\"b\"] }} }}]\n"
+        );
+        let space = parse(&text);
+        let all = enumerate(&space, 100).expect("few");
+        assert_eq!(all.len(), tensors + 1, "{layer}");
+        assert_eq!(space.count(), Some((tensors as u32 + 1).into()), "{layer}");
+        for choices in all {
+            let built = build(&space, &choices.0);
+            assert!(built.is_ok(), "{layer}: {choices}");
+        }
+    }
+}
+
+/// A cell is decided once, so what its options depend on must be one thing too.
+#[test]
+fn options_of_a_cell_depend_on_the_same_decisions_wherever_it_is_used() {
+    let file = |second: &str| {
+        format!(
+            r#"name = "toy"
+[cells.c]
+arguments = ["n"]
+layers = [{{ op = "conv", filters = {{ choose = [1, {{ value = 2, when = "n > 1" }}] }} }}]
+[network]
+let = {{ p = {{ choose = [1, 2] }}, q = {{ choose = [1, 2] }} }}
+layers = [{{ op = "c", n = "p" }}, {{ op = "c", n = "{second}" }}]
+"#
+        )
+    };
+    assert_eq!(parse(&file("p")).count(), Some(6u32.into()));
+    let told = try_parse(&file("q")).unwrap_err().to_string();
+    assert!(
+        told.contains("the same options wherever it is used"),
+        "{told}"
+    );
+}

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use cellwright_space::{Choices, Space};
-use common::{build, enumerate, lines, network, parse, vocabulary};
+use common::{build, enumerate, lines, network, parse, try_parse, vocabulary};
 
 #[test]
 fn layers_follow_each_other_and_names_are_taken() {
@@ -103,6 +103,38 @@ fn each_is_applied_to_all_and_gives_all() {
             "concat = concat() <- [3, 4, 5]"
         ]
     );
+}
+
+#[test]
+fn no_two_layers_have_one_name() {
+    let got = lines(
+        r#"{ op = "relu", name = "a" }, { op = "relu", each = ["a", "input"], repeat = 2, name = "e" }"#,
+    );
+    assert_eq!(
+        got[1..],
+        [
+            "e.0 = relu() <- [1]",
+            "e.1 = relu() <- [0]",
+            "e.2 = relu() <- [1]",
+            "e.3 = relu() <- [0]"
+        ]
+    );
+    let part = r#"{ name = "b", layers = [{ op = "relu" }] }"#;
+    for (name, wrong) in [
+        ("b.0", true),
+        ("b/relu", true),
+        ("b.0/relu", true),
+        ("b.x", false),
+        ("c.0", false),
+    ] {
+        let text = network(&format!(r#"{{ op = "relu", name = "{name}" }}, {part}"#));
+        let told = try_parse(&text).err().map(|it| it.to_string());
+        assert_eq!(told.is_some(), wrong, "{name}: {told:?}");
+        assert!(
+            told.is_none_or(|it| it.contains("choose another name")),
+            "{name}"
+        );
+    }
 }
 
 #[test]
@@ -403,4 +435,20 @@ layers = [
     assert_eq!(space.decisions().len(), 1);
     let notes = build(&space, &[1]).unwrap();
     assert!(notes.lines[1].contains("identity"), "{:?}", notes.lines);
+}
+
+/// A block of several inputs begins with the first, and it ends with the first where its layers give nothing.
+#[test]
+fn a_block_whose_layers_give_nothing_gives_its_first_input() {
+    let file = |rest: &str| {
+        let layers = r#"{ op = "conv", filters = 2, name = "a" }, { op = "conv", filters = 4, name = "c" }, { op = "b", from = ["a", "c"] }, { op = "relu" }"#;
+        format!(
+            "{}[blocks.b]\ninputs = [\"x\", \"y\"]\nlayers = [{{ op = \"relu\", repeat = 0 }}{rest}]\n",
+            network(layers)
+        )
+    };
+    let lines = |rest| build(&parse(&file(rest)), &[]).unwrap().lines;
+    assert_eq!(lines("")[2], "relu = relu() <- [1]");
+    let conv = r#", { op = "conv", filters = "channels(last)" }"#;
+    assert_eq!(lines(conv)[2], "b/conv = conv(Whole(2)) <- [1]");
 }

@@ -132,6 +132,7 @@ enum Piece {
     Subset,
     Nested(usize),
     Cell,
+    MaybeCell,
     Block,
 }
 
@@ -145,6 +146,7 @@ fn piece() -> impl Strategy<Value = Piece> {
         Just(Piece::Subset),
         (1..3usize).prop_map(Piece::Nested),
         Just(Piece::Cell),
+        Just(Piece::MaybeCell),
         Just(Piece::Block),
     ]
 }
@@ -180,6 +182,7 @@ fn file(pieces: &[Piece], require: Option<&str>) -> String {
                 numbers(*options)
             ),
             Piece::Cell => r#"{ op = "shared" }"#.to_owned(),
+            Piece::MaybeCell => r#"{ op = { choose = ["relu", "shared"] } }"#.to_owned(),
             Piece::Block => r#"{ op = "one" }"#.to_owned(),
         });
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cellwright_graph::{Shape, class};
+use cellwright_graph::{Error, Shape, class};
 use cellwright_search::run::SpaceSource;
 use cellwright_space::Distinct;
 use serde::Serialize;
@@ -51,6 +51,9 @@ struct Entry {
     /// With --distinct; none where there are more architectures than the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     distinct: Option<u64>,
+    /// Those that cannot be built for the images and classes that the space is meant for: not counted there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_built: Option<u64>,
     /// Which of them count as one.
     #[serde(skip_serializing_if = "Option::is_none")]
     distinct_by: Option<&'static str>,
@@ -115,7 +118,12 @@ fn show(entries: &[Entry], limit: Option<u64>) -> Result<()> {
         ];
         if let Some(limit) = limit {
             let more = || format!("over {}", crate::output::thousands(limit));
-            row.push(entry.distinct.map_or_else(more, crate::output::thousands));
+            let mut distinct = entry.distinct.map_or_else(more, crate::output::thousands);
+            if let Some(not_built) = entry.not_built {
+                let not_built = crate::output::thousands(not_built);
+                distinct.push_str(&format!(" ({not_built} cannot be built)"));
+            }
+            row.push(distinct);
             row.push(entry.distinct_by.unwrap_or_default().to_owned());
         }
         rows.add_row(row);
@@ -155,7 +163,10 @@ fn entry(file: &Path, limit: Option<u64>) -> Result<Entry> {
     };
     Ok(Entry {
         distinct_by: distinct.map(|_| space.distinct().by.word()),
-        distinct,
+        distinct: distinct.map(|(distinct, _)| distinct),
+        not_built: distinct
+            .map(|(_, not_built)| not_built)
+            .filter(|it| *it > 0),
         file: file.to_owned(),
         name: space.name().to_owned(),
         about: space.about().unwrap_or_default().to_owned(),
@@ -164,8 +175,9 @@ fn entry(file: &Path, limit: Option<u64>) -> Result<Entry> {
     })
 }
 
-/// How many architectures differ; none where there are more than `limit` to go through.
-fn distinct(file: &Path, distinct: &Distinct, limit: u64) -> Result<Option<u64>> {
+/// How many architectures differ, and how many more cannot be built; none where there are more than `limit` to go
+/// through.
+fn distinct(file: &Path, distinct: &Distinct, limit: u64) -> Result<Option<(u64, u64)>> {
     let space = SpaceSource::read(file, &distinct.with)?.space()?;
     if space.count().is_none_or(|count| count > limit.into()) {
         return Ok(None);
@@ -176,12 +188,20 @@ fn distinct(file: &Path, distinct: &Distinct, limit: u64) -> Result<Option<u64>>
         channels: 3,
     });
     let classes = space.default_classes().unwrap_or(10);
-    let mut seen = HashSet::new();
+    let (mut seen, mut not_built) = (HashSet::new(), 0);
     for choices in space.architectures() {
-        let class = class(&space, &choices, input, classes, distinct.by);
-        seen.insert(class.with_context(|| format!("{}: {choices}", file.display()))?);
+        match class(&space, &choices, input, classes, distinct.by) {
+            Ok(class) => {
+                seen.insert(class);
+            }
+            // It can be built, but not be compared.
+            Err(error @ Error::Expression(_)) => {
+                return Err(error).with_context(|| format!("{}: {choices}", file.display()));
+            }
+            Err(_) => not_built += 1,
+        }
     }
-    Ok(Some(seen.len() as u64))
+    Ok(Some((seen.len() as u64, not_built)))
 }
 
 /// All digits while they fit, with separators; beyond that the size: 1.23e45.
@@ -207,6 +227,24 @@ fn rounded(digits: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn architectures_that_cannot_be_built_are_left_out_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("some.toml");
+        let text = r#"name = "some"
+input = "3x8x8"
+[network]
+layers = [
+  { op = "conv", filters = 4, kernel = { choose = [1, 3, 64] }, padding = "valid" },
+  { op = "global_avg_pool" },
+  { op = "linear", units = "classes" },
+]
+"#;
+        std::fs::write(&file, text).unwrap();
+        let entry = entry(&file, Some(10)).unwrap();
+        assert_eq!((entry.distinct, entry.not_built), (Some(2), Some(1)));
+    }
 
     #[test]
     fn large_numbers_are_rounded() {

@@ -7,7 +7,8 @@
 //! - A sum of sums is one sum. A concatenation of concatenations is one. (Longer ones than
 //!   [`MOST_PARTS`] stay apart, since a chain of n residual blocks would else take n² memory.)
 //! - The order of a concatenation counts only where something tells its channels apart: a dense
-//!   convolution or a linear layer sees them as a set, a sum or the network's output does not.
+//!   convolution or a linear layer sees them as a set; a sum, a layer that takes the first channels alone,
+//!   a grouped convolution or the network's output does not.
 //! - Two layers without weights that do the same to the same input are one.
 
 use std::collections::{BTreeMap, HashMap};
@@ -106,11 +107,11 @@ impl Simplifier<'_> {
             return Value::Zero;
         }
         match (&node.layer, first) {
-            (Layer::Add, _) => self.sum(id),
-            (Layer::Concat, _) => self.concat(id),
             (layer, Some(first)) if self.changes_nothing(layer, first, node.inputs.len()) => {
                 self.values[first].clone()
             }
+            (Layer::Add, _) => self.sum(id),
+            (Layer::Concat, _) => self.concat(id),
             _ => self.opaque(id),
         }
     }
@@ -122,7 +123,7 @@ impl Simplifier<'_> {
             Layer::Dropout(it) => it.rate == 0.0,
             Layer::DropPath(it) => it.rate == 0.0,
             Layer::Activation(Activation::Relu) => self.is_not_negative(input),
-            Layer::Mean => inputs == 1,
+            Layer::Add | Layer::Mean | Layer::Concat => inputs == 1,
             _ => false,
         }
     }
@@ -280,7 +281,8 @@ fn channels_are_a_set(graph: &Graph) -> Vec<bool> {
             Layer::Conv(conv) if conv.groups == 1 => true,
             Layer::Conv(conv) => conv.is_depthwise(graph.input_shape(id)) && is_set[id],
             Layer::Linear(_) => true,
-            Layer::Add | Layer::Mean | Layer::Multiply => false,
+            Layer::Truncate(it) => it.channels == graph.input_shape(id).channels && is_set[id],
+            Layer::Add | Layer::Mean | Layer::Multiply => node.inputs.len() == 1 && is_set[id],
             _ => is_set[id],
         };
         node.inputs

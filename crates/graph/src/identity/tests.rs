@@ -8,7 +8,7 @@ use super::refine::digest;
 use super::simplify::{Inputs, Reduced, Vertex};
 use crate::{
     Activation, BatchNorm, Builder, Conv, Graph, Layer, Linear, NodeId, Padding, Pool, PoolKind,
-    Shape, Zero,
+    Shape, Subsample, Truncate, Zero,
 };
 
 const IMAGE: Shape = Shape {
@@ -177,6 +177,71 @@ fn the_order_of_a_concatenation_counts_only_where_channels_are_told_apart() {
     };
     assert_eq!(concat([0, 1], true), concat([1, 0], true));
     assert_ne!(concat([0, 1], false), concat([1, 0], false));
+}
+
+#[test]
+fn the_order_of_a_concatenation_counts_before_layers_that_do_not_treat_channels_alike() {
+    let grouped = |groups| {
+        let Layer::Conv(conv) = conv(3) else {
+            unreachable!()
+        };
+        let filters = 8;
+        Layer::Conv(Conv {
+            groups,
+            filters,
+            ..conv
+        })
+    };
+    let first = |channels| Layer::Truncate(Truncate { channels });
+    let every_second = Layer::Subsample(Subsample {
+        stride: 2,
+        offset: 0,
+    });
+    for (layers, counts) in [
+        (vec![], false),
+        (vec![first(4)], true),
+        (vec![first(8)], false),
+        (vec![grouped(2)], true),
+        (vec![grouped(8)], false),
+        (vec![grouped(8), pool(), first(6)], true),
+        (vec![grouped(8), conv(1), first(2)], false),
+        (
+            vec![every_second.clone(), RELU, Layer::Add, Layer::Concat],
+            false,
+        ),
+        (
+            vec![Layer::BatchNorm(BatchNorm::default()), Layer::Mean],
+            false,
+        ),
+        (vec![Layer::Flatten, first(9)], true),
+        (vec![pool(), Layer::Flatten], false),
+    ] {
+        let [one, other] = [[1, 2], [2, 1]].map(|order| {
+            let graph = network(|b| {
+                let (_, _) = (add(b, conv(1), &[0]), add(b, conv(3), &[0]));
+                let joined = add(b, Layer::Concat, &order);
+                let layers = layers.iter().cloned();
+                let last = layers.fold(joined, |last, it| add(b, it, &[last]));
+                add(b, conv(1), &[last])
+            });
+            graph.identity()
+        });
+        assert_eq!(one != other, counts, "{layers:?}");
+    }
+}
+
+#[test]
+fn a_sum_mean_or_concatenation_of_one_changes_nothing() {
+    let with = |layer: Option<Layer>| {
+        network(|b| {
+            let a = add(b, conv(3), &[0]);
+            layer.map_or(a, |layer| add(b, layer, &[a]))
+        })
+        .identity()
+    };
+    for layer in [Layer::Add, Layer::Mean, Layer::Concat] {
+        assert_eq!(with(Some(layer.clone())), with(None), "{layer:?}");
+    }
 }
 
 #[test]

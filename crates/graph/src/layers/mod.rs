@@ -25,7 +25,7 @@ pub use batch_norm::BatchNorm;
 pub use conv::Conv;
 pub use dropout::{DropPath, Dropout};
 pub use linear::Linear;
-pub use pool::{Pool, PoolKind};
+pub use pool::{LARGEST_MAX_POOL, Pool, PoolKind};
 pub use subsample::Subsample;
 pub use truncate::Truncate;
 pub use zero::Zero;

@@ -48,6 +48,7 @@ impl Describe for Pool {
         self.check_padding()?;
         let [height, width] =
             window_positions(input, self.kernel, self.stride, [1, 1], self.padding)?;
+        self.check_size()?;
         Ok(Shape {
             height,
             width,
@@ -63,7 +64,22 @@ impl Describe for Pool {
     }
 }
 
+/// A max pooling's window has at most so many pixels, since its gradient notes in a byte which of them was the
+/// largest.
+pub const LARGEST_MAX_POOL: usize = 256;
+
 impl Pool {
+    fn check_size(&self) -> Result<(), Mismatch> {
+        let [height, width] = self.kernel;
+        if self.kind == PoolKind::Average || height * width <= LARGEST_MAX_POOL {
+            return Ok(());
+        }
+        Err(Mismatch::new(
+            format!("takes the largest of {height}x{width} pixels, more than {LARGEST_MAX_POOL}"),
+            "use a smaller kernel, or several poolings",
+        ))
+    }
+
     /// A window that sees nothing but padding has no value, so padding must stay below the kernel.
     fn check_padding(&self) -> Result<(), Mismatch> {
         let Padding::Explicit([top, bottom, left, right]) = self.padding else {

@@ -37,16 +37,17 @@ impl Walker<'_, '_> {
 }
 
 /// Whether the options of a cell's decision have the same conditions at two places of use: the known
-/// values in them are all that can differ.
+/// values in them, and the decisions that they depend on, are all that can differ.
 pub(super) fn alike(one: &[Vec<Guard>], other: &[Vec<Guard>]) -> bool {
     let known = |guards: &[Vec<Guard>]| {
-        let mut values = Vec::new();
+        let (mut values, mut on) = (Vec::new(), Vec::new());
         for guard in guards.iter().flatten() {
             if let Guard::True(closure) = guard {
                 closure.known(&mut values);
             }
+            guard.depends(&mut on);
         }
-        values
+        (values, on)
     };
     known(one) == known(other)
 }

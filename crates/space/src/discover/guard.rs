@@ -33,7 +33,8 @@ pub(super) struct Frame {
 pub(super) enum Symbol {
     Known(Value),
     Unknown,
-    Decision(u32, Arc<[Option<Value>]>),
+    /// A decision, with what each of its options is.
+    Decision(u32, Arc<[Symbol]>),
     Later(Arc<Closure>),
 }
 
@@ -45,19 +46,62 @@ pub(super) struct Seen<'c> {
 
 impl Values for Seen<'_> {
     fn local(&mut self, slot: u32) -> Result<Option<Value>, String> {
-        match self.frame.slots.get(slot as usize) {
-            Some(Symbol::Known(value)) => Ok(Some(*value)),
-            Some(Symbol::Decision(id, values)) => {
-                let choice = self.prefix.get(*id as usize).map(|it| *it as usize);
-                Ok(choice.and_then(|choice| values.get(choice).copied().flatten()))
-            }
-            Some(Symbol::Later(closure)) => closure.value(self.prefix),
-            Some(Symbol::Unknown) | None => Ok(None),
-        }
+        let symbol = self.frame.slots.get(slot as usize);
+        symbol.map_or(Ok(None), |it| it.value(self.prefix))
     }
 
     fn index(&self) -> Option<i64> {
         self.frame.index
+    }
+}
+
+impl Symbol {
+    /// Its value with the choices made so far; none where these do not tell it.
+    fn value(&self, prefix: &[u32]) -> Result<Option<Value>, String> {
+        match self {
+            Symbol::Known(value) => Ok(Some(*value)),
+            Symbol::Decision(id, options) => {
+                let choice = prefix.get(*id as usize);
+                let option = choice.and_then(|choice| options.get(*choice as usize));
+                option.map_or(Ok(None), |it| it.value(prefix))
+            }
+            Symbol::Later(closure) => closure.value(prefix),
+            Symbol::Unknown => Ok(None),
+        }
+    }
+
+    /// As [`Closure::parts`].
+    pub fn parts(&self) -> usize {
+        match self {
+            Symbol::Later(closure) => closure.parts,
+            Symbol::Decision(_, options) => {
+                let computed = options.iter().filter(|it| matches!(it, Symbol::Later(_)));
+                computed.map(Symbol::parts).fold(1, usize::saturating_add)
+            }
+            Symbol::Known(_) | Symbol::Unknown => 1,
+        }
+    }
+
+    fn known(&self, values: &mut Vec<Value>) {
+        match self {
+            Symbol::Known(value) => values.push(*value),
+            Symbol::Decision(_, options) => options.iter().for_each(|it| it.known(values)),
+            Symbol::Later(closure) => closure.known(values),
+            Symbol::Unknown => {}
+        }
+    }
+
+    fn depends(&self, on: &mut Vec<u32>) {
+        match self {
+            Symbol::Decision(id, options) => {
+                if !on.contains(id) {
+                    on.push(*id);
+                }
+                options.iter().for_each(|it| it.depends(on));
+            }
+            Symbol::Later(closure) => closure.depends(on),
+            Symbol::Known(_) | Symbol::Unknown => {}
+        }
     }
 }
 
@@ -67,14 +111,11 @@ impl Closure {
         locals(expression, &mut slots);
         let named = slots
             .iter()
-            .map(|slot| match frame.slots.get(*slot as usize) {
-                Some(Symbol::Later(closure)) => closure.parts,
-                _ => 1,
-            });
+            .map(|slot| frame.slots.get(*slot as usize).map_or(1, Symbol::parts));
         Arc::new(Closure {
             expression: expression.clone(),
             frame: Arc::clone(frame),
-            parts: named.fold(size(expression), usize::saturating_add),
+            parts: named.fold(expression.size(), usize::saturating_add),
         })
     }
 
@@ -88,39 +129,20 @@ impl Closure {
 
     /// The known values that it names, in order.
     pub fn known(&self, values: &mut Vec<Value>) {
-        let mut slots = Vec::new();
-        locals(&self.expression, &mut slots);
-        for slot in slots {
-            match self.frame.slots.get(slot as usize) {
-                Some(Symbol::Known(value)) => values.push(*value),
-                Some(Symbol::Later(closure)) => closure.known(values),
-                _ => {}
-            }
-        }
+        self.symbols().for_each(|it| it.known(values));
     }
 
     /// The decisions that its value may depend on.
     pub fn depends(&self, on: &mut Vec<u32>) {
+        self.symbols().for_each(|it| it.depends(on));
+    }
+
+    /// What the names in it stand for.
+    fn symbols(&self) -> impl Iterator<Item = &Symbol> {
         let mut slots = Vec::new();
         locals(&self.expression, &mut slots);
-        for slot in slots {
-            match self.frame.slots.get(slot as usize) {
-                Some(Symbol::Decision(id, _)) if !on.contains(id) => on.push(*id),
-                Some(Symbol::Later(closure)) => closure.depends(on),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// The number of parts of an expression.
-fn size(expression: &Expression) -> usize {
-    1 + match expression {
-        Expression::Not(inner) | Expression::Negate(inner) => size(inner),
-        Expression::Binary(_, sides) => size(&sides.0) + size(&sides.1),
-        Expression::If(parts) => size(&parts.0) + size(&parts.1) + size(&parts.2),
-        Expression::Call(_, arguments) => arguments.iter().map(size).sum(),
-        _ => 0,
+        let symbol = |slot: u32| self.frame.slots.get(slot as usize);
+        slots.into_iter().filter_map(symbol)
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! The network is walked once with everything that could be in it: all options of every choice, as
 //! many repetitions as can be chosen. What is found in a cell is found once, however often the cell
-//! is used. A decision that is reachable only for some options of earlier ones gets guards.
+//! is used. A decision that is reachable only for some options of earlier ones gets guards. Decisions stand
+//! in the order in which they are met; one of a cell stands after all that any use of the cell depends on.
+
+use std::ops::Range;
 
 use crate::diagnostic::Report;
 use crate::expression::Value;
@@ -10,8 +13,10 @@ use crate::places::PlaceMap;
 use crate::program::{Name, Program};
 
 mod condition;
+mod existence;
 mod guard;
 mod limits;
+mod order;
 mod repeat;
 mod sites;
 mod walk;
@@ -49,6 +54,8 @@ pub(crate) struct Found {
     pub name: String,
     /// What `require` calls it: its `name`, or else the key or `let` that it is the value of.
     pub word: String,
+    /// Its place in the file, in bytes.
+    pub span: Range<usize>,
     pub labels: Vec<String>,
     pub meaning: Meaning,
     /// It is active where one of these holds; none: always.
@@ -73,6 +80,10 @@ struct Walker<'w, 't> {
     program: &'w Program,
     report: &'w mut Report<'t>,
     decisions: Decisions,
+    /// The number of each decision, in the order in which they are met; none: that order itself.
+    numbers: &'w [u32],
+    /// How many were met.
+    met: usize,
     paths: Vec<String>,
     steps: usize,
     /// Options and guards so far.
@@ -85,10 +96,42 @@ struct Walker<'w, 't> {
 
 /// Finds the decisions of a program.
 pub(crate) fn discover(program: &Program, report: &mut Report<'_>) -> Decisions {
+    let found = walk(program, report, Vec::new(), &[]);
+    if !report.is_clean() {
+        return found;
+    }
+    match order::numbers(&found.list) {
+        Ok(None) => found,
+        // Met in the same order once more, each gets its number, which all that depend on it know.
+        Ok(Some(numbers)) => walk(program, report, found.list, &numbers),
+        Err(id) => {
+            let help = "make one of the cells a block, or use it once where nothing is chosen";
+            report.error(
+                found.list[id].span.clone(),
+                "whether this is decided depends on itself: its cell and another are used in each other, each where the other decides so",
+                Some(help.to_owned()),
+            );
+            found
+        }
+    }
+}
+
+/// Walks the network. With numbers, `list` holds something for each decision, to be replaced.
+fn walk(
+    program: &Program,
+    report: &mut Report<'_>,
+    list: Vec<Found>,
+    numbers: &[u32],
+) -> Decisions {
     let mut walker = Walker {
         program,
         report,
-        decisions: Decisions::default(),
+        decisions: Decisions {
+            list,
+            ..Decisions::default()
+        },
+        numbers,
+        met: 0,
         paths: Vec::new(),
         steps: 0,
         options: 0,

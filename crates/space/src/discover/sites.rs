@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::condition::alike;
+use super::existence::Existence;
 use super::guard::{Frame, Guard, Symbol};
-use super::limits::{MOST_DECISIONS, MOST_GUARDS, MOST_OPTIONS, MOST_OPTIONS_IN_ALL};
+use super::limits::{MOST_DECISIONS, MOST_GUARDS, MOST_OPTIONS, MOST_OPTIONS_IN_ALL, MOST_PARTS};
 use super::{Found, Instances, Meaning, Place, Walker};
 use crate::expression::{Expression, Value};
 use crate::program::{Definition, Given, Layer, Name, Options, Site, Source};
@@ -32,6 +33,7 @@ impl Walker<'_, '_> {
                 format!("{around}/{own}")
             },
             word: site.label.clone(),
+            span: site.span.clone(),
             option_guards: vec![Vec::new(); labels.len()],
             labels,
             meaning,
@@ -69,7 +71,7 @@ impl Walker<'_, '_> {
             context,
             label,
             labels,
-            Meaning::Values(values.clone()),
+            Meaning::Values(values),
             guards,
         );
         if !keyed && !site.named {
@@ -86,10 +88,19 @@ impl Walker<'_, '_> {
                 found.option_guards[option] = self.condition(condition, frame, site);
             }
         }
-        match self.add(found, place, site) {
-            Some(id) => Symbol::Decision(id, values.into()),
-            None => Symbol::Unknown,
+        let Some(id) = self.add(found, place, site) else {
+            return Symbol::Unknown;
+        };
+        let options = options.iter().map(|(given, _)| match given {
+            Given::Expression(expression) => self.symbol(expression, frame),
+            _ => Symbol::Unknown,
+        });
+        let symbol = Symbol::Decision(id, options.collect());
+        if symbol.parts() > MOST_PARTS {
+            self.entangled = true;
+            return Symbol::Unknown;
         }
+        symbol
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -191,19 +202,44 @@ impl Walker<'_, '_> {
         }
     }
 
-    /// What an `each` layer's name stands for: as many as it takes.
-    pub(super) fn each_instances(&self, layer: &Layer, before: &[Instances]) -> Instances {
-        let mut all = Vec::new();
+    /// What an `each` layer's name stands for: as many as it takes, in each repetition. None where these are not
+    /// known, or where one that may be missing has others behind it.
+    pub(super) fn each_instances(
+        &self,
+        layer: &Layer,
+        before: &[Instances],
+        count: u32,
+        exists: &Existence,
+    ) -> Instances {
+        let mut taken: Vec<Vec<Guard>> = Vec::new();
+        let certain = |taken: &[Vec<Guard>]| taken.iter().all(Vec::is_empty);
         for source in layer.from.iter().flatten() {
+            if !certain(&taken) {
+                return None;
+            }
             match source {
-                Source::Back(_) | Source::Named(Name::Input(_)) => all.push(Vec::new()),
+                Source::Back(_) | Source::Named(Name::Input(_)) => taken.push(Vec::new()),
                 Source::Named(Name::Layer(number)) => {
-                    all.extend(before.get(*number as usize).cloned().flatten()?);
+                    taken.extend(before.get(*number as usize).cloned().flatten()?);
                 }
                 Source::When(..) | Source::Unused(_) | Source::Choose(_) => return None,
             }
+            if taken.len() * count as usize > MOST_OPTIONS {
+                return None;
+            }
         }
-        Some(all)
+        if count > 1 && !certain(&taken) {
+            return None;
+        }
+        let of = |instance: u32| {
+            let each = taken.iter().enumerate();
+            each.map(move |(at, guards)| {
+                let mut all = exists.of(instance, instance == 0 && at == 0);
+                all.extend_from_slice(guards);
+                all
+            })
+        };
+        Some((0..count).flat_map(of).collect())
     }
 
     /// Adds a decision, or the way to one that is there already.
@@ -229,18 +265,22 @@ impl Walker<'_, '_> {
                 let message = "a cell must have the same options wherever it is used";
                 self.report.error(site.span.clone(), message, None);
             }
+            let mut on = Vec::new();
+            let guards = found.guards.iter().flatten();
+            guards.for_each(|guard| guard.depends(&mut on));
             if found.guards.is_empty() {
                 known.guards.clear();
-            } else if !known.guards.is_empty() {
+            } else if !known.guards.is_empty() && !on.contains(&id) {
+                // A use that depends on the decision itself lies within one that does not.
                 known.guards.extend(found.guards);
             }
             return Some(id);
         }
-        let id = self.decisions.list.len();
+        let met = self.met;
         self.options += found.labels.len();
         let bytes: usize = found.labels.iter().map(String::len).sum();
         self.steps += (found.name.len() + bytes) / 64;
-        if id >= MOST_DECISIONS
+        if met >= MOST_DECISIONS
             || found.labels.len() > MOST_OPTIONS
             || self.options > MOST_OPTIONS_IN_ALL
         {
@@ -253,9 +293,19 @@ impl Walker<'_, '_> {
             self.full = true;
             return None;
         }
-        self.decisions.list.push(found);
-        self.decisions.at.insert(place, id as u32);
-        Some(id as u32)
+        self.met += 1;
+        let id = match self.numbers.get(met) {
+            Some(&id) => {
+                self.decisions.list[id as usize] = found;
+                id
+            }
+            None => {
+                self.decisions.list.push(found);
+                met as u32
+            }
+        };
+        self.decisions.at.insert(place, id);
+        Some(id)
     }
 }
 

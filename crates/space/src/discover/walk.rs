@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::existence::Existence;
 use super::guard::{Closure, Frame, Guard, Seen, Symbol};
 use super::limits::MOST_PARTS;
 use super::{Instances, LET, Meaning, OUTSIDE, Place, Walker};
@@ -33,7 +34,7 @@ impl Walker<'_, '_> {
         &mut self,
         index: usize,
         context: u32,
-        mut frame: Frame,
+        frame: Frame,
         guards: &[Guard],
         depth: usize,
     ) {
@@ -42,23 +43,18 @@ impl Walker<'_, '_> {
         if self.full {
             return;
         }
+        let mut frame = Arc::new(frame);
         for (name, given) in &definition.locals {
             let symbol = match given {
-                Given::Expression(expression) => self.symbol(expression, &mut frame),
+                Given::Expression(expression) => self.symbol(expression, &frame),
                 Given::Choose(site) => {
                     let place = (context, LET, 0, site.local);
-                    let mut here = Frame::default();
-                    if !site.conditions.is_empty() {
-                        here.slots.clone_from(&frame.slots);
-                        here.index = frame.index;
-                    }
-                    self.value_site(site, place, false, name, &Arc::new(here), guards)
+                    self.value_site(site, place, false, name, &frame, guards)
                 }
                 _ => Symbol::Unknown,
             };
-            frame.slots.push(symbol);
+            Arc::make_mut(&mut frame).slots.push(symbol);
         }
-        let frame = Arc::new(frame);
         let mut instances: Vec<Instances> = Vec::new();
         for (number, layer) in definition.layers.iter().enumerate() {
             let found = self.layer(
@@ -76,13 +72,12 @@ impl Walker<'_, '_> {
     }
 
     /// A value that is known, or will be.
-    fn symbol(&mut self, expression: &Expression, frame: &mut Frame) -> Symbol {
+    pub(super) fn symbol(&mut self, expression: &Expression, frame: &Arc<Frame>) -> Symbol {
         let seen = expression.evaluate(&mut Seen { frame, prefix: &[] });
         match seen {
             Ok(Some(value)) => Symbol::Known(value),
             _ => {
-                let snapshot = Arc::new(frame.clone());
-                let closure = Closure::new(expression, &snapshot);
+                let closure = Closure::new(expression, frame);
                 if closure.parts > MOST_PARTS {
                     self.entangled = true;
                     return Symbol::Unknown;
@@ -117,6 +112,7 @@ impl Walker<'_, '_> {
         }
         let closure = |expression: &Expression| Closure::new(expression, frame);
         let mut guards = guards.to_vec();
+        let mut condition = None;
         if let Some(when) = &layer.when {
             let closure = closure(when);
             match closure.value(&[]) {
@@ -126,13 +122,15 @@ impl Walker<'_, '_> {
                     let mut on = Vec::new();
                     closure.depends(&mut on);
                     if !on.is_empty() {
-                        guards.push(Guard::True(closure));
+                        guards.push(Guard::True(Arc::clone(&closure)));
+                        condition = Some(closure);
                     }
                 }
             }
         }
         let (count, repeat) = self.repetitions(number, layer, context, frame, &guards);
         let repeated = layer.repeat.is_some();
+        let exists = Existence::new(condition, count, repeat.clone());
         let mut own: Vec<Vec<Guard>> = Vec::new();
         for instance in 0..count {
             self.steps += 1 + guards.len() + frame.slots.len();
@@ -141,10 +139,8 @@ impl Walker<'_, '_> {
                 return None;
             }
             let mut guards = guards.clone();
-            let mut exists = Vec::new();
             if let Some(repeat) = &repeat {
                 guards.push(Guard::Beyond(Arc::clone(repeat), instance));
-                exists.push(Guard::Beyond(Arc::clone(repeat), instance));
             }
             let index = if repeated {
                 Some(i64::from(instance))
@@ -167,13 +163,16 @@ impl Walker<'_, '_> {
                 &guards,
                 depth,
             );
-            own.push(exists);
+            own.push(exists.of(instance, instance == 0));
             if self.full {
                 return None;
             }
         }
         if layer.each {
-            return self.each_instances(layer, before);
+            own = self.each_instances(layer, before, count, &exists)?;
+        }
+        if own.is_empty() && exists.passes_on() {
+            own.push(exists.of(0, true));
         }
         Some(own)
     }
@@ -234,10 +233,9 @@ impl Walker<'_, '_> {
                 guards.push(Guard::Chosen(id, option as u32));
             }
             let mut symbols = Vec::new();
-            let mut inner = Frame::clone(frame);
             for given in &callee.arguments {
                 symbols.push(given.as_ref().map(|given| match given {
-                    Given::Expression(expression) => self.symbol(expression, &mut inner),
+                    Given::Expression(expression) => self.symbol(expression, frame),
                     Given::Choose(site) => {
                         let place = (context, number, instance, site.local);
                         self.value_site(site, place, true, &label, frame, &guards)
@@ -304,17 +302,19 @@ impl Walker<'_, '_> {
     /// The frame of a definition that is used with these arguments, as far as they are given. A default
     /// knows the arguments before it alone.
     fn arguments(&mut self, definition: &Definition, symbols: Vec<Option<Symbol>>) -> Frame {
-        let mut frame = Frame::default();
+        let mut frame = Arc::new(Frame::default());
         let given = symbols.into_iter().chain(std::iter::repeat(None));
         for ((_, default), given) in definition.arguments.iter().zip(given) {
             let symbol = match (given, default) {
                 (Some(symbol), _) => symbol,
-                (None, Some(default)) => self.symbol(default, &mut frame),
+                (None, Some(default)) => self.symbol(default, &frame),
                 (None, None) => Symbol::Unknown,
             };
-            frame.slots.push(symbol);
+            Arc::make_mut(&mut frame).slots.push(symbol);
         }
-        frame.index = Some(OUTSIDE);
-        frame
+        Frame {
+            index: Some(OUTSIDE),
+            ..Arc::unwrap_or_clone(frame)
+        }
     }
 }

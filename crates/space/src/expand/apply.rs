@@ -1,6 +1,6 @@
 //! One application of a layer: of a primitive, or of a definition.
 
-use super::{Applied, ExpandError, Expansion, Here, MOST_LAYERS, MOST_STEPS};
+use super::{Applied, ExpandError, Expansion, Here};
 use crate::discover::{DEPTH, OUTSIDE};
 use crate::expression::Value;
 use crate::program::{Callee, Layer, Options, Site, Target};
@@ -16,17 +16,13 @@ impl<S: Sink> Expansion<'_, S> {
         number: Option<usize>,
         inputs: (usize, usize),
     ) -> Result<(), Box<ExpandError>> {
-        self.steps += 1;
         if here.depth > DEPTH {
             let message = format!(
                 "blocks are in blocks, more than {DEPTH} deep; one that uses itself needs a `when` that ends it"
             );
             return Err(self.wrong(layer, number, message));
         }
-        if self.steps > MOST_STEPS || self.layers > MOST_LAYERS {
-            let message = format!("there are too many layers, more than {MOST_LAYERS}");
-            return Err(self.wrong(layer, number, message));
-        }
+        self.step(layer, number)?;
         let option = match &layer.op {
             None => 0,
             Some(site) => self

@@ -17,11 +17,7 @@ impl<S: Sink> Expansion<'_, S> {
     ) -> Result<(usize, usize), String> {
         let Some(sources) = &layer.from else {
             let begin = self.inputs.len();
-            // A block with several inputs begins with the first of them.
-            let own = here.definition.inputs.len();
-            let count = self.tensors.len() - here.tensors;
-            let before = if count == own { 0 } else { count - 1 };
-            self.take(here, before);
+            self.take(here, self.last(here));
             return Ok((begin, begin + 1));
         };
         let mut found = std::mem::take(&mut self.found);

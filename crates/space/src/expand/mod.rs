@@ -148,7 +148,8 @@ impl<'x, S: Sink> Expansion<'x, S> {
             here.at = number as u32;
             self.layer(&here, layer)?;
         }
-        let output = self.tensors.last().map(|output| output.node);
+        let output = self.tensors.get(here.tensors + self.last(&here));
+        let output = output.map(|output| output.node);
         self.tensors.truncate(here.tensors);
         self.ranges.truncate(here.ranges);
         output.ok_or_else(|| {
@@ -158,6 +159,27 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 message: "it gives no output".to_owned(),
             })
         })
+    }
+
+    /// Counts an application of a layer, or that there is none: both take time.
+    fn step(&mut self, layer: &Layer, number: Option<usize>) -> Result<(), Box<ExpandError>> {
+        self.steps += 1;
+        if self.steps > MOST_STEPS || self.layers > MOST_LAYERS {
+            let message = format!("there are too many layers, more than {MOST_LAYERS}");
+            return Err(self.wrong(layer, number, message));
+        }
+        Ok(())
+    }
+
+    /// Which tensor is the last of a definition, among all of it: the first input where its layers gave
+    /// nothing yet.
+    fn last(&self, here: &Here<'_>) -> usize {
+        let count = self.tensors.len() - here.tensors;
+        if count == here.definition.inputs.len() {
+            0
+        } else {
+            count - 1
+        }
     }
 
     fn wrong(&self, layer: &Layer, instance: Option<usize>, message: String) -> Box<ExpandError> {
@@ -182,6 +204,7 @@ impl<'x, S: Sink> Expansion<'x, S> {
             }
         };
         if skip {
+            self.step(layer, None)?;
             if layer.auxiliary.is_none() {
                 let (begin, _) = self
                     .inputs(here, layer, 0)
@@ -207,6 +230,11 @@ impl<'x, S: Sink> Expansion<'x, S> {
                 count.map_err(|message| self.wrong(layer, None, format!("`repeat`: {message}")))?
             }
         };
+        if count == 0 {
+            self.step(layer, None)?;
+        }
+        // The number of an `each` layer's application counts through all repetitions: names differ.
+        let mut applied = 0;
         for instance in 0..count {
             let repetition = layer.repeat.as_ref().map(|_| instance);
             let inputs = self
@@ -215,7 +243,8 @@ impl<'x, S: Sink> Expansion<'x, S> {
             if layer.each {
                 for number in 0..inputs.1 - inputs.0 {
                     let one = (inputs.0 + number, inputs.0 + number + 1);
-                    self.apply(here, layer, instance as u32, Some(number), one)?;
+                    self.apply(here, layer, instance as u32, Some(applied), one)?;
+                    applied += 1;
                 }
             } else {
                 self.apply(here, layer, instance as u32, repetition, inputs)?;

@@ -10,6 +10,7 @@ struct Known<'k, S: Sink> {
     slots: &'k [Value],
     tensors: &'k [Output<S::Node>],
     ranges: &'k [(u32, u32)],
+    last: usize,
     index: i64,
     sink: &'k S,
     classes: usize,
@@ -30,7 +31,7 @@ impl<S: Sink> Values for Known<'_, S> {
 
     fn shape(&mut self, tensor: Tensor) -> Option<Shape> {
         let output = match tensor {
-            Tensor::Last => self.tensors.last(),
+            Tensor::Last => self.tensors.get(self.last),
             Tensor::Input(index) => self.tensors.get(index as usize),
             Tensor::Layer(number) => {
                 let (_, end) = self.ranges.get(number as usize)?;
@@ -61,6 +62,7 @@ impl<S: Sink> Expansion<'_, S> {
             slots: self.slots.get(here.slots..).unwrap_or_default(),
             tensors: &self.tensors[here.tensors..],
             ranges: &self.ranges[here.ranges..],
+            last: self.last(here),
             index,
             sink: &*self.sink,
             classes: self.classes,

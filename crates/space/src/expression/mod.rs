@@ -177,6 +177,17 @@ pub(crate) enum Expression {
 }
 
 impl Expression {
+    /// The number of its parts: of its operators, values and names.
+    pub fn size(&self) -> usize {
+        1 + match self {
+            Expression::Not(inner) | Expression::Negate(inner) => inner.size(),
+            Expression::Binary(_, sides) => sides.0.size() + sides.1.size(),
+            Expression::If(parts) => parts.0.size() + parts.1.size() + parts.2.size(),
+            Expression::Call(_, arguments) => arguments.iter().map(Expression::size).sum(),
+            _ => 0,
+        }
+    }
+
     /// Whether the repetition is asked for.
     pub fn names_index(&self) -> bool {
         match self {

@@ -1,5 +1,7 @@
 //! Blocks, cells and the network: their names, what they are used with, and what is in them.
 
+use toml::de::DeValue;
+
 use super::{DEFINITION_KEYS, LAYER_KEYS, Resolver, Scope};
 use crate::document::{Node, Table, list, text};
 use crate::program::Definition;
@@ -158,6 +160,19 @@ impl<'r> Resolver<'r, '_> {
             );
             return;
         };
+        if let DeValue::Table(table) = node.get_ref() {
+            let mut table = Table::new(table, node.span());
+            for (key, help) in [
+                ("arguments", "declare what can be set in [parameters]"),
+                ("inputs", "the image is called `input`"),
+            ] {
+                if let Some(given) = table.take(key) {
+                    let message = format!("[network] takes the image alone, and has no `{key}`");
+                    self.report
+                        .error(given.span(), message, Some(help.to_owned()));
+                }
+            }
+        }
         self.program.network = self.program.definitions.len();
         self.program.definitions.push(Definition {
             name: "network".to_owned(),

@@ -40,7 +40,7 @@ pub(crate) const FILE_KEYS: [(&str, &str); 12] = [
     ),
 ];
 
-/// The keys of a block, a cell or the network.
+/// The keys of a block or a cell.
 pub(crate) const DEFINITION_KEYS: [(&str, &str); 4] = [
     (
         "arguments",
@@ -56,6 +56,9 @@ pub(crate) const DEFINITION_KEYS: [(&str, &str); 4] = [
     ),
     ("layers", "the layers in order"),
 ];
+
+/// The keys of the network: it takes the image alone.
+pub(crate) const NETWORK_KEYS: [(&str, &str); 2] = [DEFINITION_KEYS[2], DEFINITION_KEYS[3]];
 
 /// The keys of a layer that are not arguments of its operation.
 pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [

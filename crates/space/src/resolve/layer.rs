@@ -1,5 +1,6 @@
 //! One entry of a list of layers.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::{Resolver, Scope};
@@ -52,14 +53,18 @@ impl<'r> Resolver<'r, '_> {
         // Names that come later, so that a use before them can be told from an unknown name.
         let later: Vec<&str> = items.iter().filter_map(|item| name_of(item)).collect();
         let mut layers = Vec::new();
-        let mut labels = Vec::new();
+        let mut labels = Labels::default();
         for item in items {
+            if self.report.is_full() {
+                break;
+            }
             let number = layers.len() as u32;
             if let Some(layer) = self.layer(item, number, &mut scope, &later, &mut labels) {
                 layers.push(layer);
                 scope.has_layers = true;
             }
         }
+        self.check_paths(&layers);
         layers
     }
 
@@ -69,15 +74,13 @@ impl<'r> Resolver<'r, '_> {
         number: u32,
         scope: &mut Scope,
         later: &[&str],
-        labels: &mut Vec<String>,
+        labels: &mut Labels,
     ) -> Option<Layer> {
         let mut table = Table::from(node, "a layer", self.report)?;
         let name = table.take("name").and_then(|node| {
             let name = text(node, "`name`", self.report)?;
             self.check_name(name, node.span());
-            if scope.layers.iter().any(|(it, _)| it == name)
-                || scope.inputs.iter().any(|it| it == name)
-            {
+            if scope.layers.contains_key(name) || scope.inputs.iter().any(|it| it == name) {
                 self.report.error(
                     node.span(),
                     format!("there is a layer or input '{name}' here already"),
@@ -98,12 +101,11 @@ impl<'r> Resolver<'r, '_> {
             .take("repeat")
             .and_then(|node| self.value(node, "repeat", scope, &mut sites));
         // Inside of its own `from`, a layer's name stands for its earlier repetitions.
-        let mut inside = scope.clone();
         let own = name.map(|name| (name.to_owned(), number));
         if repeated {
-            inside.layers.extend(own.clone());
+            scope.layers.extend(own.clone());
         } else {
-            inside.own = name.map(str::to_owned);
+            scope.own = name.map(str::to_owned);
         }
         let each = table.has("each");
         if each && table.has("from") {
@@ -112,11 +114,15 @@ impl<'r> Resolver<'r, '_> {
         }
         let sources = table.take("each");
         let from = table.take("from").or(sources);
-        let from = from.map(|node| self.sources(node, &inside, later, &mut sites));
+        let from = from.map(|node| self.sources(node, scope, later, &mut sites));
+        if let Some((name, _)) = own.as_ref().filter(|_| repeated) {
+            scope.layers.remove(name);
+        }
+        scope.own = None;
         let (op, callees, word) = self.operation(&mut table, scope, &mut sites)?;
         scope.layers.extend(own);
         Some(Layer {
-            label: unique(name.unwrap_or(word), labels),
+            label: labels.unique(name.unwrap_or(word)),
             span: node.span(),
             callees,
             op,
@@ -130,6 +136,27 @@ impl<'r> Resolver<'r, '_> {
 }
 
 impl<'r> Resolver<'r, '_> {
+    /// Refuses a name that is the path of another layer's repetition, or of what is inside of another.
+    fn check_paths(&mut self, layers: &[Layer]) {
+        let labels: HashSet<&str> = layers.iter().map(|it| it.label.as_str()).collect();
+        for layer in layers {
+            let label = layer.label.as_str();
+            let other = label.match_indices(['.', '/']).find(|(at, _)| {
+                let rest = label[*at..].split('/').next().unwrap_or_default();
+                let number = rest.strip_prefix('.').unwrap_or_default();
+                let is_place = number.bytes().all(|it| it.is_ascii_digit()) && rest != ".";
+                is_place && labels.contains(&label[..*at])
+            });
+            if let Some((at, _)) = other {
+                let message = format!(
+                    "'{label}' is what a repetition or a part of '{}' is called; choose another name",
+                    &label[..at]
+                );
+                self.report.error(layer.span.clone(), message, None);
+            }
+        }
+    }
+
     /// The condition of a layer. It is asked once, before any repetition of the layer itself.
     fn when(&mut self, node: Node<'r>, repeated: bool, scope: &Scope) -> Option<Expression> {
         let when = self.expression(node, scope)?;
@@ -158,14 +185,24 @@ fn name_of<'r>(node: Node<'r>) -> Option<&'r str> {
         .as_str()
 }
 
-/// A label that no layer of the list has yet.
-fn unique(word: &str, labels: &mut Vec<String>) -> String {
-    let mut label = word.to_owned();
-    let mut number = 2;
-    while labels.contains(&label) {
-        label = format!("{word}_{number}");
-        number += 1;
+/// The labels of a list of layers.
+#[derive(Default)]
+struct Labels {
+    taken: HashSet<String>,
+    /// The number that may be free for a word that was given before.
+    next: HashMap<String, usize>,
+}
+
+impl Labels {
+    /// A label that no layer of the list has yet.
+    fn unique(&mut self, word: &str) -> String {
+        let mut label = word.to_owned();
+        let next = self.next.entry(label.clone()).or_insert(2);
+        while self.taken.contains(&label) {
+            label = format!("{word}_{next}");
+            *next += 1;
+        }
+        self.taken.insert(label.clone());
+        label
     }
-    labels.push(label.clone());
-    label
 }

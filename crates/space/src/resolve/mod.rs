@@ -21,7 +21,7 @@ mod scope;
 mod sources;
 
 pub(crate) use header::Header;
-pub(crate) use keys::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS};
+pub(crate) use keys::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS, NETWORK_KEYS};
 use scope::{DecisionNames, Scope, Visible};
 
 /// Longer names are refused: paths consist of them.
@@ -69,11 +69,10 @@ pub(crate) fn resolve(
     if let Some(node) = table.take("options")
         && let Some(options) = Table::from(node, "[options]", resolver.report)
     {
-        resolver.options = options
-            .rest()
-            .into_iter()
-            .map(|(name, _, node)| (name, node))
-            .collect();
+        for (name, span, node) in options.rest() {
+            resolver.check_length(name, span);
+            resolver.options.insert(name, node);
+        }
     }
     let bodies = resolver.declare(&mut table);
     for (index, body) in bodies {

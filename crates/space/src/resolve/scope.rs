@@ -9,11 +9,20 @@ use crate::expression::{Expression, Names, Tensor, Value};
 pub(super) struct Scope {
     pub locals: Vec<String>,
     pub inputs: Vec<String>,
-    /// Names of the earlier layers, by their number.
-    pub layers: Vec<(String, u32)>,
+    /// Names of the earlier layers, with their numbers.
+    pub layers: HashMap<String, u32>,
     /// The name of the layer that is being read, where it has no `repeat`: it stands for nothing yet.
     pub own: Option<String>,
     pub has_layers: bool,
+}
+
+impl Scope {
+    /// The names of the earlier layers, in order.
+    pub fn layer_names(&self) -> impl Iterator<Item = &str> {
+        let mut layers: Vec<(&String, &u32)> = self.layers.iter().collect();
+        layers.sort_by_key(|(_, number)| **number);
+        layers.into_iter().map(|(name, _)| name.as_str())
+    }
 }
 
 /// A scope with the parameters behind it.
@@ -38,7 +47,7 @@ impl Names for Visible<'_> {
         if name == "last" && self.scope.has_layers {
             return Some(Tensor::Last);
         }
-        if let Some((_, layer)) = self.scope.layers.iter().find(|(it, _)| it == name) {
+        if let Some(layer) = self.scope.layers.get(name) {
             return Some(Tensor::Layer(*layer));
         }
         let input = self.scope.inputs.iter().position(|it| it == name)?;
@@ -57,7 +66,7 @@ impl Names for Visible<'_> {
     }
 
     fn known_tensors(&self) -> Vec<String> {
-        let layers = self.scope.layers.iter().map(|(name, _)| name.clone());
+        let layers = self.scope.layer_names().map(str::to_owned);
         let last = self.scope.has_layers.then(|| "last".to_owned());
         self.scope
             .inputs

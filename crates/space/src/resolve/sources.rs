@@ -146,8 +146,12 @@ impl<'r> Resolver<'r, '_> {
     }
 
     fn tensor_name(&mut self, node: Node<'r>, scope: &Scope, later: &[&str]) -> Option<Name> {
+        // What is near an unknown name takes time to find.
+        if self.report.is_full() {
+            return None;
+        }
         let name = text(node, "a tensor", self.report)?;
-        if let Some((_, layer)) = scope.layers.iter().find(|(it, _)| it == name) {
+        if let Some(layer) = scope.layers.get(name) {
             return Some(Name::Layer(*layer));
         }
         if let Some(input) = scope.inputs.iter().position(|it| it == name) {
@@ -163,7 +167,7 @@ impl<'r> Resolver<'r, '_> {
             self.report
                 .error(node.span(), format!("'{name}' comes later"), Some(help));
         } else {
-            let known = scope.layers.iter().map(|(name, _)| name.as_str());
+            let known = scope.layer_names();
             let help = suggest(name, known.chain(scope.inputs.iter().map(String::as_str)));
             self.report.error(
                 node.span(),

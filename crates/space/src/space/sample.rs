@@ -8,8 +8,11 @@ use crate::Choices;
 
 /// How often the search for choices that meet all conditions goes back before it begins anew.
 const MOST_TRIES: usize = 50;
-/// How much it looks at before it gives up: all decisions, each time that it asks what is legal.
+/// How much it looks at before it gives up: all decisions, each time that it asks what is legal, and for each
+/// option [`PARTS_AT_ONCE`] parts of the conditions.
 const MOST_WORK: usize = 10_000_000;
+/// So many parts of a condition are as fast to look at as a decision.
+const PARTS_AT_ONCE: usize = 8;
 /// As many architectures cover the options of a space at most.
 const MOST_COVERING: usize = 1_000;
 /// So many in a row that show nothing new mean that there is nothing more, or that it hides behind too many conditions.
@@ -97,6 +100,10 @@ impl Space {
         let decisions = self.decisions();
         let most = decisions.iter().map(|it| it.options.len()).max();
         let all: Vec<u32> = (0..most.unwrap_or(0) as u32).collect();
+        let conditions = self.program().require.iter();
+        let conditions: usize = conditions
+            .map(|(it, _)| it.size().div_ceil(PARTS_AT_ONCE))
+            .sum();
         let mut prefix = Vec::with_capacity(decisions.len());
         let mut tries = MOST_TRIES;
         // What was tried and found to lead nowhere, for each decision.
@@ -109,7 +116,8 @@ impl Space {
                 continue;
             }
             tried.resize(tried.len().max(depth + 1), Vec::new());
-            *work = work.saturating_sub(decisions.len());
+            let looked = decisions.len() + conditions.saturating_mul(decision.options.len());
+            *work = work.saturating_sub(looked);
             let legal = self.legal(&prefix);
             let open: Vec<u32> = (0..legal.len() as u32)
                 .filter(|option| legal[*option as usize] && !tried[depth].contains(option))
