@@ -552,6 +552,9 @@ fn batch_norm_options<D: Kernels>(
     }
 }
 
+// What is too large for the kernels is refused where shapes are inferred.
+const _: () = assert!(cellwright_graph::LARGEST_MAX_POOL <= ops::LARGEST_MAX_POOL);
+
 pub(crate) fn pool_options(pool: &cellwright_graph::Pool) -> ops::Pool2d {
     ops::Pool2d {
         kind: match pool.kind {

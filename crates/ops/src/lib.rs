@@ -45,5 +45,5 @@ pub use elementwise::{
 pub use error::Error;
 pub use linear::linear;
 pub use optimiser::{Optimiser, ParameterMut};
-pub use pool2d::{Pool2d, PoolKind, pool2d};
+pub use pool2d::{LARGEST_MAX_POOL, Pool2d, PoolKind, pool2d};
 pub use softmax_cross_entropy::{Loss, softmax_cross_entropy, top_k_correct};

@@ -53,7 +53,6 @@ pub struct Args {
 
 /// Trains and shows what came of it.
 pub fn run(args: Args) -> Result<()> {
-    stop_on_interrupt()?;
     let [save, checkpoint] = [&args.save, &args.checkpoint].map(|it| it.as_deref().map(place));
     if save.is_some() && save == checkpoint {
         let reason = "--save and --checkpoint name one file, and keep different things: name two";
@@ -92,6 +91,8 @@ pub fn run(args: Args) -> Result<()> {
         checkpoint: args.checkpoint.clone(),
     };
     drop(images);
+    // Until now there is nothing to keep, and Ctrl-C ends the process, a download too.
+    stop_on_interrupt()?;
     let bar = Bar::new(args.json);
     let row = local.evaluate(0, &request, &bar)?;
     bar.0.finish_and_clear();

@@ -12,7 +12,7 @@ use crate::parts::{Bands, Shared};
 use crate::simd::vectorised;
 
 /// Largest number of pixels in a window: a position is kept in a byte.
-pub(crate) const LARGEST_WINDOW: usize = 256;
+pub const LARGEST_MAX_POOL: usize = 256;
 
 /// Writes the maximum of each window to `y` and, unless it is empty, its position to `places`.
 pub(crate) fn forward(geometry: &Geometry, x: &[f32], y: &mut [f32], places: &mut [u8]) {

@@ -13,6 +13,7 @@ use dfdx::tensor::Tape;
 
 use crate::{Base, Error, Feature, Kernels};
 pub(crate) use geometry::{Axis, Geometry};
+pub use max::LARGEST_MAX_POOL;
 
 /// What a pooling takes of the pixels of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +57,13 @@ impl Pool2d {
             .map_err(|detail| wrong("height", detail))?;
         let columns = Axis::new(width, self.kernel[1], self.stride[1], [left, right])
             .map_err(|detail| wrong("width", detail))?;
-        if self.kind == PoolKind::Max && rows.kernel * columns.kernel > max::LARGEST_WINDOW {
+        if self.kind == PoolKind::Max && rows.kernel * columns.kernel > LARGEST_MAX_POOL {
             let [height, width] = self.kernel;
             return Err(Error::shape(
                 "pool2d",
                 format!(
                     "a max pooling's window has at most {} pixels, not {height}x{width}",
-                    max::LARGEST_WINDOW
+                    LARGEST_MAX_POOL
                 ),
             ));
         }

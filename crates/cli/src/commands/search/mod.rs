@@ -22,7 +22,6 @@ pub use flags::Args;
 
 /// Runs the search and shows what it found.
 pub fn run(args: Args) -> Result<()> {
-    stop_on_interrupt()?;
     let planned = setup::plan(&args)?;
     let config = &planned.config;
     let workers = workers(config, planned.left()?)?;
@@ -40,6 +39,8 @@ pub fn run(args: Args) -> Result<()> {
     cellwright_search::run::check(config, input, classes)?;
     // The workers have their own.
     drop(dataset);
+    // Until now there is nothing to keep, and Ctrl-C ends the process, a download too.
+    stop_on_interrupt()?;
     let folder = planned.begin()?;
     let done = folder
         .trials()?
