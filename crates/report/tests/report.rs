@@ -746,7 +746,10 @@ fn only_an_accuracy_has_a_regret() {
     let (cost, accuracy) = (chart("latency_ms"), chart("valid_12ep"));
     assert!(cost.contains("random 12.000 ± 1.960 after 2 evaluations"));
     assert!(!cost.contains("Regret") && !cost.contains("94"));
-    for text in ["Regret in valid_12ep, percentage points", "random 82.000 after 2 evaluations"] {
+    for text in [
+        "Regret in valid_12ep, percentage points",
+        "random 82.000 after 2 evaluations",
+    ] {
         assert!(accuracy.contains(text), "{text}");
     }
     assert!(!old.exists());
