@@ -13,6 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rand::SeedableRng;
 
 use crate::output::{Usage, note};
+use crate::progress::fetching;
 
 /// `--set NAME=VALUE`, any number of times.
 #[derive(clap::Args, Debug, Clone)]
@@ -272,7 +273,7 @@ impl DataFlags {
         if let Some(name) = &self.dataset {
             return name.clone();
         }
-        let picked = pick_dataset(device, &self.root(), &mut |text| note(text));
+        let picked = pick_dataset(device, &self.root(), &mut fetching());
         note(format!(
             "data set: {} ({}); --dataset NAME or FOLDER chooses otherwise",
             picked.value, picked.why

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cellwright_ledger::{Kind, Status, Trial};
 use cellwright_search::evaluator::{Progress, Request, Row};
 use cellwright_search::run::RunWatch;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use crate::output::short;
+use crate::output::{note, short};
 
 /// Set by Ctrl-C.
 static STOPPED: AtomicBool = AtomicBool::new(false);
@@ -32,6 +32,35 @@ pub fn stop_on_interrupt() -> anyhow::Result<()> {
 /// Whether the user has asked to stop.
 pub fn stopped() -> bool {
     STOPPED.load(Ordering::SeqCst)
+}
+
+/// Tells how a download goes: in one line of the terminal that changes, or where stderr is none, in a line for each step,
+/// without the size that grows.
+pub fn fetching() -> impl FnMut(&str) {
+    let line = std::io::stderr().is_terminal().then(|| {
+        let line = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
+        line.with_style(style("{msg}"))
+    });
+    let mut last = String::new();
+    move |text| match &line {
+        Some(line) => {
+            line.set_message(text.to_owned());
+            line.tick();
+        }
+        None => {
+            let step = step(text);
+            if step != last {
+                note(step);
+                last = step.to_owned();
+            }
+        }
+    }
+}
+
+/// What is being done, without how far it is.
+fn step(text: &str) -> &str {
+    let size = text.rsplit_once(": ").filter(|it| it.1.ends_with(" MB"));
+    size.map_or(text, |it| it.0)
 }
 
 /// The bars of a run.
@@ -156,5 +185,21 @@ fn line(trial: &Trial) -> String {
             trial.status,
             trial.reason.as_deref().unwrap_or("no reason is known")
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::step;
+
+    #[test]
+    fn a_step_is_told_without_its_size() {
+        let url = "http://there.org/it.gz";
+        assert_eq!(step(url), url);
+        assert_eq!(step(&format!("{url}: 0.1 MB")), url);
+        assert_eq!(
+            step("fetching it into data: set"),
+            "fetching it into data: set"
+        );
     }
 }

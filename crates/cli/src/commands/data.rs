@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::options::data_variable;
-use crate::output::{note, print, print_json, table};
+use crate::output::{print, print_json, table};
+use crate::progress::fetching;
 
 /// Flags of `data`.
 #[derive(clap::Args)]
@@ -51,7 +52,7 @@ pub fn run(args: Args) -> Result<()> {
     match args.action {
         Action::List { json } => list(&args.data, json),
         Action::Fetch { name } => {
-            let fetched = cellwright_data::fetch(&name, &args.data, &mut |text: &str| note(text))?;
+            let fetched = cellwright_data::fetch(&name, &args.data, &mut fetching())?;
             print(match fetched.from {
                 Some(from) => format!("{name}: fetched from {from}"),
                 None => format!("{name}: here already"),
