@@ -10,6 +10,7 @@ mod cells;
 mod charts;
 mod data;
 mod error;
+mod finalists;
 mod numbers;
 mod page;
 pub mod pareto;

@@ -129,6 +129,9 @@ fn description(panels: &[(Cost, Vec<Dot<'_>>)]) -> String {
         Some(format!("{} to {}", end(low), end(high)))
     };
     let fronts: Vec<String> = panels.iter().filter_map(front).collect();
+    if fronts.is_empty() {
+        return "Baselines alone.".to_owned();
+    }
     format!(
         "The fronts of what was found reach from validation accuracies of {}.",
         fronts.join("; from ")
