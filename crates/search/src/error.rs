@@ -101,6 +101,9 @@ pub enum Error {
     /// The user asked to stop.
     #[error("stopped")]
     Stopped,
+    /// The user asked to stop a training whose files could not be written; why, in words.
+    #[error("stopped; not saved: {0}")]
+    Lost(String),
     /// A worker process.
     #[error("worker: {0}")]
     Worker(String),

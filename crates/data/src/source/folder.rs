@@ -33,7 +33,7 @@ type Labelled = (PathBuf, u32);
 /// Reads a folder of PNG and JPEG images.
 ///
 /// - A class is a subfolder, in the order of their names; files and folders that begin with `.` and files with another
-///   ending are passed over. Where there are subfolders `train` and `test` and no others, they hold the classes (the
+///   ending are passed over, folders within a class too if no images lie in them. Where there are subfolders `train` and `test` and no others, they hold the classes (the
 ///   same in both) of the two parts; else every fifth image of each class, in the order of file names, is the test part.
 ///   The test part may be called `val`, `valid` or `validation`; of these and `test` one alone may be there, as
 ///   validation images are split off the training part.
@@ -141,13 +141,23 @@ fn listed(folder: &Path) -> Result<(Vec<String>, Vec<Labelled>), Error> {
             .into_iter()
             .filter(|path| is_image(path))
             .collect();
-        if images.is_empty() && !subfolders(class)?.is_empty() {
+        let inner = subfolders(class)?;
+        if images.is_empty() && !inner.is_empty() {
             return Err(Error::corrupt(
                 class,
                 "no PNG or JPEG images, but subfolders",
                 "name the folder that holds one subfolder a class, or one with such folders train and test (or val) and \
                  no others",
             ));
+        }
+        for inner in inner {
+            if entries(&inner)?.iter().any(|path| is_image(path)) {
+                return Err(Error::corrupt(
+                    &inner,
+                    "images in a folder within a class, whose images lie in the class's folder itself",
+                    "move them up into it, or out of here",
+                ));
+            }
         }
         if images.is_empty() {
             return Err(Error::corrupt(

@@ -315,6 +315,17 @@ fn bad_folders_and_images_are_named() {
     write_classes(&folder, 5, 8, 8);
     assert!(error("f", root.path()).contains("only: no PNG or JPEG images"));
     fs::remove_dir(folder.join("only")).unwrap();
+    // Nothing is passed over in silence: images deeper down are named, an empty folder is not.
+    let (within, moved) = (folder.join("bee/old"), folder.join("bee/old/03.png"));
+    fs::create_dir(&within).unwrap();
+    assert!(crate::load("f", root.path()).is_ok());
+    fs::rename(folder.join("bee/03.png"), &moved).unwrap();
+    let text = error("f", root.path());
+    assert!(
+        text.contains("bee/old: images in a folder within a class"),
+        "{text}"
+    );
+    fs::rename(moved, folder.join("bee/03.png")).unwrap();
     let (a, b) = (folder.join("ant/01.png"), folder.join("bee/02.png"));
     let whole = fs::read(&a).unwrap();
     fs::write(&a, &whole[..whole.len() / 2]).unwrap();

@@ -99,7 +99,7 @@ impl Evaluator for Local {
         };
         match outcome {
             Ok(outcome) if outcome.status == cellwright_train::Status::Stopped => {
-                Err(Error::Stopped)
+                Err(outcome.unsaved.map_or(Error::Stopped, Error::Lost))
             }
             Ok(outcome) => Ok(row(trial, outcome)),
             Err(Untrained::Failed(reason)) => Ok(failed(trial, reason, started)),
