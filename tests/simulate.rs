@@ -392,3 +392,43 @@ fn a_table_may_be_a_folder_and_rows_may_lack_something() {
         &["holds no Parquet files"],
     );
 }
+
+/// A table in which an architecture has a row for each seed is read as the mean of its rows.
+#[test]
+fn several_rows_of_an_architecture_are_their_mean() {
+    let small = Small::new(|_| true);
+    let frame = ParquetReader::new(File::open(small.path("known.parquet")).unwrap())
+        .finish()
+        .unwrap();
+    let mut rows = frame.clone();
+    for (seed, shift) in [(1, 3.0), (2, -3.0)] {
+        let accuracy = frame.column("accuracy").unwrap().f64().unwrap();
+        // One seed knows only some of the architectures.
+        let shifted = accuracy.iter().enumerate().map(|(row, it)| {
+            let known = seed == 1 || row % 2 == 0;
+            it.filter(|_| known).map(|it| it + shift)
+        });
+        let shifted: Float64Chunked = shifted.collect();
+        let mut other = frame.clone();
+        other
+            .with_column(shifted.with_name("accuracy".into()).into_column())
+            .unwrap();
+        rows.vstack_mut(&other).unwrap();
+    }
+    let facts = |command: &mut Command| -> (Value, String) {
+        let (text, errors) = told(command.args(["--strategy", "random", "--json"]));
+        (serde_json::from_str(&text).unwrap(), errors)
+    };
+    let (once, _) = facts(&mut small.simulate("accuracy"));
+    let mut file = File::create(small.path("known.parquet")).unwrap();
+    ParquetWriter::new(&mut file).finish(&mut rows).unwrap();
+    let (thrice, errors) = facts(&mut small.simulate("accuracy"));
+    assert!(
+        errors.contains("several rows for each of 81 architectures"),
+        "{errors}"
+    );
+    // The mean of three is the value itself, of two 1.5 more: 88 is the best of the former, and 87 of the latter.
+    assert_eq!(once["best"]["accuracy"], 88.0);
+    assert_eq!(thrice["architectures"], 81);
+    assert_eq!(thrice["best"]["accuracy"], 88.5);
+}

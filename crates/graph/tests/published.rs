@@ -86,6 +86,16 @@ fn darts_for_cifar() {
     assert_eq!(graph.params(), 3_349_342);
 }
 
+/// PNASNet-5 for CIFAR-10, its cell as in the authors' code: 3.2 M in the paper.
+#[test]
+fn pnasnet_5_for_cifar() {
+    let choices = Choices(vec![
+        0, 0, 1, 6, 1, 1, 2, 6, 1, 1, 1, 0, 4, 1, 0, 6, 0, 1, 0, 4,
+    ]);
+    let graph = common::graph(&common::space("pnas.toml", &[]), &choices);
+    assert_eq!(graph.params(), 3_176_602);
+}
+
 /// Networks without an exact published count, counted a second way: by formulas over their stages.
 #[test]
 fn by_formula() {

@@ -13,6 +13,9 @@ use crate::{Error, Run, files, parquet};
 /// The column of a table of trials that says how each ended.
 const STATUS: &str = "status";
 
+/// The column of a table of trials that says for how long each was trained.
+const EPOCHS: &str = "epochs";
+
 /// A table of known results, read from any Parquet files.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -65,6 +68,12 @@ impl Table {
                 .collect(),
             _ => vec![true; self.rows()],
         }
+    }
+
+    /// For how many epochs each row of a table of trials was trained; none for any other table.
+    pub fn epochs(&self) -> Option<Vec<f64>> {
+        self.frame.column(VERSION_COLUMN).ok()?;
+        self.numbers(EPOCHS).ok()
     }
 
     /// The number of rows.

@@ -308,7 +308,7 @@ fn read_run(run: &Run, warnings: &mut Vec<String>) -> Result<RunData, Error> {
 /// One entry for each network and budget of a run; a baseline's failures make no entry where a seed of it was done.
 fn entries(index: usize, run: &RunData) -> Vec<Entry> {
     let mut order = Vec::new();
-    let mut groups: HashMap<(Kind, &str, u32), Vec<usize>> = HashMap::new();
+    let mut groups: HashMap<(Kind, Network<'_>, u32), Vec<usize>> = HashMap::new();
     for (position, trial) in run.trials.iter().enumerate() {
         let key = (trial.kind, network(trial), trial.epochs);
         let group = groups.entry(key).or_default();
@@ -377,13 +377,17 @@ fn pool_baselines(runs: &[RunData], entries: &mut Vec<Entry>) {
     *entries = kept;
 }
 
-/// What makes two trials trials of one network.
-fn network(trial: &Trial) -> &str {
-    match trial.kind {
+/// What makes two trials trials of one network: what it computes, and its parameters and MACs, as layers of which nothing
+/// comes cost something too.
+type Network<'t> = (&'t str, u64, u64);
+
+fn network(trial: &Trial) -> Network<'_> {
+    let computed = match trial.kind {
         Kind::Baseline => &trial.space,
         _ if trial.identity.is_empty() => &trial.choices,
         _ => &trial.identity,
-    }
+    };
+    (computed, trial.params, trial.macs)
 }
 
 fn entry(index: usize, run: &RunData, kind: Kind, mut trials: Vec<usize>) -> Entry {

@@ -68,7 +68,9 @@ impl<'a> Column<'a> {
     pub(crate) fn accuracy(&self) -> Option<Accuracy> {
         let name = self.name.to_lowercase();
         let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
-        let named = any(&["acc", "top1", "valid_", "test_"])
+        let part = |word: &str| ["val", "valid", "validation", "test"].contains(&word);
+        let of_part = name.split(|it: char| !it.is_alphanumeric()).any(part);
+        let named = (of_part || any(&["acc", "top1"]))
             && !any(&["loss", "err", "time", "second", "latency", "cost"]);
         let best = self.best();
         let within = |most: f64| {
@@ -191,12 +193,24 @@ mod tests {
             };
             column(name, &point).accuracy()
         };
-        for name in ["valid_12ep", "test_200ep", "Acc", "test_top1"] {
+        for name in [
+            "valid_12ep",
+            "test_200ep",
+            "Acc",
+            "test_top1",
+            "cifar10-test",
+        ] {
             assert_eq!(of(name, 70.0, 94.0), Some(Accuracy::Percentage), "{name}");
             assert_eq!(of(name, 0.7, 0.94), Some(Accuracy::Fraction), "{name}");
             assert_eq!(of(name, 700.0, 940.0), None, "{name}");
         }
-        for name in ["latency_ms", "params", "valid_loss", "test_seconds"] {
+        for name in [
+            "latency_ms",
+            "params",
+            "valid_loss",
+            "test_seconds",
+            "latest",
+        ] {
             assert_eq!(of(name, 70.0, 76.6), None, "{name}");
         }
     }

@@ -13,6 +13,7 @@ pub struct Identities {
     space: Space,
     input: Shape,
     classes: usize,
+    costs: bool,
     known: Arc<RwLock<HashMap<Choices, Arc<str>>>>,
 }
 
@@ -27,7 +28,19 @@ impl Identities {
             space: space.clone(),
             input,
             classes,
+            costs: false,
             known: Arc::default(),
+        }
+    }
+
+    /// Tells architectures of the same computation apart where their parameters or MACs differ: layers of which nothing
+    /// comes are no part of the computation, but cost what they cost.
+    #[must_use]
+    pub fn with_costs(self) -> Self {
+        Identities {
+            costs: true,
+            known: Arc::default(),
+            ..self
         }
     }
 
@@ -60,7 +73,13 @@ impl Identities {
         }
         drop(known);
         let identity: Arc<str> = Graph::build(&self.space, choices, self.input, self.classes)
-            .map_or_else(|_| format!("invalid {choices}"), |graph| graph.identity())
+            .map_or_else(
+                |_| format!("invalid {choices}"),
+                |graph| match (graph.identity(), self.costs) {
+                    (identity, false) => identity,
+                    (identity, true) => format!("{identity} {} {}", graph.params(), graph.macs()),
+                },
+            )
             .into();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() < KEPT {

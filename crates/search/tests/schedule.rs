@@ -400,3 +400,42 @@ fn an_evaluator_that_breaks_ends_the_run_with_an_error() {
     let error = ended.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!(error.contains("no threads are left"), "{error}");
 }
+
+/// Where costs count, an architecture that computes what a dearer one does is tried as well: its reward differs, and
+/// a limit refuses the one and not the other.
+#[test]
+fn layers_of_which_nothing_comes_cost_what_they_cost() {
+    let space = r#"
+name = "dead"
+[blocks.dear]
+layers = [{ op = "conv", kernel = 3, filters = 8 }]
+[network]
+layers = [
+  { name = "x", op = "conv", kernel = 3, filters = 8 },
+  { op = { choose = ["dear", "identity", "relu"] } },
+  { op = "zero" },
+  { op = "add", from = ["x", -1] },
+  { op = "global_avg_pool" },
+  { op = "linear", units = "classes" },
+]
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dead.toml");
+    std::fs::write(&file, space).unwrap();
+    let mut config = config("random", 3);
+    (config.search.halving, config.rerank.architectures) = (None, 0);
+    config.space = SpaceSource::read(&file, &[]).unwrap();
+    let costs = |config: &RunConfig, name: &str| -> Vec<u64> {
+        let (ending, rows) = run_on(config, &folder.path().join(name), 1);
+        assert_eq!(ending, Ending::Exhausted);
+        let mut costs: Vec<u64> = rows.iter().map(|it| it.params).collect();
+        costs.sort_unstable();
+        costs
+    };
+    assert_eq!(costs(&config, "accuracy").len(), 1);
+    config.objective.targets.push("params=500".parse().unwrap());
+    assert_eq!(costs(&config, "target").len(), 2);
+    config.objective.targets.clear();
+    config.objective.limits.push("params=500".parse().unwrap());
+    assert_eq!(costs(&config, "limit").len(), 2);
+}

@@ -80,10 +80,21 @@ pub fn run(args: Args) -> Result<()> {
             texts.collect::<Vec<_>>().join(", ")
         ));
     }
+    if results.repeated() > 0 {
+        note(format!(
+            "several rows for each of {} architectures: their mean is taken{}",
+            results.repeated(),
+            match columns.epochs() {
+                Some(_) => "; of trials, that of the longest trainings",
+                None => "",
+            }
+        ));
+    }
     let known = results.len().into();
     if let Some(count) = space.count().filter(|count| *count > known) {
         note(format!(
-            "the table knows {known} of the {count} architectures of {}; an evaluation of another is told as failed",
+            "the table knows {known} of the {count} architectures of {}; an evaluation of another is told as failed, \
+             from which a strategy learns what is not so: a table of all of them compares strategies better",
             space.name()
         ));
     }
@@ -191,14 +202,28 @@ fn names(named: &[String]) -> Vec<String> {
     names
 }
 
+/// Digits after the point that show two of a number's own, at least three.
+fn digits(number: f64) -> usize {
+    let first = -number.abs().log10().floor();
+    // A number of zero has none.
+    (if first.is_finite() {
+        first as usize + 1
+    } else {
+        3
+    })
+    .clamp(3, 12)
+}
+
 /// A strategy's line of the table.
 fn row(name: &str, budget: u32, runs: u32, outcome: &Outcome) -> Vec<String> {
     let value = |curve: &Curve| {
         curve.points.last().map_or("none".to_owned(), |last| {
+            let error = |std: f64| std / f64::from(runs).sqrt();
+            let digits = digits(last.std.map_or(last.mean, error));
             let spread = last.std.map_or(String::new(), |std| {
-                format!(" ± {std:.3} ({:.3})", std / f64::from(runs).sqrt())
+                format!(" ± {std:.digits$} ({:.digits$})", error(std))
             });
-            format!("{:.3}{spread}", last.mean)
+            format!("{:.digits$}{spread}", last.mean)
         })
     };
     let mut cells = vec![name.to_owned(), budget.to_string()];
@@ -215,6 +240,11 @@ fn facts(args: &Args, name: &str, results: &KnownResults, outcome: &Outcome) -> 
             "standard_error": point.std.map(|std| std / f64::from(args.runs).sqrt()),
         })
     };
+    let best: Map<String, Value> = outcome
+        .columns
+        .iter()
+        .map(|curve| (curve.column.clone(), json!(curve.best)))
+        .collect();
     let report: Map<String, Value> = outcome
         .columns
         .iter()
@@ -246,6 +276,7 @@ fn facts(args: &Args, name: &str, results: &KnownResults, outcome: &Outcome) -> 
         "architectures": results.len(),
         "reward": args.reward,
         "noise": args.noise,
+        "best": best,
         "report": report,
         "missing": outcome.missing,
         "curve": {"columns": ["evaluations", "mean", "std"], "points": curve},

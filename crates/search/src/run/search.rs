@@ -76,7 +76,10 @@ impl<'a> Search<'a> {
         trials: &[Trial],
     ) -> Result<Self, Error> {
         let earlier = trials.iter().filter(|it| it.kind == Kind::Search).cloned();
-        let identities = Identities::new(space, input, classes);
+        let mut identities = Identities::new(space, input, classes);
+        if !config.objective.is_accuracy() {
+            identities = identities.with_costs();
+        }
         Ok(Search {
             config,
             space,

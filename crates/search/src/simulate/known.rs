@@ -10,16 +10,18 @@ use crate::Error;
 /// What is known of the architectures of a space: a reward, and what is to be reported.
 #[derive(Debug, Clone)]
 pub struct KnownResults {
-    rows: HashMap<Choices, usize>,
+    /// The place of each architecture among the values.
+    places: HashMap<Choices, usize>,
     rewards: Vec<f64>,
     reports: Vec<(String, Vec<f64>)>,
     left_out: Vec<(usize, String)>,
+    repeated: usize,
 }
 
 impl KnownResults {
     /// Reads the columns of a table. The rows' architectures are in the column `architectures`, in the
     /// space's notation; where none is named, in the first column of texts that holds one. Of several rows with
-    /// one architecture the first counts.
+    /// one architecture (a row a seed) the mean counts; of trials that of the trainings of most epochs.
     ///
     /// Rows that are no architectures of this space, that are trials which are not done, or that lack a reward or what
     /// is to be reported (NaN and infinity are no values), are left out and counted.
@@ -60,12 +62,20 @@ impl KnownResults {
             let lacking = columns.find(|(_, values)| !is_known(values[row]));
             lacking.map(|(name, _)| format!("without {name}"))
         };
-        let mut rows = HashMap::new();
+        let mut places = HashMap::new();
+        // The rows of each architecture.
+        let mut rows: Vec<Vec<usize>> = Vec::new();
         let mut left_out: Vec<(usize, String)> = Vec::new();
         for (row, choices) in parsed.into_iter().enumerate() {
             let choices = choices.ok_or_else(|| format!("no architecture of {}", space.name()));
             match choices.and_then(|it| without(row).map_or(Ok(it), Err)) {
-                Ok(choices) => drop(rows.entry(choices).or_insert(row)),
+                Ok(choices) => {
+                    let place = *places.entry(choices).or_insert(rows.len());
+                    match rows.get_mut(place) {
+                        Some(rows) => rows.push(row),
+                        None => rows.push(vec![row]),
+                    }
+                }
                 Err(reason) => match left_out.iter_mut().find(|(_, it)| *it == reason) {
                     Some((count, _)) => *count += 1,
                     None => left_out.push((1, reason)),
@@ -80,53 +90,64 @@ impl KnownResults {
                 columns: names().collect::<Vec<_>>().join(", "),
             });
         }
-        // What a row that is left out lacks is not looked at.
-        let mut columns = columns.into_iter().map(|column| {
-            let values = column.into_iter().map(|it| it.unwrap_or(f64::NAN));
-            values.collect::<Vec<f64>>()
+        let repeated = rows.iter().filter(|rows| rows.len() > 1).count();
+        if let Some(epochs) = table.epochs() {
+            for rows in &mut rows {
+                let most = rows.iter().map(|row| epochs[*row]).fold(0.0, f64::max);
+                rows.retain(|row| epochs[*row] >= most);
+            }
+        }
+        // The rows that are left have all values.
+        let mut columns = columns.iter().map(|column| {
+            let mean = |rows: &Vec<usize>| {
+                let sum: f64 = rows.iter().filter_map(|row| column[*row]).sum();
+                sum / rows.len() as f64
+            };
+            rows.iter().map(mean).collect::<Vec<f64>>()
         });
         Ok(KnownResults {
-            rows,
+            places,
             rewards: columns.next().unwrap_or_default(),
             reports: reports.iter().cloned().zip(columns).collect(),
             left_out,
+            repeated,
         })
     }
 
-    /// The row of an architecture.
+    /// The place of an architecture among the values.
     #[must_use]
-    pub fn row(&self, choices: &Choices) -> Option<usize> {
-        self.rows.get(choices).copied()
+    pub fn place(&self, choices: &Choices) -> Option<usize> {
+        self.places.get(choices).copied()
     }
 
-    /// The reward of a row.
+    /// The reward at a place.
     #[must_use]
-    pub fn reward(&self, row: usize) -> f64 {
-        self.rewards[row]
+    pub fn reward(&self, place: usize) -> f64 {
+        self.rewards[place]
     }
 
-    /// The names and values of the reported columns, a value for each row.
+    /// The names and values of the reported columns, a value for each architecture.
     pub fn reports(&self) -> impl Iterator<Item = (&str, &[f64])> {
         let reports = self.reports.iter();
         reports.map(|(name, values)| (name.as_str(), values.as_slice()))
     }
 
-    /// The largest of a column's values (one for each row of the table) among the architectures of the space.
-    pub(super) fn largest(&self, values: &[f64]) -> f64 {
-        let known = self.rows.values().map(|row| values[*row]);
-        known.fold(f64::NEG_INFINITY, f64::max)
-    }
-
     /// How many architectures the table knows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.places.len()
     }
 
     /// Whether it knows none; it never does.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.places.is_empty()
+    }
+
+    /// How many architectures have several rows.
+    #[must_use]
+    pub fn repeated(&self) -> usize {
+        self.repeated
     }
 
     /// The reasons for which rows of the table are left out, in words, each with the number of rows.

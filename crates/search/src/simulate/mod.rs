@@ -7,6 +7,8 @@ mod known;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use cellwright_space::Choices;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -64,7 +66,7 @@ pub struct Point {
     pub std: Option<f64>,
 }
 
-/// Which row a run's strategy recommended after each evaluation; none before the first it was told of.
+/// Which place in the table a run's strategy recommended after each evaluation; none before the first it was told of.
 type Recommended = Vec<Option<usize>>;
 
 /// Makes the strategy of one run from its seed.
@@ -93,7 +95,7 @@ pub fn simulate(
     })?;
     let columns = results.reports().map(|(column, values)| Curve {
         column: column.to_owned(),
-        best: results.largest(values),
+        best: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         points: points(&runs, values),
     });
     Ok(Outcome {
@@ -102,7 +104,10 @@ pub fn simulate(
     })
 }
 
-/// One run: the rows that the strategy recommended, and how many architectures were not in the table.
+/// One run: the places that the strategy recommended, and how many architectures were not in the table.
+///
+/// Within a batch, which it is told as a whole, the architecture counts that has the best reward of those evaluated since
+/// and the one that was recommended before, so that no strategy looks worse for the size of its batches.
 fn one_run(
     make: &Make<'_>,
     results: &KnownResults,
@@ -118,37 +123,51 @@ fn one_run(
     let normal = StandardNormal;
     let mut recommended = Vec::with_capacity(simulation.budget);
     let mut missing = 0;
+    let mut incumbent = None;
+    // The best that was told of each place.
+    let mut rewards = HashMap::new();
     while recommended.len() < simulation.budget {
         let mut batch = strategy.ask();
         batch.truncate(simulation.budget - recommended.len());
-        let now = told_row(&*strategy, results);
-        recommended.resize(recommended.len() + batch.len() - 1, now);
         let mut reward = |choices: Choices| {
             let error: f64 = normal.sample(&mut noise);
-            let noisy = |row| results.reward(row) + simulation.noise * error;
-            let reward = results.row(&choices).map(noisy);
+            let noisy = |place| results.reward(place) + simulation.noise * error;
+            let reward = results.place(&choices).map(noisy);
             (choices, reward)
         };
         let told: Vec<_> = batch.into_iter().map(&mut reward).collect();
         missing += told.iter().filter(|it| it.1.is_none()).count() as u64;
+        for (choices, reward) in &told {
+            if let (Some(place), Some(reward)) = (results.place(choices), *reward) {
+                let recommended = incumbent.and_then(|it| rewards.get(&it));
+                if recommended.is_none_or(|best| reward > *best) {
+                    incumbent = Some(place);
+                }
+                let best = rewards.entry(place).or_insert(reward);
+                *best = best.max(reward);
+            }
+            recommended.push(incumbent);
+        }
         strategy.tell(&told)?;
-        recommended.push(told_row(&*strategy, results));
+        incumbent = told_place(&*strategy, results);
+        recommended.pop();
+        recommended.push(incumbent);
     }
     Ok((recommended, missing))
 }
 
-/// The row of what the strategy recommends now.
-fn told_row(strategy: &dyn Strategy, results: &KnownResults) -> Option<usize> {
-    strategy.recommend().and_then(|it| results.row(&it))
+/// The place of what the strategy recommends now.
+fn told_place(strategy: &dyn Strategy, results: &KnownResults) -> Option<usize> {
+    strategy.recommend().and_then(|it| results.place(&it))
 }
 
-/// Mean and deviation of a column at the recommended rows, from where every run has one.
+/// Mean and deviation of a column at the recommended places, from where every run has one.
 fn points(runs: &[(Recommended, u64)], values: &[f64]) -> Vec<Point> {
     let budget = runs.iter().map(|(it, _)| it.len()).min().unwrap_or(0);
     let point = |index: usize| {
         let of_runs = runs
             .iter()
-            .map(|(rows, _)| rows[index].map(|row| values[row]));
+            .map(|(places, _)| places[index].map(|place| values[place]));
         let (mean, std) = mean_and_std(&of_runs.collect::<Option<Vec<f64>>>()?);
         Some(Point {
             evaluations: index + 1,

@@ -159,8 +159,12 @@ fn show(rows: &[Trial], config: &RunConfig, page: Option<&Path>) -> Result<()> {
                 true => "",
                 false => "; baselines are not held to the limits",
             };
+            let seeds = match config.rerank.seeds {
+                0 | 1 => "another seed".to_owned(),
+                seeds => format!("{seeds} other seeds (mean ± standard deviation)"),
+            };
             print(format!(
-                "\nThe verdict: trained again with another seed, ranked by {by}{free}\n"
+                "\nThe verdict: trained again with {seeds}, ranked by {by}{free}\n"
             ))?;
             print(table)?;
         }
