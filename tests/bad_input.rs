@@ -480,7 +480,6 @@ fn a_run_that_goes_on_is_the_search_that_was_begun() {
         &["--reduction", "4"],
         &["--space", "search-spaces/nasnet.toml"],
         &["--set", "filters=3"],
-        &["--dataset", "digits"],
         &["--target", "macs=1M"],
         &["--at-most", "macs=1M"],
         &["--baselines", "search-spaces/baselines/small/vgg.toml"],

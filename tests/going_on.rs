@@ -290,3 +290,181 @@ fn a_damaged_row_is_set_aside_and_its_trial_is_run_again() {
         "{errors}"
     );
 }
+
+/// A folder of two classes of grey images, whose pixels begin with a shade.
+fn images(folder: &Path, shade: u8) {
+    for class in ["ant", "bee"] {
+        let class = folder.join(class);
+        std::fs::create_dir_all(&class).unwrap();
+        for number in 0..20 {
+            let pixel = |x, y| image::Luma([shade.wrapping_add(number * 7 + (x * y) as u8)]);
+            let image = image::GrayImage::from_fn(8, 8, pixel);
+            image.save(class.join(format!("{number:02}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_the_images_that_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    images(&place("here"), 0);
+    let out = place("run");
+    let mut begun = cellwright();
+    begun.args(["search", "--space", "search-spaces/nasbench201.toml"]);
+    begun.args(["--set", "filters=2", "--set", "repeats=1"]);
+    begun.args(["--epochs", "1", "--rerank", "0", "--trials", "1"]);
+    begun.args(["--device", "cpu", "--out"]).arg(&out);
+    begun.arg("--dataset").arg(place("here")).assert().success();
+    let resume = |flags: &[&str]| {
+        let mut command = cellwright();
+        command.args(["search", "--resume"]).arg(&out).args(flags);
+        command
+    };
+    // Others in the same place, among them one more.
+    std::fs::rename(place("here"), place("moved")).unwrap();
+    images(&place("here"), 1);
+    let refused = resume(&["--trials", "2"]).assert().code(1);
+    let errors = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(
+        errors.contains("others than when the run began"),
+        "{errors}"
+    );
+    assert_eq!(trials(&out).len(), 1);
+    let again = cellwright()
+        .args(["search", "--config"])
+        .arg(out.join("run.toml"))
+        .arg("--out")
+        .arg(place("again"))
+        .assert()
+        .code(1);
+    let errors = String::from_utf8_lossy(&again.get_output().stderr).into_owned();
+    assert!(
+        errors.contains("others than when the run began"),
+        "{errors}"
+    );
+    // The same ones elsewhere.
+    let moved = place("moved").display().to_string();
+    resume(&["--trials", "2", "--dataset", &moved])
+        .assert()
+        .success();
+    assert_eq!(trials(&out).len(), 2);
+}
+
+#[test]
+fn rows_are_told_as_they_come_and_all_of_them_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let ids = |command: &mut assert_cmd::Command| -> Vec<u64> {
+        let output = command
+            .arg("--json")
+            .assert()
+            .success()
+            .get_output()
+            .clone();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let mut ids: Vec<u64> = text
+            .lines()
+            .map(|it| row(it)["id"].as_u64().unwrap())
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    let flags = [
+        "--trials",
+        "3",
+        "--strategy",
+        "random",
+        "--at-most",
+        "params=12k",
+    ];
+    let first = ids(&mut search(&out, &flags));
+    assert_eq!(
+        first,
+        trials(&out)
+            .iter()
+            .map(|it| u64::from(it.id))
+            .collect::<Vec<_>>()
+    );
+    let mut more = cellwright();
+    more.args(["search", "--trials", "4", "--resume"]).arg(&out);
+    let all = ids(&mut more);
+    assert!(all.len() > first.len() && all[..first.len()] == first);
+    assert_eq!(
+        all,
+        trials(&out)
+            .iter()
+            .map(|it| u64::from(it.id))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_search_that_trains_nothing_has_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let flags = ["--trials", "2", "--limit", "0.000001"];
+    let failed = search(&out, &flags).assert().code(1);
+    let errors = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+    let told = "no architecture was trained to the end, of 2 that were tried; the first: timed out";
+    assert!(errors.contains(told), "{errors}");
+    assert!(out.join("report/index.html").exists());
+}
+
+#[test]
+fn a_training_that_is_cut_off_says_how_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("state");
+    let weights = folder.path().join("weights");
+    let train = |limit: &str| {
+        let mut command = cellwright();
+        command.args([
+            "train",
+            "search-spaces/nasbench201.toml",
+            "--choices",
+            "3,3,3,3,3,3",
+        ]);
+        command.args([
+            "--set",
+            "filters=2",
+            "--set",
+            "repeats=1",
+            "--dataset",
+            "digits",
+        ]);
+        command.args([
+            "--images", "100", "--epochs", "2", "--limit", limit, "--device", "cpu",
+        ]);
+        command.arg("--checkpoint").arg(&checkpoint);
+        command.arg("--save").arg(&weights);
+        command
+    };
+    let limited = train("0.000001").arg("--json").assert().code(1);
+    let row: serde_json::Value = serde_json::from_slice(&limited.get_output().stdout).unwrap();
+    assert_eq!(
+        (&row["status"], &row["kind"]),
+        (&"failed".into(), &"rerank".into())
+    );
+    let shown = train("600").assert().success();
+    let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+    assert!(
+        shown.contains("choices              3,3,3,3,3,3"),
+        "{shown}"
+    );
+    // Weights say what they are of; a checkpoint that is there says how to go on.
+    let bytes = std::fs::read(&weights).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let about = &header.metadata().as_ref().unwrap()["cellwright"];
+    let about: serde_json::Value = serde_json::from_str(about).unwrap();
+    assert_eq!(
+        (&about["choices"], &about["input"]),
+        (&"3,3,3,3,3,3".into(), &"1x8x8".into())
+    );
+    let ended = train("0.000001").assert().code(1);
+    let errors = String::from_utf8_lossy(&ended.get_output().stderr).into_owned();
+    assert!(
+        errors.contains("the same command goes on from there"),
+        "{errors}"
+    );
+}

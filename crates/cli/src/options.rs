@@ -262,8 +262,16 @@ impl DataFlags {
     /// This data set, with what the flags say.
     pub fn over(&self, config: DatasetConfig) -> DatasetConfig {
         DatasetConfig {
-            name: self.dataset.clone().unwrap_or(config.name),
-            root: self.root.clone().unwrap_or(config.root),
+            root: self.root.clone().unwrap_or(config.root.clone()),
+            ..match &self.dataset {
+                // Other images than those of which it has the digest.
+                Some(name) => DatasetConfig {
+                    name: name.clone(),
+                    digest: None,
+                    ..config
+                },
+                None => config,
+            }
         }
     }
 

@@ -1,29 +1,31 @@
 //! Progress on the terminal: one bar for the run, one for each trial under way. Where stderr is no
 //! terminal, a line a finished trial.
 
+use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cellwright_ledger::{Kind, Status, Trial};
 use cellwright_search::evaluator::{Progress, Request, Row};
-use cellwright_search::run::RunWatch;
+use cellwright_search::run::{RunConfig, RunWatch};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use crate::output::{note, short};
+use crate::output::{note, print_json, short};
+use crate::standings::{is_verdict, was_run};
 
 /// Set by Ctrl-C.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Makes Ctrl-C ask for a clean stop, and a second one end the process at once.
-pub fn stop_on_interrupt() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
+/// Makes Ctrl-C ask for a clean stop, and a second one end the process at once; `kept` says what stays.
+pub fn stop_on_interrupt(kept: &'static str) -> anyhow::Result<()> {
+    ctrlc::set_handler(move || {
         if STOPPED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
         let _ = writeln!(
             std::io::stderr(),
-            "\nstopping; what is finished is kept (Ctrl-C again to stop at once)"
+            "\nstopping; {kept} (Ctrl-C again to stop at once)"
         );
     })?;
     Ok(())
@@ -68,19 +70,29 @@ pub struct Bars {
     all: MultiProgress,
     run: ProgressBar,
     slots: Vec<Mutex<ProgressBar>>,
+    /// Epochs of the search and the baselines.
+    search: u64,
     plain: bool,
-    quiet: bool,
+    json: bool,
+    /// The rows that have been told as JSON.
+    told: Mutex<HashSet<u32>>,
 }
 
 impl Bars {
-    /// Bars for a run of so many epochs, of which `done` are there already. `quiet` shows nothing.
-    pub fn new(epochs: u64, done: u64, slots: usize, quiet: bool) -> Self {
+    /// Bars for a run of which some rows are there already. With `json` each new row goes to stdout, and nothing is shown.
+    pub fn new(config: &RunConfig, rows: &[Trial], slots: usize, json: bool) -> Self {
         let plain = !std::io::stderr().is_terminal();
         let all = MultiProgress::new();
-        if plain || quiet {
+        if plain || json {
             all.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let run = all.add(ProgressBar::new(epochs).with_position(done));
+        let search = config.search_epochs();
+        let done = rows
+            .iter()
+            .filter(|it| !is_verdict(it) && was_run(it))
+            .map(|it| u64::from(it.epochs));
+        let run = ProgressBar::new(search + config.verdict_epochs()).with_position(done.sum());
+        let run = all.add(run);
         run.set_style(style(
             "{prefix:<24} {bar:28.green} {pos:>5}/{len:<5} epochs  {elapsed} gone, {eta} left  {msg}",
         ));
@@ -93,27 +105,42 @@ impl Bars {
                 .collect(),
             all,
             run,
+            search,
             plain,
-            quiet,
+            json,
+            told: Mutex::new(rows.iter().map(|it| it.id).collect()),
         }
     }
 
-    /// Takes the bars off the terminal.
-    pub fn clear(&self) {
+    /// Takes the bars off the terminal; gives the rows that were there before, or have been told as JSON.
+    pub fn clear(self) -> HashSet<u32> {
         for slot in &self.slots {
             lock(slot).finish_and_clear();
         }
         self.run.finish_and_clear();
+        self.told
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn tell(&self, text: &str) {
-        if self.quiet {
-        } else if self.plain {
+        if self.plain {
             let _ = writeln!(std::io::stderr(), "{text}");
         } else {
             let _ = self.all.println(text);
         }
     }
+}
+
+/// Shows how far a training is. One that goes on from a checkpoint has not made the steps before in no time.
+pub fn show(bar: &ProgressBar, progress: Progress) {
+    bar.set_length(progress.steps);
+    let begins = bar.position() == 0;
+    bar.set_position(progress.step);
+    if begins {
+        bar.reset_eta();
+    }
+    bar.set_message(format!("loss {:.3}", progress.loss));
 }
 
 /// A bar's style.
@@ -146,10 +173,11 @@ impl RunWatch for Bars {
     }
 
     fn progress(&self, slot: usize, progress: Progress) {
-        let bar = lock(&self.slots[slot]);
-        bar.set_length(progress.steps);
-        bar.set_position(progress.step);
-        bar.set_message(format!("loss {:.3}", progress.loss));
+        show(&lock(&self.slots[slot]), progress);
+    }
+
+    fn verdict(&self, epochs: u64) {
+        self.run.set_length(self.search + epochs);
     }
 
     fn finished(&self, slot: usize, row: &Row) {
@@ -157,7 +185,14 @@ impl RunWatch for Bars {
         bar.finish_and_clear();
         self.all.remove(&bar);
         self.run.inc(u64::from(row.trial.epochs));
-        self.tell(&line(&row.trial));
+        if self.json {
+            // What cannot be printed now is tried again at the end, where its error is told.
+            if print_json(&row.trial).is_ok() {
+                lock(&self.told).insert(row.trial.id);
+            }
+        } else {
+            self.tell(&line(&row.trial));
+        }
     }
 
     fn stopped(&self) -> bool {

@@ -111,8 +111,13 @@ fn fronts_with(
     table
 }
 
+/// Whether something of a row's network was run: what was refused before is no trial.
+pub fn was_run(row: &Trial) -> bool {
+    row.status != Status::Refused || row.latency_ms.is_some()
+}
+
 /// Whether a row is of a network trained again.
-fn is_verdict(trial: &Trial) -> bool {
+pub fn is_verdict(trial: &Trial) -> bool {
     trial.kind == Kind::Rerank || trial.kind == Kind::Baseline && trial.source_trial.is_some()
 }
 

@@ -1,6 +1,6 @@
 //! Weights as a safetensors file: parameters and running statistics by name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use cellwright_ops::{Kernels, Running, Vector};
@@ -13,24 +13,24 @@ type Stored = (Vec<usize>, Vec<f32>);
 
 impl<D: Kernels> Network<D> {
     /// Writes parameters and running statistics to a safetensors file, under a temporary name until it
-    /// is whole.
+    /// is whole. `about` stands under `cellwright` in the file's metadata.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
+    pub fn save(&self, path: &Path, about: &str) -> Result<(), Error> {
         let wrong = |reason: &dyn std::fmt::Display| Error::File {
             path: path.to_owned(),
             reason: reason.to_string(),
         };
-        let bytes = self.to_bytes().map_err(|reason| wrong(&reason))?;
+        let bytes = self.to_bytes(about).map_err(|reason| wrong(&reason))?;
         whole::write(path, &bytes).map_err(|error| wrong(&error))
     }
 
-    /// Parameters and running statistics as the bytes of a safetensors file.
+    /// Parameters and running statistics as the bytes of a safetensors file, with metadata as in [`save`](Self::save).
     ///
     /// # Errors
     /// What the format refuses, in words: two tensors of one name.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    pub fn to_bytes(&self, about: &str) -> Result<Vec<u8>, String> {
         let stored: Vec<(String, Stored)> = self.stored();
         // The library would panic.
         let mut names = BTreeSet::new();
@@ -55,7 +55,9 @@ impl<D: Kernels> Network<D> {
                 .map_err(|error| error.to_string())?;
             views.push((*name, view));
         }
-        safetensors::serialize(views, None).map_err(|error| error.to_string())
+        // Several keys would stand in an order of chance.
+        let about = HashMap::from([("cellwright".to_owned(), about.to_owned())]);
+        safetensors::serialize(views, Some(about)).map_err(|error| error.to_string())
     }
 
     fn stored(&self) -> Vec<(String, Stored)> {

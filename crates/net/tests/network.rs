@@ -175,7 +175,7 @@ fn weights_survive_a_file() {
             &mut NoneTape,
         )
         .unwrap();
-    network.save(&path).unwrap();
+    network.save(&path, "of a test").unwrap();
     let mut other = Network::build(&graph, &device, 2).unwrap();
     let logits =
         |network: &Network<Cpu>| network.evaluate(x.clone(), &mut NoneTape).unwrap().as_vec();
@@ -193,7 +193,7 @@ fn weights_survive_a_file() {
         node.name = "same".into();
     }
     let twice = Network::build(&twice, &device, 1).unwrap();
-    let error = twice.save(&path).unwrap_err().to_string();
+    let error = twice.save(&path, "").unwrap_err().to_string();
     assert!(error.contains("two tensors are called"), "{error}");
     std::fs::write(&path, b"nonsense").unwrap();
     assert!(

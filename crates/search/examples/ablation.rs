@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let identities = Identities::of_space(&space);
     for (name, settings) in variants() {
         let make = |seed| strategy::with_controller(&identities, seed, settings);
-        let outcome = simulate(&make, &results, &simulation)?;
+        let outcome = simulate(&make, &results, &simulation, &|| ())?;
         println!("| {name} | {} |", cells(&outcome.columns[0], runs));
     }
     Ok(())

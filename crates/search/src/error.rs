@@ -47,6 +47,29 @@ pub enum Error {
         /// The trial.
         id: u32,
     },
+    /// Images that are not those of a run.
+    #[error(
+        "the images of {dataset} are others than when the run began, and its rows would not compare: bring those back (--data \
+         and --dataset say where they are), or start a new run with these"
+    )]
+    OtherImages {
+        /// The data set.
+        dataset: String,
+    },
+    /// No architecture can be built for the images at hand.
+    #[error(
+        "{space} has no architecture for images of {images}, as far as {tried} of them at random say; the first: {reason}"
+    )]
+    NothingBuilds {
+        /// The space's name.
+        space: String,
+        /// Shape and classes of the images.
+        images: String,
+        /// How many were tried.
+        tried: usize,
+        /// Why the first of them cannot be built.
+        reason: String,
+    },
     /// An unknown strategy.
     #[error("there is no strategy '{name}'; there are: {known}")]
     Strategy {

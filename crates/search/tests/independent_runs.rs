@@ -41,7 +41,7 @@ fn simulated(name: &str, runs: usize) -> Option<Point> {
     };
     let identities = Identities::of_space(&space);
     let make = |seed| strategy::create(name, &identities, seed);
-    let outcome = simulate(&make, &results, &simulation).unwrap();
+    let outcome = simulate(&make, &results, &simulation, &|| ()).unwrap();
     assert_eq!(outcome.missing, 0, "{name}");
     outcome.columns[0].points.last().copied()
 }

@@ -91,6 +91,7 @@ fn config(strategy: &str, trials: u32) -> RunConfig {
         dataset: DatasetConfig {
             name: "computed".to_owned(),
             root: PathBuf::new(),
+            digest: None,
         },
         machine: MachineConfig {
             device: DeviceSpec::Cpu,

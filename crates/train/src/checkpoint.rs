@@ -90,7 +90,7 @@ pub(crate) fn write<D: Kernels>(
         .iter()
         .map(|moment| moment.iter().map(Vec::len).collect())
         .collect();
-    let weights = network.to_bytes().map_err(wrong)?;
+    let weights = network.to_bytes("checkpoint").map_err(wrong)?;
     let mut tensors = vec![(
         NETWORK.to_owned(),
         Bytes(Dtype::U8, vec![weights.len()], Cow::Owned(weights)),

@@ -25,6 +25,23 @@ pub enum Error {
         /// Shape and classes of its images.
         images: String,
     },
+    /// The network is larger than the machine's memory.
+    #[error(
+        "its {parameters} parameters and the activations of {batch} images take {needed} GiB at least, and this machine has \
+         {there}; {next}"
+    )]
+    Memory {
+        /// Learnable parameters.
+        parameters: u64,
+        /// Images of a batch.
+        batch: usize,
+        /// What weights, gradients, momentum and the largest activation take, in GiB.
+        needed: u64,
+        /// What there is, in GiB.
+        there: u64,
+        /// What to do.
+        next: &'static str,
+    },
     /// The network.
     #[error(transparent)]
     Network(#[from] cellwright_net::Error),

@@ -11,7 +11,7 @@ use dfdx::tensor::NoneTape;
 use crate::profile::{median, noise};
 use crate::programmed::{STILL, runner};
 use crate::step::together;
-use crate::{Error, Precision, trainer};
+use crate::{Error, Precision, memory, trainer};
 
 /// Passes before the clock starts.
 const WARM_UP: usize = 3;
@@ -31,6 +31,7 @@ const BUDGET: Duration = Duration::from_millis(150);
 /// # Errors
 /// What the network says; [`Error::Setting`] for a precision that the device does not have.
 pub fn latency<D: Kernels>(graph: &Graph, device: &D, precision: Precision) -> Result<f64, Error> {
+    memory::check(graph, 1)?;
     let network = Network::build(graph, device, 0)?;
     let pixels = noise(graph.input.len() as usize);
     if let Some(mut runner) = runner(&network, 1, &Purpose::Evaluate, None, None, precision)? {

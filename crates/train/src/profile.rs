@@ -66,6 +66,7 @@ pub fn profile<D: Kernels>(
     }
     let before = memory::resident_bytes();
     memory::reset();
+    memory::check(graph, batch)?;
     let mut network = Network::build(graph, device, 0)?;
     let settings = Settings {
         precision,

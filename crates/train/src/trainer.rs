@@ -30,6 +30,8 @@ pub struct Files {
     pub checkpoint: Option<PathBuf>,
     /// At the end, the weights as safetensors.
     pub weights: Option<PathBuf>,
+    /// What these say of themselves, in their metadata under `cellwright`.
+    pub about: String,
 }
 
 /// Trains a network of a graph and evaluates it: on the validation part after each epoch, on the test
@@ -49,6 +51,7 @@ pub fn train<D: Kernels>(
 ) -> Result<Outcome, Error> {
     settings.check()?;
     check_images(graph, dataset)?;
+    memory::check(graph, settings.batch.min(dataset.train.len()))?;
     Training::new(graph, dataset, settings, device, files)?.run(observer)
 }
 
@@ -209,7 +212,7 @@ impl<'t, D: Kernels> Training<'t, D> {
         if let Some(path) = &self.files.weights {
             self.bring()?;
             // What the training has come to is not lost with the file.
-            if let Err(error) = self.network.save(path) {
+            if let Err(error) = self.network.save(path, &self.files.about) {
                 let weights = Some(format!("weights {error}"));
                 let all: Vec<String> = self.unsaved.take().into_iter().chain(weights).collect();
                 self.unsaved = Some(all.join("; "));

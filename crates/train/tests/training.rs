@@ -162,6 +162,7 @@ fn a_training_goes_on_from_a_checkpoint_with_the_same_bits() {
     let files = Files {
         checkpoint: Some(path.clone()),
         weights: None,
+        ..Files::default()
     };
     let stopped = run(&settings(), &mut Stopper { step: 0, epochs: 0 }, &files);
     assert_eq!(
@@ -251,6 +252,7 @@ fn a_training_that_diverges_in_its_last_step_is_not_finished() {
     let files = Files {
         checkpoint: None,
         weights: Some(folder.path().join("weights")),
+        ..Files::default()
     };
     let one_step = Settings {
         epochs: 1,
@@ -420,6 +422,7 @@ fn files_that_cannot_be_written_do_not_take_the_outcome_with_them() {
     let files = Files {
         checkpoint: Some(folder.path().join("gone/state")),
         weights: Some(folder.path().join("gone/weights")),
+        ..Files::default()
     };
     let settings = Settings {
         epochs: 2,

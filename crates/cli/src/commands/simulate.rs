@@ -7,10 +7,12 @@ use cellwright_ledger::Table;
 use cellwright_search::simulate::{Curve, KnownResults, Outcome, Point, Simulation, simulate};
 use cellwright_search::{Identities, strategy};
 use clap::builder::PossibleValuesParser;
+use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
 use crate::options::SpaceFlags;
 use crate::output::{note, print, print_json, right, table, unfolding, warn};
+use crate::progress::style;
 use crate::simulations::{Setting, draw};
 
 /// Flags of `simulate`.
@@ -124,7 +126,10 @@ pub fn run(args: Args) -> Result<()> {
             threads: args.threads.map_or(0, usize::from),
         };
         let make = |seed| strategy::create(&name, &identities, seed);
-        let outcome = simulate(&make, &results, &simulation)?;
+        let bar = bar(&name, u64::from(args.runs));
+        let outcome = simulate(&make, &results, &simulation, &|| bar.inc(1));
+        bar.finish_and_clear();
+        let outcome = outcome?;
         if outcome.missing > 0 {
             warn(format!(
                 "{name}: {} of {} evaluations were of architectures that the table does not hold; told as failed",
@@ -166,6 +171,17 @@ pub fn run(args: Args) -> Result<()> {
         print(unfolding(2, lines))?;
     }
     Ok(())
+}
+
+/// Shows how many runs of a strategy are over, where stderr is a terminal.
+fn bar(name: &str, runs: u64) -> ProgressBar {
+    let style =
+        style("{prefix:<24} {bar:28.green} {pos:>5}/{len:<5} runs  {elapsed} gone, {eta} left");
+    let bar = ProgressBar::new(runs)
+        .with_prefix(name.to_owned())
+        .with_style(style);
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    bar
 }
 
 /// Reads a table. A damaged one may make its reader panic, which is caught; only the error is to be told.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial};
+use cellwright_search::Error;
 use cellwright_search::evaluator::{Evaluator, Local, Progress, Request, Watch};
 use cellwright_search::run::{DatasetConfig, DeviceSpec, RunConfig, SpaceSource};
 use cellwright_space::Choices;
@@ -65,12 +66,17 @@ pub fn run(args: Args) -> Result<()> {
     let dataset = dataset(&args.data, of_run, device);
     let local = Local::new();
     let images = local.dataset(&dataset)?;
+    dataset.check(&images)?;
     for path in [&args.save, &args.checkpoint].into_iter().flatten() {
         make_place(path)?;
     }
     let request = Request {
         id: 0,
-        kind: Kind::Baseline,
+        // An architecture of a space is no baseline.
+        kind: match choices.0.is_empty() {
+            true => Kind::Baseline,
+            false => Kind::Rerank,
+        },
         space: source,
         choices,
         source: None,
@@ -92,29 +98,47 @@ pub fn run(args: Args) -> Result<()> {
     };
     drop(images);
     // Until now there is nothing to keep, and Ctrl-C ends the process, a download too.
-    stop_on_interrupt()?;
+    stop_on_interrupt(match args.checkpoint {
+        Some(_) => "the checkpoint has the last whole epoch",
+        None => "nothing is kept without --checkpoint FILE",
+    })?;
     let bar = Bar::new(args.json);
-    let row = local.evaluate(0, &request, &bar)?;
+    let row = local.evaluate(0, &request, &bar);
     bar.0.finish_and_clear();
-    let trial = row.trial;
-    if trial.status != Status::Done {
-        let reason = trial.reason.unwrap_or_else(|| "it failed".to_owned());
-        match row.unsaved {
-            Some(unsaved) => bail!("{reason}; not saved: {unsaved}"),
-            None => bail!(reason),
-        }
-    }
+    let row = row.map_err(|error| match error {
+        Error::Stopped => anyhow!("stopped{}", to_go_on(&args)),
+        error => error.into(),
+    })?;
+    let trial = Trial {
+        graph: None,
+        ..row.trial
+    };
+    let done = trial.status == Status::Done;
     if args.json {
-        print_json(&Trial {
-            graph: None,
-            ..trial
-        })?;
-    } else {
+        print_json(&trial)?;
+    } else if done {
         show(&trial)?;
     }
-    match row.unsaved {
-        Some(unsaved) => bail!("not saved: {unsaved}"),
-        None => Ok(()),
+    let unsaved = row.unsaved.map(|it| format!("not saved: {it}"));
+    let failed = (!done).then(|| trial.reason.unwrap_or_else(|| "it failed".to_owned()));
+    match (failed, unsaved) {
+        (None, None) => Ok(()),
+        (Some(reason), None) => bail!("{reason}{}", to_go_on(&args)),
+        (reason, unsaved) => {
+            let all: Vec<String> = reason.into_iter().chain(unsaved).collect();
+            bail!(all.join("; "))
+        }
+    }
+}
+
+/// How a training that was cut off can go on, after what ended it.
+fn to_go_on(args: &Args) -> String {
+    match &args.checkpoint {
+        Some(path) if path.exists() => {
+            let path = path.display();
+            format!("; {path} has the last whole epoch, and the same command goes on from there")
+        }
+        _ => String::new(),
     }
 }
 
@@ -144,6 +168,7 @@ fn dataset(flags: &DataFlags, of_run: Option<DatasetConfig>, device: DeviceSpec)
         return DatasetConfig {
             name: flags.name(device),
             root: flags.root(),
+            digest: None,
         };
     };
     let dataset = flags.over(of_run);
@@ -181,7 +206,10 @@ fn of_run(name: &str) -> Result<(SpaceSource, Choices, DatasetConfig)> {
     let trial = trials
         .iter()
         .find(|trial| trial.id == id)
-        .with_context(|| format!("{folder} has no trial {id}; it has {}", trials.len()))?;
+        .with_context(|| match trials.iter().map(|it| it.id).max() {
+            Some(last) => format!("{folder} has no trial {id}; its last is {last}"),
+            None => format!("{folder} has no trials yet"),
+        })?;
     let config = RunConfig::parse(&run.settings_text()?, &run.settings_path())?;
     let source = match trial.kind {
         // What is trained again names the first row, whose number is the baseline's.
@@ -218,9 +246,7 @@ impl Bar {
 
 impl Watch for Bar {
     fn progress(&self, progress: Progress) {
-        self.0.set_length(progress.steps);
-        self.0.set_position(progress.step);
-        self.0.set_message(format!("loss {:.3}", progress.loss));
+        progress::show(&self.0, progress);
     }
 
     fn stopped(&self) -> bool {
@@ -232,8 +258,18 @@ fn show(trial: &Trial) -> Result<()> {
     let percent = |fraction: Option<f64>| {
         fraction.map_or("–".to_owned(), |it| format!("{:.2} %", 100.0 * it))
     };
+    let architecture = match trial.choices.as_str() {
+        "" => String::new(),
+        choices if trial.architecture.is_empty() || trial.architecture == choices => {
+            format!("\n  choices              {choices}")
+        }
+        choices => format!(
+            "\n  architecture         {}\n  choices              {choices}",
+            trial.architecture
+        ),
+    };
     print(format!(
-        "{} on {}, {} epochs of {} images\n  test accuracy        {} (top 5: {})\n  validation accuracy  {}\n  parameters           \
+        "{} on {}, {} epochs of {} images{architecture}\n  test accuracy        {} (top 5: {})\n  validation accuracy  {}\n  parameters           \
          {}\n  MACs                 {} an image\n  training             {:.1} s, {:.0} images/s",
         trial.space,
         trial.dataset,

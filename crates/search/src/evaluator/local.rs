@@ -273,6 +273,7 @@ impl OnDevice for Trained<'_> {
         let files = Files {
             weights: request.weights.clone(),
             checkpoint: request.checkpoint.clone(),
+            about: about(self.trial),
         };
         let outcome = cellwright_train::train(
             self.graph,
@@ -286,13 +287,30 @@ impl OnDevice for Trained<'_> {
     }
 }
 
+/// What weights are of, as JSON: a safetensors file names tensors alone.
+fn about(trial: &Trial) -> String {
+    serde_json::json!({
+        "space": trial.space,
+        "set": trial.overrides,
+        "choices": trial.choices,
+        "architecture": trial.architecture,
+        "input": trial.input,
+        "classes": trial.classes,
+        "dataset": trial.dataset,
+        "epochs": trial.epochs,
+        "seed": trial.seed,
+        "version": trial.version,
+    })
+    .to_string()
+}
+
 /// Tells a trial's own error, in words, from what is wrong for all: what concerns the network is the trial's,
 /// what concerns settings or images is everyone's.
 fn own<T>(result: Result<T, cellwright_train::Error>) -> Result<Result<T, String>, Error> {
-    use cellwright_train::Error::{Network, Operation};
+    use cellwright_train::Error::{Memory, Network, Operation};
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(error @ (Network(_) | Operation(_))) => Ok(Err(error.to_string())),
+        Err(error @ (Memory { .. } | Network(_) | Operation(_))) => Ok(Err(error.to_string())),
         Err(error) => Err(error.into()),
     }
 }

@@ -354,6 +354,7 @@ mod tests {
         let dataset = DatasetConfig {
             name: "digits".to_owned(),
             root: "data".into(),
+            digest: None,
         };
         workers.prepare(2, &dataset, DeviceSpec::Cpu).unwrap();
         let ended = workers.slots.iter().map(|it| {
@@ -391,6 +392,7 @@ mod tests {
             dataset: DatasetConfig {
                 name: "digits".to_owned(),
                 root: "data".into(),
+                digest: None,
             },
             input: cellwright_graph::Shape {
                 height: 8,

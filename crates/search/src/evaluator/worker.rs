@@ -127,6 +127,7 @@ mod tests {
                 dataset: DatasetConfig {
                     name: name.to_owned(),
                     root: "data".into(),
+                    digest: None,
                 },
                 device: DeviceSpec::Cpu,
             };

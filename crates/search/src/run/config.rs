@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cellwright_data::Dataset;
 use cellwright_graph::{Graph, Shape};
 use cellwright_space::{Choices, Space};
 use cellwright_train::Settings;
@@ -97,6 +98,24 @@ pub struct DatasetConfig {
     pub name: String,
     /// The folder in which data sets are kept.
     pub root: PathBuf,
+    /// The digest of its images when the run began, where that is known: a run goes on with the same ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl DatasetConfig {
+    /// Whether these are the images of the digest, where there is one.
+    ///
+    /// # Errors
+    /// [`Error::OtherImages`].
+    pub fn check(&self, dataset: &Dataset) -> Result<(), Error> {
+        match &self.digest {
+            Some(digest) if *digest != dataset.digest() => Err(Error::OtherImages {
+                dataset: self.name.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The `[machine]` table of run.toml.
@@ -294,14 +313,20 @@ impl RunConfig {
         }
     }
 
-    /// The epochs of the whole run, as far as the space has so many architectures.
+    /// The epochs of the search and its baselines, as far as the space has so many architectures.
     #[must_use]
-    pub fn epochs(&self) -> u64 {
+    pub fn search_epochs(&self) -> u64 {
+        let networks = u64::from(self.search.trials) + self.baselines.len() as u64;
+        networks * self.training.epochs as u64
+    }
+
+    /// The epochs of the verdict, as far as so many architectures are found.
+    #[must_use]
+    pub fn verdict_epochs(&self) -> u64 {
         let baselines = self.baselines.len() as u64;
         let found = u64::from(self.rerank.architectures.min(self.search.trials));
         let again = if found == 0 { 0 } else { found + baselines };
-        let again = again * u64::from(self.rerank.seeds) * self.rerank.epochs as u64;
-        (u64::from(self.search.trials) + baselines) * self.training.epochs as u64 + again
+        again * u64::from(self.rerank.seeds) * self.rerank.epochs as u64
     }
 
     /// The text of a run.toml.

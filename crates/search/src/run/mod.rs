@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use cellwright_graph::Shape;
 use cellwright_ledger::Run as Folder;
+use cellwright_space::Space;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Error;
 use crate::evaluator::{Evaluator, Progress, Request, Row};
@@ -37,6 +40,8 @@ pub trait RunWatch: Sync {
     fn progress(&self, slot: usize, progress: Progress);
     /// A trial is over and its row is in the ledger.
     fn finished(&self, slot: usize, row: &Row);
+    /// The verdict begins: so many epochs of it are left.
+    fn verdict(&self, _epochs: u64) {}
     /// Whether the user wants to stop.
     fn stopped(&self) -> bool;
 }
@@ -64,7 +69,27 @@ pub enum Ending {
 pub fn check(config: &RunConfig, input: Shape, classes: usize) -> Result<(), Error> {
     let space = config.space.space()?;
     requests::baselines(config, input, classes)?;
-    Search::new(config, &space, input, classes, &[]).map(drop)
+    Search::new(config, &space, input, classes, &[])?;
+    something_builds(&space, input, classes)
+}
+
+/// Refuses a space of which some hundred architectures at random cannot be built for these images, none of them.
+fn something_builds(space: &Space, input: Shape, classes: usize) -> Result<(), Error> {
+    const TRIED: usize = 100;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut first = None;
+    for _ in 0..TRIED {
+        match build(space, &space.sample(&mut rng), input, classes) {
+            Ok(_) => return Ok(()),
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+    Err(Error::NothingBuilds {
+        space: space.name().to_owned(),
+        images: format!("{input} and {classes} classes"),
+        tried: TRIED,
+        reason: first.map_or_else(String::new, |it| it.to_string()),
+    })
 }
 
 /// Runs what is left of a run: everything in a new folder, what is missing in a resumed one.
@@ -109,7 +134,9 @@ pub fn run(
         let ending = search.drive(&queue, folder, watch)?;
         // The verdict rests on rows of baselines too, for their ids.
         let trials = folder.trials()?.rows;
-        queue.push(verdict::requests(config, &trials, (input, classes))?);
+        let verdict = verdict::requests(config, &trials, (input, classes))?;
+        watch.verdict(verdict.iter().map(|it| it.training.epochs as u64).sum());
+        queue.push(verdict);
         queue.finish()?;
         Ok(ending)
     });

@@ -22,12 +22,19 @@ use crate::strategy::{self, Strategy};
 
 /// After so many batches in a row in which all is known, what the strategy lacks is looked for.
 const STALE: usize = 2_000;
+/// The same in a space that can be gone through.
+const STALE_LISTED: usize = 100;
 /// After so many, where that was so once.
 const STALE_AGAIN: usize = 20;
 /// So many architectures at random are then looked at for one that is not known.
 const DRAWS: usize = 2_000;
 /// Where all of those are known, a space of at most so many architectures is gone through.
 const LISTED: u32 = 100_000;
+
+/// Whether a space can be gone through.
+fn listed(space: &Space) -> bool {
+    space.count().is_some_and(|it| it <= LISTED.into())
+}
 
 /// So many architectures in a row beyond a limit mean that nothing else is to be found.
 const TOO_LARGE: usize = 500;
@@ -112,7 +119,12 @@ impl<'a> Search<'a> {
         folder: &Folder,
         watch: &dyn RunWatch,
     ) -> Result<Ending, Error> {
-        let (mut stale, mut patience) = (0, STALE);
+        let patience = if listed(self.space) {
+            STALE_LISTED
+        } else {
+            STALE
+        };
+        let (mut stale, mut patience) = (0, patience);
         while self.left > 0 {
             // Where all of a batch is known or beyond a limit, no slot looks.
             if watch.stopped() {
@@ -162,7 +174,7 @@ impl<'a> Search<'a> {
         if let Some(choices) = draws.find(is_new) {
             return Ok(choices);
         }
-        if self.space.count().is_some_and(|it| it <= LISTED.into()) {
+        if listed(self.space) {
             let mut all = self.space.architectures();
             return all.find(is_new).ok_or(Ending::Exhausted);
         }

@@ -73,7 +73,7 @@ type Recommended = Vec<Option<usize>>;
 pub type Make<'a> = dyn Fn(u64) -> Result<Box<dyn Strategy>, Error> + Sync + 'a;
 
 /// Runs a strategy against known results. The runs are parallel; the outcome does not depend on how many
-/// threads there are.
+/// threads there are. `run_is_over` is called after each, by any thread.
 ///
 /// # Errors
 /// Those of `make`; [`Error::Controller`] when a strategy's model fails; [`Error::Threads`] when no threads
@@ -82,6 +82,7 @@ pub fn simulate(
     make: &Make<'_>,
     results: &KnownResults,
     simulation: &Simulation,
+    run_is_over: &(dyn Fn() + Sync),
 ) -> Result<Outcome, Error> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(simulation.threads)
@@ -90,7 +91,11 @@ pub fn simulate(
     let runs: Vec<(Recommended, u64)> = pool.install(|| {
         (0..simulation.runs as u64)
             .into_par_iter()
-            .map(|run| one_run(make, results, simulation, run))
+            .map(|run| {
+                let ended = one_run(make, results, simulation, run);
+                run_is_over();
+                ended
+            })
             .collect::<Result<_, _>>()
     })?;
     let columns = results.reports().map(|(column, values)| Curve {

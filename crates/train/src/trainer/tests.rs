@@ -231,6 +231,7 @@ fn programs_train_as_the_tape_does() {
     let files = |name: &str| Files {
         checkpoint: None,
         weights: Some(folder.path().join(name)),
+        ..Files::default()
     };
     let taped = outcome(|_| (), &files("taped"));
     let by_program = outcome(|it| programmed(it, false), &files("programmed"));

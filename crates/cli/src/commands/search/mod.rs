@@ -4,6 +4,7 @@ mod defaults;
 mod flags;
 mod setup;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -22,10 +23,12 @@ pub use flags::Args;
 
 /// Runs the search and shows what it found.
 pub fn run(args: Args) -> Result<()> {
-    let planned = setup::plan(&args)?;
+    let mut planned = setup::plan(&args)?;
     let config = &planned.config;
     let workers = workers(config, planned.left()?)?;
     let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
+    planned.take(&dataset)?;
+    let config = &planned.config;
     setup::check_held_out(config, &dataset.train.labels)?;
     let input = Shape {
         height: dataset.train.height,
@@ -40,23 +43,21 @@ pub fn run(args: Args) -> Result<()> {
     // The workers have their own.
     drop(dataset);
     // Until now there is nothing to keep, and Ctrl-C ends the process, a download too.
-    stop_on_interrupt()?;
+    stop_on_interrupt("what is finished is kept")?;
     let folder = planned.begin()?;
-    let done = folder
-        .trials()?
-        .rows
-        .iter()
-        .filter(|it| setup::was_run(it))
-        .map(|it| u64::from(it.epochs))
-        .sum();
-    let bars = Bars::new(config.epochs(), done, evaluator.slots(), args.json);
+    let rows = folder.trials()?.rows;
+    if args.json {
+        // Of a run that goes on all rows are told, those of before first.
+        with_a_reader(rows.iter().try_for_each(print_json))?;
+    }
+    let bars = Bars::new(config, &rows, evaluator.slots(), args.json);
     let ending = cellwright_search::run::run(config, input, classes, &folder, &evaluator, &bars);
-    bars.clear();
+    let told = bars.clear();
     finish(
         ending.map_err(|it| kept(it, &folder))?,
         config,
         &folder,
-        args.json,
+        args.json.then_some(told),
     )
 }
 
@@ -87,8 +88,13 @@ fn workers(config: &RunConfig, left: usize) -> Result<Processes> {
     Ok(workers)
 }
 
-/// Draws the report, shows the table, and says how to go on.
-fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Result<()> {
+/// Draws the report, shows the table or, of rows as JSON, those that have not been `told`, and says how to go on.
+fn finish(
+    ending: Ending,
+    config: &RunConfig,
+    folder: &Run,
+    told: Option<HashSet<u32>>,
+) -> Result<()> {
     let rows = folder.trials()?;
     for skipped in &rows.skipped {
         crate::output::warn(skipped);
@@ -99,20 +105,19 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
         true => Ok(None),
         false => plots::draw_quietly(std::slice::from_ref(folder)).map(Some),
     };
-    let shown = if json {
-        rows.iter().try_for_each(print_json)
-    } else {
-        show(&rows, config, page.as_ref().ok().and_then(Option::as_deref))
+    let shown = match told {
+        Some(told) => {
+            let mut others = rows.iter().filter(|it| !told.contains(&it.id));
+            others.try_for_each(print_json)
+        }
+        None => show(&rows, config, page.as_ref().ok().and_then(Option::as_deref)),
     };
-    match shown {
-        // The run ends as it does with a reader.
-        Err(error) if error.is::<ReaderGone>() => {}
-        shown => shown.with_context(|| {
-            let folder = folder.folder().display();
-            format!("what was found cannot be shown; the run is kept in {folder}")
-        })?,
-    }
+    with_a_reader(shown).with_context(|| {
+        let folder = folder.folder().display();
+        format!("what was found cannot be shown; the run is kept in {folder}")
+    })?;
     page?;
+    let nothing = nothing_trained(&rows);
     match ending {
         Ending::Complete => {}
         Ending::Exhausted => note(format!(
@@ -128,7 +133,27 @@ fn finish(ending: Ending, config: &RunConfig, folder: &Run, json: bool) -> Resul
         ),
         Ending::Stopped => anyhow::bail!("stopped; go on with:\n  {}", resume(folder)),
     }
-    Ok(())
+    nothing.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+}
+
+/// Why nothing was found, where no architecture of the search was trained to its end.
+fn nothing_trained(rows: &[Trial]) -> Option<String> {
+    let mut tried = rows.iter().filter(|it| it.kind == Kind::Search).peekable();
+    let first = tried.peek()?;
+    let reason = first.reason.as_deref().unwrap_or("no reason is known");
+    let text = format!(
+        "no architecture was trained to the end, of {} that were tried; the first: {reason}",
+        rows.iter().filter(|it| it.kind == Kind::Search).count(),
+    );
+    tried.all(|it| it.status != Status::Done).then_some(text)
+}
+
+/// What came of showing something; where nobody reads, the run goes on as it does with a reader.
+fn with_a_reader(shown: Result<()>) -> Result<()> {
+    match shown {
+        Err(error) if error.is::<ReaderGone>() => Ok(()),
+        shown => shown,
+    }
 }
 
 /// Prints the tables, and where the report is.
@@ -187,7 +212,7 @@ fn trained(config: &RunConfig, rows: &[Trial]) -> String {
     };
     let epochs: u64 = trained().map(|it| u64::from(it.epochs)).sum();
     format!(
-        "{} were trained, for {epochs} epochs of {}",
+        "{} were tried, for {epochs} epochs of {}",
         trained().filter(|it| !it.is_promoted()).count(),
         u64::from(config.search.trials) * config.training.epochs as u64
     )

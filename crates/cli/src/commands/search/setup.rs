@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
-use cellwright_data::split;
-use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
+use cellwright_data::{Dataset, split};
+use cellwright_ledger::{Kind, Run, quoted};
 use cellwright_search::Objective;
 use cellwright_search::run::{
     DatasetConfig, MachineConfig, RunConfig, SearchConfig, Settings, SpaceSource, VERSION,
@@ -15,13 +15,16 @@ use super::Args;
 use super::defaults::{free_folder, named, share, spaces};
 use crate::options::check_precision;
 use crate::output::{Usage, note, warn};
+use crate::standings::was_run;
 
 /// Trials of a search where no number is said.
 const DEFAULT_TRIALS: u32 = 10;
 
-/// What a run that goes on can be given: where it runs, and how far. All else is what it has begun with.
-const ON_RESUME: [&str; 10] = [
+/// What a run that goes on can be given: where it runs, and how far. All else is what it has begun with; the images too,
+/// which may lie elsewhere.
+const ON_RESUME: [&str; 11] = [
     "resume",
+    "dataset",
     "device",
     "workers",
     "threads",
@@ -84,17 +87,17 @@ fn resumed(args: &Args, folder: &Path) -> Result<Planned> {
     }
     let run = Run::open(folder)?;
     let begun = RunConfig::parse(&run.settings_text()?, &run.settings_path())?;
-    let config = over(args, begun.clone())?;
+    let mut config = over(args, begun.clone())?;
+    if args.data.named().is_some() && begun.dataset.digest.is_none() {
+        let reason = "--dataset cannot be given with --resume here: the run does not say which images it began with";
+        return Err(Usage(reason.to_owned()).into());
+    }
+    config.dataset.digest = begun.dataset.digest.clone();
     let changed = config != begun;
     Ok(Planned {
         config,
         place: Place::Begun { run, changed },
     })
-}
-
-/// Whether something of a row's network was run: what was refused before is no trial.
-pub(super) fn was_run(row: &Trial) -> bool {
-    row.status != Status::Refused || row.latency_ms.is_some()
 }
 
 impl Planned {
@@ -109,6 +112,16 @@ impl Planned {
             .iter()
             .filter(|it| it.kind != Kind::Rerank && was_run(it));
         Ok(all.saturating_sub(there.count()))
+    }
+
+    /// Has a new run say which images it is of; those of another are to be the same.
+    pub(super) fn take(&mut self, images: &Dataset) -> Result<()> {
+        let dataset = &mut self.config.dataset;
+        dataset.check(images)?;
+        if matches!(self.place, Place::New(_)) {
+            dataset.digest = Some(images.digest());
+        }
+        Ok(())
     }
 
     /// Makes the run's folder, or has that of a run that goes on say what is different now.
@@ -269,6 +282,7 @@ fn fresh(args: &Args) -> Result<RunConfig> {
         dataset: DatasetConfig {
             name: dataset,
             root: args.data.root(),
+            digest: None,
         },
         machine: MachineConfig {
             device,
