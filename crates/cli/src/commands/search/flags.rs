@@ -60,11 +60,11 @@ pub struct Args {
     /// Repeat the run that a run.toml describes; flags that are given go before what it says
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Go on with a run that was stopped; of the other flags, those of the machine (--device, --workers, --threads,
-    /// --data), --trials and the verdict's (--rerank...) can be given, and run.toml keeps them
+    /// Go on with a run that was stopped; of the other flags, those of the machine (--device, --workers, --threads),
+    /// those that say where its images are (--data, --dataset), --trials and the verdict's (--rerank...) can be given, and run.toml keeps them
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(super) resume: Option<PathBuf>,
-    /// One JSON object a trial, and no table
+    /// One JSON object a trial, as each ends, and no table; of a run that goes on those of before come first
     #[arg(long)]
     pub(super) json: bool,
 }
