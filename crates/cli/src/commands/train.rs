@@ -65,6 +65,7 @@ pub fn run(args: Args) -> Result<()> {
     let dataset = dataset(&args.data, of_run, device);
     let local = Local::new();
     let images = local.dataset(&dataset)?;
+    images.notes.iter().for_each(note);
     for path in [&args.save, &args.checkpoint].into_iter().flatten() {
         make_place(path)?;
     }

@@ -26,6 +26,7 @@ pub fn run(args: Args) -> Result<()> {
     let config = &planned.config;
     let workers = workers(config, planned.left()?)?;
     let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
+    dataset.notes.iter().for_each(note);
     setup::check_held_out(config, &dataset.train.labels)?;
     let input = Shape {
         height: dataset.train.height,
