@@ -1,5 +1,7 @@
 //! Which entries are final in each run, and the best of them.
 
+use std::collections::BTreeSet;
+
 use cellwright_ledger::{Kind, Status};
 
 use crate::data::{Data, Entry, RunData};
@@ -63,8 +65,14 @@ impl Data {
 
     /// Whether something that a run found was trained again, and it did not fail.
     pub(crate) fn has_verdict(&self, run: usize) -> bool {
-        let again = |it: &Entry| it.kind == Kind::Rerank && it.run == run && it.is_finished();
-        self.entries.iter().any(again)
+        !self.verdicts(run).is_empty()
+    }
+
+    /// After how many epochs a run's verdicts are, where not all failed; the last one, the most, is what counts.
+    pub(crate) fn verdicts(&self, run: usize) -> BTreeSet<u32> {
+        let again = |it: &&Entry| it.kind == Kind::Rerank && it.run == run && it.is_finished();
+        let again = self.entries.iter().filter(again);
+        again.map(|it| it.epochs).collect()
     }
 
     /// Whether an entry is a training of the verdict.

@@ -432,7 +432,7 @@ fn bad_folders_and_images_are_named() {
     // Nothing is passed over in silence: images deeper down are named, an empty folder is not.
     let (within, moved) = (folder.join("bee/old"), folder.join("bee/old/03.png"));
     fs::create_dir(&within).unwrap();
-    assert!(crate::load("f", root.path()).is_ok());
+    assert!(load("f", root.path()).is_ok());
     fs::rename(folder.join("bee/03.png"), &moved).unwrap();
     let text = error("f", root.path());
     assert!(

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
+use cellwright_report::ranking;
 use cellwright_search::Error;
 use cellwright_search::evaluator::{Evaluator, Processes};
 use cellwright_search::run::{Ending, RunConfig};
@@ -168,6 +169,9 @@ fn show(rows: &[Trial], config: &RunConfig, page: Option<&Path>) -> Result<()> {
                 "\nThe verdict: trained again with {seeds}, ranked by {by}{free}\n"
             ))?;
             print(table)?;
+        }
+        if let Some(text) = ranking::told(&trained) {
+            print(format!("\n{text}"))?;
         }
         match rows.len() - trained.len() {
             0 => {}
