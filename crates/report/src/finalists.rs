@@ -15,7 +15,8 @@ impl Data {
         let highest = self.highest_rungs();
         let rerank = self.most_epochs(|entry| entry.kind == Kind::Rerank);
         let baseline = self.most_epochs(|entry| {
-            let beside = |run: usize| rerank[run].is_some() || !self.is_verdict(entry);
+            // Beside a found one of the same verdict, or of none.
+            let beside = |run: usize| rerank[run] >= Some(entry.epochs) || !self.is_verdict(entry);
             entry.kind == Kind::Baseline && entry.runs().any(beside)
         });
         self.entries

@@ -859,6 +859,17 @@ fn of_several_verdicts_the_longest_counts_and_the_page_says_so() {
     assert!(page.contains("Best found: #1"));
     assert!(page.contains("The verdict after 6 epochs counts, not that after 4."));
     assert!(!drawn(&rows[..3]).0.contains("counts, not"));
+    // Where a longer verdict has baselines alone, they do not stand beside what was found.
+    let mut rows = rows.to_vec();
+    for (id, source, epochs, accuracy) in [
+        (4, None, 2, 0.5),
+        (5, Some(4), 6, 0.6),
+        (6, Some(4), 8, 0.7),
+    ] {
+        rows.push(training(id, "VGG", source, epochs, Some(accuracy)));
+    }
+    let (_, chart) = drawn(&rows);
+    assert!(chart.contains("60.00 % test") && !chart.contains("70.00 % test"));
 }
 
 #[test]

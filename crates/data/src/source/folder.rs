@@ -36,6 +36,8 @@ const FOREIGN: [&str; 13] = [
     "avif", "bmp", "gif", "heic", "heif", "ico", "jfif", "jp2", "jxl", "svg", "tif", "tiff", "webp",
 ];
 
+/// Width and height of an image.
+type Size = (u32, u32);
 /// An image file and its class.
 type Labelled = (PathBuf, u32);
 
@@ -117,7 +119,7 @@ pub fn load(folder: &Path, size: Option<u32>) -> Result<Dataset, Error> {
 }
 
 /// What became of images whose sizes are not those of the data set; `asked`: whether that size was asked for.
-fn resized(folder: &Path, sizes: &[(u32, u32)], all: &Images, asked: bool) -> Option<String> {
+fn resized(folder: &Path, sizes: &[Size], all: &Images, asked: bool) -> Option<String> {
     let (width, height) = *sizes.first()?;
     let kept = (all.width as u32, all.height as u32);
     let cropped = sizes.iter().any(|(width, height)| width != height);
@@ -327,13 +329,13 @@ fn ending(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// The images, and which size (width, height) each had.
-fn decode(files: &[Labelled], size: Option<u32>) -> Result<(Images, Vec<(u32, u32)>), Error> {
+/// The images, and which size each had.
+fn decode(files: &[Labelled], size: Option<u32>) -> Result<(Images, Vec<Size>), Error> {
     let side = match size {
         Some(side) => Some(side),
         None => common_size(files)?.is_none().then_some(DEFAULT_SIZE),
     };
-    let read: Vec<Result<(DynamicImage, (u32, u32)), Error>> = files
+    let read: Vec<Result<(DynamicImage, Size), Error>> = files
         .par_iter()
         .map(|(path, _)| {
             let image = on_white(open(path)?);
@@ -369,8 +371,8 @@ fn decode(files: &[Labelled], size: Option<u32>) -> Result<(Images, Vec<(u32, u3
 }
 
 /// The size that all images have as stored and shown, if it is one and small.
-fn common_size(files: &[Labelled]) -> Result<Option<(u32, u32)>, Error> {
-    let sizes: Vec<Result<(u32, u32), Error>> =
+fn common_size(files: &[Labelled]) -> Result<Option<Size>, Error> {
+    let sizes: Vec<Result<Size, Error>> =
         files.par_iter().map(|(path, _)| open_size(path)).collect();
     let sizes = all_or_first(sizes)?;
     let first = sizes[0];
@@ -423,7 +425,7 @@ fn decoder(path: &Path, reader: ImageReader<BufReader<File>>) -> Result<impl Ima
     }
 }
 
-fn open_size(path: &Path) -> Result<(u32, u32), Error> {
+fn open_size(path: &Path) -> Result<Size, Error> {
     use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     let mut decoder = decoder(path, reader(path)?)?;
     let (width, height) = decoder.dimensions();
