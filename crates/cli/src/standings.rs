@@ -18,9 +18,20 @@ fn score(trial: &Trial) -> Option<f64> {
     trial.reward.or(trial.valid_top1).filter(|_| done)
 }
 
+/// What is ranked together: accuracies after different numbers of epochs do not compare. What did not finish has none.
+fn budget(trial: &Trial) -> Option<u32> {
+    (trial.status == Status::Done).then_some(trial.epochs)
+}
+
+/// Each with its rank among those before and after it that have its budget.
+fn ranks<T>(sorted: &[T], budget: impl Fn(&T) -> Option<u32>) -> impl Iterator<Item = (usize, &T)> {
+    let groups = sorted.chunk_by(move |a, b| budget(a) == budget(b));
+    groups.flat_map(|alike| (1..).zip(alike))
+}
+
 /// The trials of the search by reward, the baselines at the same budget among them, the
-/// failed ones last; with successive halving those with more epochs first. The reward has a column where
-/// it is something else than the accuracy.
+/// failed ones last; with successive halving those with more epochs first, ranked anew after each number of epochs. The
+/// reward has a column where it is something else than the accuracy.
 pub fn search(trials: &[Trial]) -> comfy_table::Table {
     // Seconds, epochs, MACs, parameters and the trial's number go first.
     fitting(&[8, 3, 7, 6, 1], |names| search_with(trials, names))
@@ -30,9 +41,8 @@ fn search_with(trials: &[Trial], names: usize) -> comfy_table::Table {
     let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !is_verdict(it)).collect();
     ranked.sort_by(|a, b| {
         let key = |trial: &Trial| score(trial).unwrap_or(f64::NEG_INFINITY);
-        let epochs = |trial: &Trial| (trial.status == Status::Done).then_some(trial.epochs);
-        let by_epochs = epochs(b).cmp(&epochs(a));
-        by_epochs
+        budget(b)
+            .cmp(&budget(a))
             .then(key(b).total_cmp(&key(a)))
             .then(a.id.cmp(&b.id))
     });
@@ -52,8 +62,8 @@ fn search_with(trials: &[Trial], names: usize) -> comfy_table::Table {
         heads.push("reward");
     }
     let mut table = crate::output::table(&heads);
-    for (rank, trial) in ranked.iter().enumerate() {
-        let mut cells = row(rank + 1, trial, names).to_vec();
+    for (rank, trial) in ranks(&ranked, |it| budget(it)) {
+        let mut cells = row(rank, trial, names).to_vec();
         if rewarded {
             cells.push(
                 trial
@@ -121,9 +131,10 @@ pub fn is_verdict(trial: &Trial) -> bool {
     trial.kind == Kind::Rerank || trial.kind == Kind::Baseline && trial.source_trial.is_some()
 }
 
-/// The networks that were trained again, each with its mean over the seeds, by reward, which has a column
-/// where it is something else than the accuracy; none where there are none. The trial is the first one of the network, and so is the accuracy
-/// `search %`: on the validation part, after the search's epochs.
+/// The networks that were trained again, each with its mean over the seeds, those with more epochs first and ranked
+/// anew after each number of epochs, by reward, which has a column where it is something else than the accuracy; none
+/// where there are none. The trial is the first one of the network, and so is the accuracy `search %`: on the validation
+/// part, after the search's epochs.
 pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     let mut networks: Vec<Vec<&Trial>> = Vec::new();
     for trial in trials.iter().filter(|it| is_verdict(it)) {
@@ -136,8 +147,15 @@ pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     if networks.is_empty() {
         return None;
     }
+    // A seed that finished stands for the others.
+    for network in &mut networks {
+        network.sort_by_key(|it| it.status != Status::Done);
+    }
     let mean_score = |network: &[&Trial]| mean(network, score).map_or(-1.0, |it| it.0);
-    networks.sort_by(|a, b| mean_score(b).total_cmp(&mean_score(a)));
+    networks.sort_by(|a, b| {
+        let by_epochs = budget(b[0]).cmp(&budget(a[0]));
+        by_epochs.then(mean_score(b).total_cmp(&mean_score(a)))
+    });
     // MACs, epochs, parameters, the search's accuracy and the trial's number go first.
     Some(fitting(&[8, 4, 7, 3, 1], |names| {
         verdict_with(trials, &networks, names)
@@ -161,10 +179,10 @@ fn verdict_with(trials: &[Trial], networks: &[Vec<&Trial>], names: usize) -> com
         heads.push("reward");
     }
     let mut table = crate::output::table(&heads);
-    for (rank, network) in networks.iter().enumerate() {
+    for (rank, network) in ranks(networks, |it| budget(it[0])) {
         let first = network[0];
         let source = trials.iter().find(|it| Some(it.id) == first.source_trial);
-        let [rank, _, name, _, valid, ..] = row(rank + 1, first, names);
+        let [rank, _, name, _, valid, ..] = row(rank, first, names);
         let mut cells = vec![
             rank,
             first
@@ -247,6 +265,39 @@ fn name(trial: &Trial, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn verdicts_of_different_epochs_are_ranked_apart() {
+        let trial = |id, source_trial, epochs, valid: Option<f64>| Trial {
+            id,
+            kind: Kind::Rerank,
+            source_trial: Some(source_trial),
+            epochs,
+            valid_top1: valid,
+            status: valid.map_or(Status::Failed, |_| Status::Done),
+            ..Trial::default()
+        };
+        let rows = [
+            trial(10, 0, 4, Some(0.9)),
+            trial(11, 1, 4, Some(0.7)),
+            trial(12, 2, 6, None),
+            trial(13, 2, 6, Some(0.6)),
+            trial(14, 1, 6, Some(0.8)),
+            trial(15, 3, 6, None),
+        ];
+        let text = verdict(&rows).map(|it| it.to_string()).unwrap_or_default();
+        let shown: Vec<Vec<&str>> = text
+            .lines()
+            .skip(2)
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let first_and = |at: usize| {
+            let row = |it: &Vec<&str>| format!("{} {} {}", it[0], it[1], it[at]);
+            shown.iter().map(row).collect::<Vec<_>>()
+        };
+        let expected = ["1 1 6", "2 2 6", "1 0 4", "2 1 4", "– 3 6"];
+        assert_eq!(first_and(2), expected, "{text}");
+    }
 
     #[test]
     fn the_verdict_has_a_network_a_line_with_its_mean_over_the_seeds() {

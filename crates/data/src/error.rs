@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// No source has this name, and no folder either.
-    #[error("no data set is called `{name}`{}, and there is no folder of that name; known: {}, or the path of a folder of images with one subfolder a class", suggested(.suggestion), .known.join(", "))]
+    #[error("no data set is called `{name}`{}{}", suggested(.suggestion), choices(.known, *.or_folder))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -15,6 +15,8 @@ pub enum Error {
         known: Vec<&'static str>,
         /// The nearest of them.
         suggestion: Option<&'static str>,
+        /// Whether the path of a folder of images would have done.
+        or_folder: bool,
     },
     /// The data set is known, and none of the folders holds it.
     #[error("{dataset} is not on this machine; looked for in {}; {next}", listed(.looked))]
@@ -89,6 +91,18 @@ impl Error {
 
 fn suggested(suggestion: &Option<&'static str>) -> String {
     suggestion.map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
+}
+
+fn choices(known: &[&str], or_folder: bool) -> String {
+    let known = known.join(", ");
+    if or_folder {
+        format!(
+            ", and there is no folder of that name; known: {known}, or the path of a folder of images with one \
+             subfolder a class"
+        )
+    } else {
+        format!("; known: {known}")
+    }
 }
 
 fn listed(folders: &[PathBuf]) -> String {

@@ -86,6 +86,9 @@ pub struct Dataset {
     pub std: Vec<f32>,
     /// The augmentation that suits these images.
     pub augmentation: Augmentation,
+    /// What a reader should know of how it was read, a line each: images that were cropped, files passed over. Empty
+    /// for most sets.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {
@@ -126,6 +129,7 @@ impl Dataset {
             mean,
             std,
             augmentation,
+            notes: Vec::new(),
         })
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use cellwright_ledger::{ControllerUpdate, CurvePoint, Kind, Run, Status, Trial};
 
-use crate::Error;
 use crate::numbers::mean;
 use crate::settings::{Settings, differences};
+use crate::{Error, names};
 
 /// One run's tables.
 pub(crate) struct RunData {
@@ -115,7 +115,8 @@ impl Data {
         let mut warnings = Vec::new();
         let mut read = runs
             .iter()
-            .map(|run| read_run(run, &mut warnings))
+            .zip(names(runs))
+            .map(|(run, name)| read_run(run, name, &mut warnings))
             .collect::<Result<Vec<_>, _>>()?;
         make_rewards_compare(&mut read);
         if read.iter().all(|run| run.trials.is_empty()) {
@@ -280,7 +281,7 @@ fn joined(names: &[&str]) -> String {
     }
 }
 
-fn read_run(run: &Run, warnings: &mut Vec<String>) -> Result<RunData, Error> {
+fn read_run(run: &Run, name: String, warnings: &mut Vec<String>) -> Result<RunData, Error> {
     let (trials, curves, updates) = (run.trials()?, run.curves()?, run.controller_updates()?);
     for skipped in trials
         .skipped
@@ -296,7 +297,7 @@ fn read_run(run: &Run, warnings: &mut Vec<String>) -> Result<RunData, Error> {
     });
     Ok(RunData {
         compares,
-        name: run.name(),
+        name,
         folder: run.folder().display().to_string(),
         settings: run.settings_text()?,
         trials: trials.rows,
@@ -379,9 +380,9 @@ fn pool_baselines(runs: &[RunData], entries: &mut Vec<Entry>) {
 
 /// What makes two trials trials of one network: what it computes, and its parameters and MACs, as layers of which nothing
 /// comes cost something too.
-type Network<'t> = (&'t str, u64, u64);
+pub(crate) type Network<'t> = (&'t str, u64, u64);
 
-fn network(trial: &Trial) -> Network<'_> {
+pub(crate) fn network(trial: &Trial) -> Network<'_> {
     let computed = match trial.kind {
         Kind::Baseline => &trial.space,
         _ if trial.identity.is_empty() => &trial.choices,

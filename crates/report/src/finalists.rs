@@ -1,5 +1,7 @@
 //! Which entries are final in each run, and the best of them.
 
+use std::collections::BTreeSet;
+
 use cellwright_ledger::{Kind, Status};
 
 use crate::data::{Data, Entry, RunData};
@@ -13,7 +15,8 @@ impl Data {
         let highest = self.highest_rungs();
         let rerank = self.most_epochs(|entry| entry.kind == Kind::Rerank);
         let baseline = self.most_epochs(|entry| {
-            let beside = |run: usize| rerank[run].is_some() || !self.is_verdict(entry);
+            // Beside a found one of the same verdict, or of none.
+            let beside = |run: usize| rerank[run] >= Some(entry.epochs) || !self.is_verdict(entry);
             entry.kind == Kind::Baseline && entry.runs().any(beside)
         });
         self.entries
@@ -63,8 +66,14 @@ impl Data {
 
     /// Whether something that a run found was trained again, and it did not fail.
     pub(crate) fn has_verdict(&self, run: usize) -> bool {
-        let again = |it: &Entry| it.kind == Kind::Rerank && it.run == run && it.is_finished();
-        self.entries.iter().any(again)
+        !self.verdicts(run).is_empty()
+    }
+
+    /// After how many epochs a run's verdicts are, where not all failed; the last one, the most, is what counts.
+    pub(crate) fn verdicts(&self, run: usize) -> BTreeSet<u32> {
+        let again = |it: &&Entry| it.kind == Kind::Rerank && it.run == run && it.is_finished();
+        let again = self.entries.iter().filter(again);
+        again.map(|it| it.epochs).collect()
     }
 
     /// Whether an entry is a training of the verdict.

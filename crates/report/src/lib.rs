@@ -14,6 +14,7 @@ mod finalists;
 mod numbers;
 mod page;
 pub mod pareto;
+pub mod ranking;
 mod settings;
 mod simulations;
 
@@ -46,7 +47,8 @@ pub(crate) struct Drawn {
 }
 
 /// Where the report of some runs belongs: that of one run is [`Run::report`]; that of several stands beside the first
-/// one's own, which it leaves alone, in a folder that names the others, such as `results/A/report-with-B+C`.
+/// one's own, which it leaves alone, in a folder that names the others, such as `results/A/report-with-B+C`; where runs
+/// have one name, with the folders that tell them apart, such as `d1/A/report-with-d2--A`.
 ///
 /// # Errors
 /// [`Error::NoRun`].
@@ -56,12 +58,13 @@ pub fn folder(runs: &[Run]) -> Result<PathBuf, Error> {
     match runs {
         [] => Err(Error::NoRun),
         [run] => Ok(run.report()),
-        [first, others @ ..] => {
-            let mut name = format!("report-with-{}", others[0].name());
-            for (index, other) in others.iter().enumerate().skip(1) {
-                let longer = format!("{name}+{}", other.name());
+        [first, ..] => {
+            let names: Vec<String> = names(runs).iter().map(|it| it.replace('/', "--")).collect();
+            let mut name = format!("report-with-{}", names[1]);
+            for (index, other) in names.iter().enumerate().skip(2) {
+                let longer = format!("{name}+{other}");
                 if longer.chars().count() > LONGEST {
-                    name.push_str(&format!("+{}-more", others.len() - index));
+                    name.push_str(&format!("+{}-more", names.len() - index));
                     break;
                 }
                 name = longer;
@@ -69,6 +72,31 @@ pub fn folder(runs: &[Run]) -> Result<PathBuf, Error> {
             Ok(first.folder().join(name))
         }
     }
+}
+
+/// What runs are called side by side: each by its name, or where several have one name by the shortest ends of their
+/// paths that differ, such as `d1/A` and `d2/A`.
+fn names(runs: &[Run]) -> Vec<String> {
+    let places: Vec<Vec<String>> = runs.iter().map(place).collect();
+    let end = |place: &[String], parts: usize| {
+        let begin = place.len().saturating_sub(parts);
+        place[begin..].join("/")
+    };
+    let name = |place: &Vec<String>| {
+        let others = || places.iter().filter(|other| *other != place);
+        let differs =
+            |parts: &usize| others().all(|other| end(other, *parts) != end(place, *parts));
+        end(place, (1..place.len()).find(differs).unwrap_or(place.len()))
+    };
+    places.iter().map(name).collect()
+}
+
+/// The parts of a run's path, the last of them its name.
+fn place(run: &Run) -> Vec<String> {
+    let path = std::path::absolute(run.folder()).unwrap_or_else(|_| run.folder().to_owned());
+    let parents = path.parent().into_iter().flat_map(Path::components);
+    let parents = parents.map(|it| it.as_os_str().to_string_lossy().into_owned());
+    parents.chain([run.name()]).collect()
 }
 
 /// Draws the report of `runs` into `folder`, which is made if it is not there, usually [`folder()`]. Files of an earlier

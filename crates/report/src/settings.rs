@@ -10,8 +10,6 @@ use serde_json::Value;
 pub(crate) struct Settings {
     /// `[training]`, each value as text, without what changes no training and without the usual precision.
     training: BTreeMap<String, String>,
-    /// The epochs of a verdict; none where there is none.
-    verdict: Option<String>,
     /// How many trials the search is for; none where the settings do not say.
     pub(crate) trials: Option<u64>,
     /// What the reward aims at beside accuracy; what a limit refuses is no part of a reward.
@@ -44,10 +42,6 @@ impl Settings {
         let usual = |(key, value): &(&String, &Value)| {
             *key == PRECISION && (on_cpu || *value == DEFAULT_PRECISION)
         };
-        let rerank = &settings["rerank"];
-        let verdict = Some(&rerank["epochs"])
-            .filter(|epochs| !epochs.is_null() && rerank["architectures"] != 0)
-            .map(plain);
         let aims = settings["objective"]["targets"].as_array();
         Self {
             training: training
@@ -57,7 +51,6 @@ impl Settings {
                 .filter(|it| !usual(it))
                 .map(|(key, value)| (key.clone(), plain(value)))
                 .collect(),
-            verdict,
             trials: settings["search"]["trials"].as_u64(),
             aims: aims
                 .into_iter()
@@ -90,31 +83,16 @@ impl Settings {
             aims => format!("accuracy × {aims}"),
         }
     }
-
-    /// All that is told of a training, by name.
-    fn told(&self) -> BTreeMap<&str, &str> {
-        let verdict = self
-            .verdict
-            .as_deref()
-            .map(|it| ("epochs of the verdict", it));
-        let training = self
-            .training
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
-        training.chain(verdict).collect()
-    }
 }
 
 /// Warnings where runs, given by name, were trained differently or aim at different rewards.
 pub(crate) fn differences(runs: &[(&str, &Settings)]) -> Vec<String> {
-    let told: Vec<_> = runs.iter().map(|(name, it)| (*name, it.told())).collect();
-    let keys: BTreeSet<&str> = told.iter().flat_map(|(_, it)| it.keys().copied()).collect();
+    let keys: BTreeSet<&String> = runs.iter().flat_map(|(_, it)| it.training.keys()).collect();
     let differing: Vec<String> = keys
         .into_iter()
         .filter_map(|key| {
-            let value =
-                |it: &BTreeMap<&str, &str>| it.get(key).map_or("not set", |it| *it).to_owned();
-            by_value(told.iter().map(|(name, it)| (*name, value(it))))
+            let value = |it: &Settings| it.training.get(key).map_or("not set", |it| it).to_owned();
+            by_value(runs.iter().map(|(name, it)| (*name, value(it))))
                 .map(|values| format!("{key} is {values}"))
         })
         .collect();
@@ -176,7 +154,6 @@ mod tests {
         Settings::of(&json!({
             "training": {"train_limit": images, "seed": seed, "epochs": epochs, "optimizer": "sgd"},
             "objective": {"targets": targets},
-            "rerank": {"architectures": 3, "epochs": 2 * epochs},
         }))
     }
 

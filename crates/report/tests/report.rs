@@ -821,6 +821,74 @@ fn a_report_of_several_runs_leaves_the_first_ones_own_alone() {
 }
 
 #[test]
+fn runs_of_one_name_are_told_apart_by_their_folders() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        let run = Run::create(scratch.path().join(name), "[training]\nepochs = 1").unwrap();
+        run.write_trial(&training(0, "", None, 2, Some(0.5)))
+            .unwrap();
+        run
+    };
+    let runs = ["d1/r", "d2/r", "d3/r", "s"].map(run);
+    let name = |runs: &[Run]| {
+        let folder = folder(runs).unwrap();
+        folder.strip_prefix(scratch.path()).unwrap().to_owned()
+    };
+    assert_eq!(name(&runs), Path::new("d1/r/report-with-d2--r+d3--r+s"));
+    assert_ne!(name(&runs[..2]), name(&[runs[0].clone(), runs[2].clone()]));
+    let written = write(&runs, &scratch.path().join("all")).unwrap();
+    let page = fs::read_to_string(written.page).unwrap();
+    assert!(page.contains("<h1>d1/r, d2/r, d3/r, s</h1>"));
+    assert!(page.contains("<td>d3/r</td>") && page.contains("<td>s</td>"));
+    // The same run twice is called as it is.
+    assert_eq!(
+        name(&[runs[3].clone(), runs[3].clone()]),
+        Path::new("s/report-with-s")
+    );
+}
+
+#[test]
+fn of_several_verdicts_the_longest_counts_and_the_page_says_so() {
+    let rows = [
+        training(0, "", None, 2, Some(0.6)),
+        training(1, "", None, 2, Some(0.5)),
+        training(2, "", Some(0), 4, Some(0.9)),
+        training(3, "", Some(1), 6, Some(0.8)),
+    ];
+    let (page, _) = drawn(&rows);
+    assert!(page.contains("Best found: #1"));
+    assert!(page.contains("The verdict after 6 epochs counts, not that after 4."));
+    assert!(!drawn(&rows[..3]).0.contains("counts, not"));
+    // Where a longer verdict has baselines alone, they do not stand beside what was found.
+    let mut rows = rows.to_vec();
+    for (id, source, epochs, accuracy) in [
+        (4, None, 2, 0.5),
+        (5, Some(4), 6, 0.6),
+        (6, Some(4), 8, 0.7),
+    ] {
+        rows.push(training(id, "VGG", source, epochs, Some(accuracy)));
+    }
+    let (_, chart) = drawn(&rows);
+    assert!(chart.contains("60.00 % test") && !chart.contains("70.00 % test"));
+}
+
+#[test]
+fn a_verdict_that_was_made_counts_whatever_the_settings_say_by_now() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |name: &str, rerank: u32| {
+        let settings = format!("[rerank]\narchitectures = {rerank}\nepochs = 4\n");
+        let run = Run::create(scratch.path().join(name), &settings).unwrap();
+        run.write_trial(&training(0, "", None, 2, Some(0.6)))
+            .unwrap();
+        run.write_trial(&training(1, "", Some(0), 4, Some(0.7)))
+            .unwrap();
+        run
+    };
+    let written = write(&[run("a", 3), run("b", 0)], &scratch.path().join("both")).unwrap();
+    assert!(written.warnings.is_empty(), "{:?}", written.warnings);
+}
+
+#[test]
 fn a_damaged_file_is_a_warning_on_the_page() {
     let scratch = tempfile::tempdir().unwrap();
     let run = made_up::run(&scratch.path().join("run"), 1, 5);

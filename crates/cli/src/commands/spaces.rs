@@ -9,7 +9,7 @@ use cellwright_search::run::SpaceSource;
 use cellwright_space::Distinct;
 use serde::Serialize;
 
-use crate::output::{error, print, print_json, right, table};
+use crate::output::{error, note, print, print_json, right, table};
 
 /// Flags of `spaces`.
 #[derive(clap::Args)]
@@ -68,9 +68,7 @@ pub fn run(args: Args) -> Result<()> {
         let schema = cellwright_space::json_schema(cellwright_graph::vocabulary());
         return print(serde_json::to_string_pretty(&schema)?);
     }
-    let mut files = Vec::new();
-    collect(&args.folder, &mut files)?;
-    files.sort();
+    let files = files(&args.folder)?;
     anyhow::ensure!(
         !files.is_empty(),
         "no space files (*.toml) in {}",
@@ -135,24 +133,55 @@ fn show(entries: &[Entry], limit: Option<u64>) -> Result<()> {
     print(rows)
 }
 
-/// The space files of a folder and of those in it. Links to other folders are left out: they may lead in
-/// circles.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// The file that is named, or the space files of a folder and of those in it, in order; tells of other TOML files there.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     if folder.is_file() {
-        files.push(folder.to_owned());
-        return Ok(());
+        return Ok(vec![folder.to_owned()]);
     }
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    let (spaces, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|it| may_be_space(it));
+    if let Some(first) = others.first() {
+        let more = match others.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more TOML files"),
+        };
+        let first = first.display();
+        note(format!(
+            "passed over {first}{more}: nothing of a space is in it"
+        ));
+    }
+    Ok(spaces)
+}
+
+/// The TOML files of a folder and of those in it, but for hidden ones, what Cargo builds, and runs. Links to other
+/// folders are left out: they may lead in circles.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let cannot = || format!("cannot list {}", folder.display());
     for entry in std::fs::read_dir(folder).with_context(cannot)? {
         let entry = entry.with_context(cannot)?;
-        let path = entry.path();
+        let (path, name) = (entry.path(), entry.file_name());
         if entry.file_type().with_context(cannot)?.is_dir() {
-            collect(&path, files)?;
+            let is_run = path.join("run.toml").is_file() && path.join("trials").is_dir();
+            let is_hidden = name.as_encoded_bytes().starts_with(b".");
+            if !is_run && !is_hidden && name != "target" {
+                collect(&path, files)?;
+            }
         } else if path.extension().is_some_and(|it| it == "toml") && !path.is_dir() {
             files.push(path);
         }
     }
     Ok(())
+}
+
+/// Whether a file has anything that only a space has; one that cannot be read may be a space too.
+fn may_be_space(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let keys = ["network", "cells", "blocks", "parameters"];
+    text.parse::<toml::Table>().map_or(true, |table| {
+        keys.iter().any(|key| table.contains_key(*key))
+    })
 }
 
 fn entry(file: &Path, limit: Option<u64>) -> Result<Entry> {
@@ -244,6 +273,46 @@ layers = [
         std::fs::write(&file, text).unwrap();
         let entry = entry(&file, Some(10)).unwrap();
         assert_eq!((entry.distinct, entry.not_built), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn a_folder_is_listed_without_runs_and_other_toml_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let space = "[network]\nlayers = []";
+        let run = "[space]\ntext = '''\n[network]\n'''";
+        write("results/a/trials/00000.parquet", "");
+        for (name, text) in [
+            ("Cargo.toml", "[package]\nname = 'x'"),
+            ("results/a/run.toml", run),
+            ("results/a/space.toml", space),
+            (".hidden/space.toml", space),
+            ("target/space.toml", space),
+            ("mine/space.toml", space),
+            ("mine/unfinished.toml", "[cells.normal]"),
+            ("mine/wrong.toml", "[network"),
+        ] {
+            write(name, text);
+        }
+        let listed = |place: &str| -> Vec<PathBuf> {
+            let place = folder.path().join(place);
+            let files = files(&place).unwrap().into_iter();
+            files
+                .map(|it| it.strip_prefix(folder.path()).unwrap().to_owned())
+                .collect()
+        };
+        let names = ["space", "unfinished", "wrong"];
+        assert_eq!(
+            listed(""),
+            names.map(|it| PathBuf::from(format!("mine/{it}.toml")))
+        );
+        // What is named is taken.
+        assert_eq!(listed("results/a"), [Path::new("results/a/space.toml")]);
+        assert_eq!(listed("Cargo.toml"), [Path::new("Cargo.toml")]);
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub fn run(args: Args) -> Result<()> {
     let local = Local::new();
     let images = local.dataset(&dataset)?;
     dataset.check(&images)?;
+    images.notes.iter().for_each(note);
     for path in [&args.save, &args.checkpoint].into_iter().flatten() {
         make_place(path)?;
     }

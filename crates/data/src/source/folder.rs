@@ -6,8 +6,12 @@
 //! ```
 
 use crate::{Augmentation, Dataset, Error, Images, split::every_fifth};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
+use image::imageops::FilterType;
+use image::{
+    DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Rgb, RgbImage,
+};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -27,33 +31,45 @@ const TRAIN: &str = "train";
 /// training part, so each is the test part.
 const BESIDE: [&str; 4] = ["test", "val", "valid", "validation"];
 
+/// Endings of pictures that are not read.
+const FOREIGN: [&str; 13] = [
+    "avif", "bmp", "gif", "heic", "heif", "ico", "jfif", "jp2", "jxl", "svg", "tif", "tiff", "webp",
+];
+
+/// Width and height of an image.
+type Size = (u32, u32);
 /// An image file and its class.
 type Labelled = (PathBuf, u32);
 
 /// Reads a folder of PNG and JPEG images.
 ///
 /// - A class is a subfolder, in the order of their names; files and folders that begin with `.` and files with another
-///   ending are passed over, folders within a class too if no images lie in them. Where there are subfolders `train` and `test` and no others, they hold the classes (the
-///   same in both) of the two parts; else every fifth image of each class, in the order of file names, is the test part.
-///   The test part may be called `val`, `valid` or `validation`; of these and `test` one alone may be there, as
-///   validation images are split off the training part.
+///   ending are passed over, folders within a class too if no images lie in them. Where there are subfolders `train`
+///   and `test` and no others, they hold the classes (the same in both) of the two parts; else every fifth image of
+///   each class, in the order of file names, is the test part. The test part may be called `val`, `valid` or
+///   `validation`; of these and `test` one alone may be there, as validation images are split off the training part.
 /// - Size: `size`, if given, makes images size×size. Otherwise images that all have one size of at most
 ///   [`LARGEST_KEPT`] on a side keep it, and all others become [`DEFAULT_SIZE`]×[`DEFAULT_SIZE`]. The rule of resizing:
 ///   the largest centred square is scaled with a triangle filter (antialiased). A camera's orientation tag is obeyed.
-/// - Channels: grey if all images are grey, else RGB. Transparency is dropped.
+/// - Transparent images are put on white, before they are resized.
+/// - Channels: grey if all images are grey, else RGB.
 /// - Augmentation: pad by an eighth of the shorter side, and flip.
+/// - [`Dataset::notes`] tell of images that were cropped or scaled, of pictures in other formats, and of classes
+///   without a test image.
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::Corrupt`] naming the first unreadable image, and how many more there are; or a folder
-/// without at least two classes with images, a class without images, or more than one part beside `train`.
+/// without at least two classes with images, a class without images, or none or more than one part beside `train`.
 pub fn load(folder: &Path, size: Option<u32>) -> Result<Dataset, Error> {
     let parts = parts(folder)?;
-    let (classes, mut files, tests) = if let Some([train_folder, test_folder]) = &parts {
-        let (classes, train) = listed(train_folder)?;
-        let (test_classes, test) = listed(test_folder)?;
-        if classes != test_classes {
+    let (mut listed, tests) = if let Some([train_folder, test_folder]) = &parts {
+        let mut train = list(train_folder)?;
+        let test = list(test_folder)?;
+        if train.classes != test.classes {
             let problem = format!(
-                "classes {test_classes:?}, but {classes:?} in {}",
+                "classes {:?}, but {:?} in {}",
+                test.classes,
+                train.classes,
                 train_folder.display()
             );
             return Err(Error::corrupt(
@@ -62,31 +78,114 @@ pub fn load(folder: &Path, size: Option<u32>) -> Result<Dataset, Error> {
                 "give both the same subfolders",
             ));
         }
-        (classes, train, test)
+        train.foreign.extend(test.foreign);
+        (train, test.images)
     } else {
-        let (classes, all) = listed(folder)?;
-        (classes, all, Vec::new())
+        (list(folder)?, Vec::new())
     };
-    let train_count = files.len();
-    files.extend(tests);
-    let all = decode(&files, size)?;
+    let train_count = listed.images.len();
+    listed.images.extend(tests);
+    let (all, sizes) = decode(&listed.images, size)?;
     let (train, test) = if parts.is_some() {
-        (0..files.len() as u32).partition(|&i| (i as usize) < train_count)
+        (0..all.len() as u32).partition(|&i| (i as usize) < train_count)
     } else {
         every_fifth(&all.labels)
     };
+    let test = all.select(&test);
+    let notes = [
+        resized(folder, &sizes, &all, size.is_some()),
+        passed_over(&listed.foreign),
+        untested(&listed.classes, &test),
+    ];
+    let notes = notes.into_iter().flatten();
     let augmentation = Augmentation {
         pad: all.height.min(all.width) / 8,
         flip: true,
         cutout: 0,
     };
-    Dataset::new(
+    let set = Dataset::new(
         name_of(folder),
-        classes,
+        listed.classes,
         all.select(&train),
-        all.select(&test),
+        test,
         augmentation,
-    )
+    )?;
+    Ok(Dataset {
+        notes: notes
+            .map(|note| format!("{}: {note}", folder.display()))
+            .collect(),
+        ..set
+    })
+}
+
+/// What became of images whose sizes are not those of the data set; `asked`: whether that size was asked for.
+fn resized(folder: &Path, sizes: &[Size], all: &Images, asked: bool) -> Option<String> {
+    let (width, height) = *sizes.first()?;
+    let kept = (all.width as u32, all.height as u32);
+    let cropped = sizes.iter().any(|(width, height)| width != height);
+    // What was asked for is no news.
+    if sizes.iter().all(|&size| size == kept) || asked && !cropped {
+        return None;
+    }
+    let others = match sizes.iter().all(|&size| size == (width, height)) {
+        true => "",
+        false => " and other sizes",
+    };
+    let became = if cropped {
+        "the middle square of each, at"
+    } else {
+        "scaled to"
+    };
+    let choice = match asked {
+        true => String::new(),
+        false => format!("; {}@64 for another size", folder.display()),
+    };
+    Some(format!(
+        "images of {width}x{height}{others}: {became} {}x{}{choice}",
+        kept.0, kept.1
+    ))
+}
+
+/// Pictures that are not read, by format.
+fn passed_over(foreign: &[PathBuf]) -> Option<String> {
+    (!foreign.is_empty()).then(|| {
+        format!(
+            "passed over {}: images are PNG or JPEG; convert those that belong here",
+            counted(foreign)
+        )
+    })
+}
+
+/// The classes that the test part has no image of.
+fn untested(classes: &[String], test: &Images) -> Option<String> {
+    let untested: Vec<&str> = (0u32..)
+        .zip(classes)
+        .filter(|(label, _)| !test.labels.contains(label))
+        .map(|(_, class)| class.as_str())
+        .collect();
+    let first = untested.first()?;
+    let first = match untested.len() {
+        1 => (*first).to_owned(),
+        count => format!("{count} of {} classes, such as {first}", classes.len()),
+    };
+    Some(format!(
+        "no test image of {first}: every fifth image of a class is one, and fewer than five are there"
+    ))
+}
+
+/// Files by their endings: `2 gif and 12 webp`.
+fn counted(files: &[PathBuf]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for file in files {
+        *counts.entry(ending(file)).or_default() += 1;
+    }
+    let counts = counts.iter().map(|(kind, count)| format!("{count} {kind}"));
+    counts.collect::<Vec<_>>().join(" and ")
+}
+
+/// Whether a folder could be meant as a data set: it has subfolders that can be classes.
+pub(super) fn has_classes(folder: &Path) -> bool {
+    subfolders(folder).is_ok_and(|it| it.len() > 1)
 }
 
 fn name_of(path: &Path) -> String {
@@ -117,29 +216,49 @@ fn parts(folder: &Path) -> Result<Option<[PathBuf; 2]>, Error> {
                 "move the images of the others into train, or out of here",
             ))
         }
+        ([train], []) if has_classes(train) => Err(Error::corrupt(
+            folder,
+            "test is missing beside train",
+            format!(
+                "add it (val will do) with the same classes, or name {}: every fifth image of each class is the test \
+                 part then",
+                train.display()
+            ),
+        )),
         _ => Ok(None),
     }
 }
 
-/// The classes of a folder, and its images in order.
-fn listed(folder: &Path) -> Result<(Vec<String>, Vec<Labelled>), Error> {
+/// The classes of a folder, and what lies in theirs.
+struct Listed {
+    classes: Vec<String>,
+    /// In order.
+    images: Vec<Labelled>,
+    /// Pictures in other formats.
+    foreign: Vec<PathBuf>,
+}
+
+fn list(folder: &Path) -> Result<Listed, Error> {
     let classes = subfolders(folder)?;
     if classes.len() < 2 {
-        let problem = format!(
-            "{} subfolders, two classes at least are needed",
-            classes.len()
-        );
+        let found = match classes.len() {
+            1 => "one subfolder",
+            _ => "no subfolders",
+        };
+        let problem = format!("{found}, two classes at least are needed");
         return Err(Error::corrupt(
             folder,
             problem,
             "make one subfolder a class and put its PNG or JPEG images there",
         ));
     }
-    let mut files = Vec::new();
+    let (mut all, mut foreign) = (Vec::new(), Vec::new());
     for (label, class) in classes.iter().enumerate() {
-        let images: Vec<PathBuf> = entries(class)?
+        let (images, others): (Vec<PathBuf>, Vec<PathBuf>) =
+            entries(class)?.into_iter().partition(|path| is_image(path));
+        let others: Vec<PathBuf> = others
             .into_iter()
-            .filter(|path| is_image(path))
+            .filter(|path| has_ending(path, &FOREIGN))
             .collect();
         let inner = subfolders(class)?;
         if images.is_empty() && !inner.is_empty() {
@@ -160,15 +279,21 @@ fn listed(folder: &Path) -> Result<(Vec<String>, Vec<Labelled>), Error> {
             }
         }
         if images.is_empty() {
-            return Err(Error::corrupt(
-                class,
-                "no PNG or JPEG images",
-                "add some, or remove the folder",
-            ));
+            let (but, next) = match others.len() {
+                0 => (String::new(), "add some, or remove the folder"),
+                _ => (format!(", but {}", counted(&others)), "convert them"),
+            };
+            let problem = format!("no PNG or JPEG images{but}");
+            return Err(Error::corrupt(class, problem, next));
         }
-        files.extend(images.into_iter().map(|path| (path, label as u32)));
+        all.extend(images.into_iter().map(|path| (path, label as u32)));
+        foreign.extend(others);
     }
-    Ok((classes.iter().map(|path| name_of(path)).collect(), files))
+    Ok(Listed {
+        classes: classes.iter().map(|path| name_of(path)).collect(),
+        images: all,
+        foreign,
+    })
 }
 
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -190,29 +315,38 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn is_image(path: &Path) -> bool {
-    let ending = path
-        .extension()
-        .map(|e| e.to_string_lossy().to_lowercase())
-        .unwrap_or_default();
-    path.is_file() && ["png", "jpg", "jpeg"].contains(&ending.as_str())
+    has_ending(path, &["png", "jpg", "jpeg"])
 }
 
-fn decode(files: &[Labelled], size: Option<u32>) -> Result<Images, Error> {
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    path.is_file() && endings.contains(&&*ending(path))
+}
+
+/// A file's ending in lower case; empty where it has none.
+fn ending(path: &Path) -> String {
+    path.extension()
+        .map(|e| e.to_string_lossy().to_lowercase())
+        .unwrap_or_default()
+}
+
+/// The images, and which size each had.
+fn decode(files: &[Labelled], size: Option<u32>) -> Result<(Images, Vec<Size>), Error> {
     let side = match size {
         Some(side) => Some(side),
         None => common_size(files)?.is_none().then_some(DEFAULT_SIZE),
     };
-    let read: Vec<Result<DynamicImage, Error>> = files
+    let read: Vec<Result<(DynamicImage, Size), Error>> = files
         .par_iter()
         .map(|(path, _)| {
-            let image = open(path)?;
+            let image = on_white(open(path)?);
+            let size = (image.width(), image.height());
             Ok(match side {
-                Some(side) => square(&image, side),
-                None => image,
+                Some(side) => (square(&image, side), size),
+                None => (image, size),
             })
         })
         .collect();
-    let images = all_or_first(read)?;
+    let (images, sizes): (Vec<DynamicImage>, Vec<_>) = all_or_first(read)?.into_iter().unzip();
     let grey = images.iter().all(|image| !image.color().has_color());
     let (width, height) = (images[0].width() as usize, images[0].height() as usize);
     let raw: Vec<Vec<u8>> = images
@@ -226,18 +360,19 @@ fn decode(files: &[Labelled], size: Option<u32>) -> Result<Images, Error> {
         })
         .collect();
     let labels = files.iter().map(|(_, label)| *label).collect();
-    Ok(Images {
+    let images = Images {
         height,
         width,
         channels: if grey { 1 } else { 3 },
         pixels: raw.concat(),
         labels,
-    })
+    };
+    Ok((images, sizes))
 }
 
 /// The size that all images have as stored and shown, if it is one and small.
-fn common_size(files: &[Labelled]) -> Result<Option<(u32, u32)>, Error> {
-    let sizes: Vec<Result<(u32, u32), Error>> =
+fn common_size(files: &[Labelled]) -> Result<Option<Size>, Error> {
+    let sizes: Vec<Result<Size, Error>> =
         files.par_iter().map(|(path, _)| open_size(path)).collect();
     let sizes = all_or_first(sizes)?;
     let first = sizes[0];
@@ -290,7 +425,7 @@ fn decoder(path: &Path, reader: ImageReader<BufReader<File>>) -> Result<impl Ima
     }
 }
 
-fn open_size(path: &Path) -> Result<(u32, u32), Error> {
+fn open_size(path: &Path) -> Result<Size, Error> {
     use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     let mut decoder = decoder(path, reader(path)?)?;
     let (width, height) = decoder.dimensions();
@@ -333,6 +468,33 @@ fn has_end(file: &[u8]) -> bool {
             [_, rest @ ..] => rest,
             [] => return false,
         };
+    }
+}
+
+/// A transparent image on white; any other as it is.
+fn on_white(image: DynamicImage) -> DynamicImage {
+    if !image.color().has_alpha() {
+        return image;
+    }
+    let over = |value: u8, alpha: u8| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    };
+    let (width, height) = (image.width(), image.height());
+    if image.color().has_color() {
+        let image = image.into_rgba8();
+        let pixel = |x, y| {
+            let [r, g, b, alpha] = image.get_pixel(x, y).0;
+            Rgb([r, g, b].map(|value| over(value, alpha)))
+        };
+        RgbImage::from_fn(width, height, pixel).into()
+    } else {
+        let image = image.into_luma_alpha8();
+        let pixel = |x, y| {
+            let [value, alpha] = image.get_pixel(x, y).0;
+            Luma([over(value, alpha)])
+        };
+        GrayImage::from_fn(width, height, pixel).into()
     }
 }
 

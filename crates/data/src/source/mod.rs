@@ -84,13 +84,17 @@ pub fn sources() -> &'static [&'static dyn Source] {
 pub fn load(name_or_path: &str, root: &Path) -> Result<Dataset, Error> {
     let Some(source) = named(name_or_path) else {
         let (path, size) = folder_named(name_or_path, root)?;
-        return folder::load(&path, size).map(|set| Dataset {
-            name: name_or_path.to_owned(),
-            ..set
-        });
+        let mut set = folder::load(&path, size)?;
+        set.name = name_or_path.to_owned();
+        set.notes.extend(namesake(name_or_path, root));
+        return Ok(set);
     };
     match source.locate(root) {
-        Some(location) => source.read(&location),
+        Some(location) => {
+            let mut set = source.read(&location)?;
+            set.notes.extend(namesake(name_or_path, root));
+            Ok(set)
+        }
         None => Err(Error::Missing {
             dataset: source.name().to_owned(),
             looked: source.folders(root),
@@ -117,7 +121,7 @@ pub fn is_present(name_or_path: &str, root: &Path) -> Result<bool, Error> {
 /// [`Error::Unknown`], [`Error::Fetch`] with every attempt and what to do by hand, [`Error::Io`] if `root` cannot be
 /// written.
 pub fn fetch(name: &str, root: &Path, progress: &mut Progress<'_>) -> Result<Fetched, Error> {
-    let source = named(name).ok_or_else(|| unknown(name))?;
+    let source = named(name).ok_or_else(|| unknown(name, false))?;
     if let Some(location) = source.locate(root) {
         return Ok(Fetched {
             location,
@@ -136,6 +140,23 @@ pub fn fetch(name: &str, root: &Path, progress: &mut Progress<'_>) -> Result<Fet
             next: "it was fetched and is gone again: does something else clean this folder?".into(),
         }),
     }
+}
+
+/// What is taken where a source and a folder of images have one name.
+fn namesake(name: &str, root: &Path) -> Option<String> {
+    let plain = name.rsplit_once('@').map_or(name, |(plain, _)| plain);
+    named(plain)?;
+    let folder = [Path::new("."), root].map(|it| it.join(plain));
+    let folder = folder.iter().find(|it| folder::has_classes(it))?.display();
+    Some(if plain == name {
+        format!(
+            "{name}: the data set that is called so; for the folder of that name write {folder}"
+        )
+    } else {
+        format!(
+            "{name}: the folder {folder}; {plain} without a size is the data set that is called so"
+        )
+    })
 }
 
 fn named(name: &str) -> Option<&'static dyn Source> {
@@ -162,7 +183,7 @@ fn folder_named(name: &str, root: &Path) -> Result<(PathBuf, Option<u32>), Error
         .rsplit_once('@')
         .and_then(|(path, size)| Some((existing(path)?, size)));
     let Some((path, size)) = sized else {
-        return Err(unknown(name));
+        return Err(unknown(name, true));
     };
     match size.parse() {
         Ok(size) if (1..=folder::MAX_SIZE).contains(&size) => Ok((path, Some(size))),
@@ -175,7 +196,8 @@ fn folder_named(name: &str, root: &Path) -> Result<(PathBuf, Option<u32>), Error
     }
 }
 
-fn unknown(name: &str) -> Error {
+/// `or_folder`: whether a folder would have done.
+fn unknown(name: &str, or_folder: bool) -> Error {
     let known: Vec<&'static str> = sources().iter().map(|source| source.name()).collect();
     let close =
         |candidate: &&&'static str| strsim::jaro_winkler(&name.to_lowercase(), candidate) > 0.8;
@@ -189,6 +211,7 @@ fn unknown(name: &str) -> Error {
         name: name.to_owned(),
         known,
         suggestion,
+        or_folder,
     }
 }
 

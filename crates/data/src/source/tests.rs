@@ -24,7 +24,8 @@ fn names_are_forgiving_and_unknown_ones_get_a_suggestion() {
         "{text}"
     );
     assert!(!error("", root.path()).contains("did you mean"));
-    assert!(fetch("nothing", root.path(), &mut |_| ()).is_err());
+    let text = fetch("nothing", root.path(), &mut |_| ()).unwrap_err();
+    assert!(!text.to_string().contains("folder"), "{text}");
     assert!(is_present("nothing", root.path()).is_err());
 }
 
@@ -250,6 +251,113 @@ fn images_of_many_sizes_become_squares_and_rgb() {
 }
 
 #[test]
+fn transparency_is_white() {
+    use image::{LumaA, Rgba, RgbaImage};
+    let root = TempDir::new().unwrap();
+    for (class, alpha) in [("ant", 0), ("bee", 51)] {
+        fs::create_dir(root.path().join(class)).unwrap();
+        for i in 0..5 {
+            // A black stroke drawn in the alpha channel.
+            let image =
+                RgbaImage::from_fn(4, 4, |x, _| Rgba([0, 0, 100, [alpha, 255][x as usize / 2]]));
+            let path = root.path().join(class).join(format!("{i}.png"));
+            image.save(path).unwrap();
+        }
+    }
+    let set = load(root.path().to_str().unwrap(), root.path()).unwrap();
+    let image = |label| {
+        let at = set.train.labels.iter().position(|it| *it == label);
+        set.train.image(at.unwrap())
+    };
+    assert_eq!(
+        (&image(0)[..3], &image(0)[6..9]),
+        (&[255; 3][..], &[0, 0, 100][..])
+    );
+    // A fifth of it over four fifths of white.
+    assert_eq!(image(1)[..3], [204, 204, 224]);
+    // Scaled to one pixel, half is white and half the stroke: nothing of the black that cannot be seen.
+    let name = format!("{}@1", root.path().display());
+    let set = load(&name, root.path()).unwrap();
+    assert_eq!(set.train.image(0)[..2], [128, 128]);
+    // Grey images are grey still.
+    for i in 0..5 {
+        for class in ["ant", "bee"] {
+            let image = image::GrayAlphaImage::from_pixel(4, 4, LumaA([9, 0]));
+            let path = root.path().join(class).join(format!("{i}.png"));
+            image.save(path).unwrap();
+        }
+    }
+    let set = load(root.path().to_str().unwrap(), root.path()).unwrap();
+    assert_eq!((set.train.channels, set.train.pixels[0]), (1, 255));
+}
+
+#[test]
+fn what_became_of_the_images_is_told() {
+    let root = TempDir::new().unwrap();
+    let folder = root.path().join("x");
+    let told = |size: &str| {
+        let name = format!("{}{size}", folder.display());
+        let notes = load(&name, root.path()).unwrap().notes;
+        let place = format!("{}: ", folder.display());
+        assert!(notes.iter().all(|it| it.starts_with(&place)), "{notes:?}");
+        notes.concat().replace(&place, "")
+    };
+    write_classes(&folder, 5, 40, 40);
+    assert_eq!(told(""), "");
+    assert_eq!(told("@8"), "", "as it was asked for");
+    write_classes(&folder, 5, 100, 100);
+    let other = format!("; {}@64 for another size", folder.display());
+    assert_eq!(
+        told(""),
+        format!("images of 100x100: scaled to 32x32{other}")
+    );
+    write_classes(&folder, 5, 100, 30);
+    let middle = "the middle square of each, at";
+    assert_eq!(told(""), format!("images of 100x30: {middle} 32x32{other}"));
+    assert_eq!(told("@8"), format!("images of 100x30: {middle} 8x8"));
+    write_classes(&folder, 4, 32, 32);
+    let text = told("");
+    assert!(
+        text.starts_with("images of 32x32 and other sizes: the middle"),
+        "{text}"
+    );
+
+    fs::remove_dir_all(folder.join("bee")).unwrap();
+    fs::create_dir(folder.join("bee")).unwrap();
+    for name in ["a.webp", "b.WEBP", "c.gif", "notes.txt"] {
+        fs::write(folder.join("bee").join(name), "").unwrap();
+    }
+    let text = error("x", root.path());
+    assert!(
+        text.contains("bee: no PNG or JPEG images, but 1 gif and 2 webp"),
+        "{text}"
+    );
+    write_classes(&folder, 5, 32, 32);
+    fs::remove_file(folder.join("bee/00.png")).unwrap();
+    let text = told("");
+    assert!(
+        text.starts_with("passed over 1 gif and 2 webp: images are PNG or JPEG"),
+        "{text}"
+    );
+    assert!(text.contains("no test image of bee: every fifth"), "{text}");
+    fs::remove_file(folder.join("ant/00.png")).unwrap();
+    assert!(told("").contains("no test image of 2 of 3 classes, such as ant"));
+}
+
+#[test]
+fn a_folder_with_the_name_of_a_source_is_told() {
+    let root = TempDir::new().unwrap();
+    let notes = |name| load(name, root.path()).unwrap().notes;
+    assert!(notes("digits").is_empty());
+    let folder = root.path().join("digits");
+    write_classes(&folder, 5, 8, 8);
+    let folder = folder.display();
+    assert!(notes("digits")[0].ends_with(&format!("for the folder of that name write {folder}")));
+    assert!(notes("digits@4")[0].starts_with(&format!("digits@4: the folder {folder};")));
+    assert!(notes(&folder.to_string()).is_empty());
+}
+
+#[test]
 fn jpeg_is_read() {
     let root = TempDir::new().unwrap();
     write_classes(root.path(), 5, 16, 16);
@@ -277,6 +385,12 @@ fn jpeg_is_read() {
 fn train_and_test_subfolders_are_the_parts() {
     let root = TempDir::new().unwrap();
     write_classes(&root.path().join("p/train"), 3, 8, 8);
+    let text = error("p", root.path());
+    let next = format!("name {}:", root.path().join("p/train").display());
+    assert!(
+        text.contains("test is missing beside train") && text.contains(&next),
+        "{text}"
+    );
     write_classes(&root.path().join("p/test"), 2, 8, 8);
     let set = load("p", root.path()).unwrap();
     assert_eq!(
@@ -318,7 +432,7 @@ fn bad_folders_and_images_are_named() {
     // Nothing is passed over in silence: images deeper down are named, an empty folder is not.
     let (within, moved) = (folder.join("bee/old"), folder.join("bee/old/03.png"));
     fs::create_dir(&within).unwrap();
-    assert!(crate::load("f", root.path()).is_ok());
+    assert!(load("f", root.path()).is_ok());
     fs::rename(folder.join("bee/03.png"), &moved).unwrap();
     let text = error("f", root.path());
     assert!(

@@ -1,7 +1,7 @@
 //! The top of the page: the best found architecture beside the best baseline, in numbers.
 
 use crate::canvas::svg::escape;
-use crate::data::{Data, Entry, Measure};
+use crate::data::{Data, Entry, Measure, RunData};
 use crate::numbers::{counted, duration, percent, short};
 
 /// The page's header.
@@ -55,7 +55,28 @@ fn setting(data: &Data) -> String {
     if let Some(reward) = data.reward() {
         text.push_str(&format!(" Best is what has the best reward: {reward}."));
     }
-    text
+    text + &verdicts(data)
+}
+
+/// Which verdict counts, where a run has several.
+fn verdicts(data: &Data) -> String {
+    let told = |(index, run): (usize, &RunData)| {
+        let mut epochs = data.verdicts(index);
+        let most = epochs.pop_last()?;
+        let shorter: Vec<String> = epochs.iter().map(u32::to_string).collect();
+        let the = match data.runs.len() {
+            1 => "The".to_owned(),
+            _ => format!("In {} the", run.name),
+        };
+        (!shorter.is_empty()).then(|| {
+            format!(
+                " {the} verdict after {} counts, not that after {}.",
+                counted(most, "epoch"),
+                shorter.join(" or ")
+            )
+        })
+    };
+    data.runs.iter().enumerate().filter_map(told).collect()
 }
 
 fn card(data: &Data, entry: &Entry, title: &str, class: &str) -> String {

@@ -3,9 +3,10 @@
 use cellwright_ledger::{Kind, Status};
 
 use crate::canvas::svg::escape;
-use crate::data::{Data, Entry, Measure};
+use crate::data::{Data, Entry, Measure, RunData};
 use crate::numbers::{percent, short};
 use crate::pareto::Cost;
+use crate::ranking;
 
 /// The table's section.
 pub(super) fn html(data: &Data) -> String {
@@ -52,9 +53,27 @@ pub(super) fn html(data: &Data) -> String {
     format!(
         "<section id=\"trials\">\n<h2>All networks</h2>\n<p class=\"about\">Ranked by {by}, anew in the verdict and after each \
          number of epochs, since accuracies after different trainings do not compare; {test}. Latency is that of one image's inference. Click on a \
-         heading to sort.</p>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
-         </table></div>\n</section>\n"
+         heading to sort.</p>\n{}<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         </table></div>\n</section>\n",
+        agreement(data)
     )
+}
+
+/// Whether short trainings ranked as longer ones did, in each run where enough can be said.
+fn agreement(data: &Data) -> String {
+    let told = |run: &RunData| {
+        let text = ranking::told(&run.trials)?;
+        let name = match data.runs.len() {
+            1 => String::new(),
+            _ => format!("{}: ", run.name),
+        };
+        Some(format!(
+            "<p class=\"about\">{}{}</p>\n",
+            escape(&name),
+            escape(&text)
+        ))
+    };
+    data.runs.iter().filter_map(told).collect()
 }
 
 /// All entries with their ranks: the verdict first, then those with more epochs, each ranked by reward; what failed last.

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cellwright_graph::Shape;
 use cellwright_ledger::{Kind, Run, Status, Trial, quoted};
+use cellwright_report::ranking;
 use cellwright_search::Error;
 use cellwright_search::evaluator::{Evaluator, Processes};
 use cellwright_search::run::{Ending, RunConfig};
@@ -29,6 +30,7 @@ pub fn run(args: Args) -> Result<()> {
     let dataset = cellwright_data::load(&config.dataset.name, &config.dataset.root)?;
     planned.take(&dataset)?;
     let config = &planned.config;
+    dataset.notes.iter().for_each(note);
     setup::check_held_out(config, &dataset.train.labels)?;
     let input = Shape {
         height: dataset.train.height,
@@ -192,6 +194,9 @@ fn show(rows: &[Trial], config: &RunConfig, page: Option<&Path>) -> Result<()> {
                 "\nThe verdict: trained again with {seeds}, ranked by {by}{free}\n"
             ))?;
             print(table)?;
+        }
+        if let Some(text) = ranking::told(&trained) {
+            print(format!("\n{text}"))?;
         }
         match rows.len() - trained.len() {
             0 => {}
