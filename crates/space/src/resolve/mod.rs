@@ -109,8 +109,13 @@ impl<'r> Resolver<'r, '_> {
             }
         };
         if value.is_none() {
-            self.report
-                .error(node.span(), "this number is too large", None);
+            // What is too large has digits, `inf` and `nan` have none.
+            let float = node.get_ref().as_float().map(|it| it.as_str());
+            let message = match float.is_some_and(|it| it.ends_with(['f', 'n'])) {
+                true => "this number must be finite",
+                false => "this number is too large",
+            };
+            self.report.error(node.span(), message, None);
         }
         value.map(Expression::Constant)
     }
