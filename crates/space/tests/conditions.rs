@@ -111,6 +111,53 @@ fn what_no_condition_can_meet_is_told_at_once() {
 }
 
 #[test]
+fn what_a_condition_cannot_be_computed_for_is_found() {
+    let uncomputable = |conditions: &str| {
+        let conditions = format!("require = [{conditions}]");
+        let text = SUBSET.lines().map(|line| match line {
+            line if line.starts_with("require") => conditions.as_str(),
+            line => line,
+        });
+        let space = parse(&text.collect::<Vec<_>>().join("\n"));
+        space.uncomputable().map(|(text, choices, reason)| {
+            assert_eq!(choices.0.iter().sum::<u32>(), 2, "{choices}");
+            format!("{text}: {reason}")
+        })
+    };
+    let expected = Some(r#""6 // (edges - 2) < 9": division by zero"#.to_owned());
+    assert_eq!(uncomputable(r#""6 // (edges - 2) < 9""#), expected);
+    assert_eq!(
+        uncomputable(r#""edges > 0", "6 // (edges - 2) < 9""#),
+        expected
+    );
+    // It is ruled out anyway, or not computed.
+    assert_eq!(uncomputable(r#""6 // (edges - 2) < 9", "edges > 2""#), None);
+    assert_eq!(
+        uncomputable(r#""edges == 2 or 6 // (edges - 2) < 9""#),
+        None
+    );
+    assert_eq!(uncomputable(r#""edges > 1""#), None);
+}
+
+#[test]
+fn all_architectures_of_a_few() {
+    let space = parse(SUBSET);
+    let all = space.few_architectures(4).expect("there are 4");
+    assert_eq!(Some(all), enumerate(&space, 100));
+    assert_eq!(space.few_architectures(3), None);
+    // Many dead ends, and few architectures that are found late.
+    let narrow = parse(
+        r#"
+name = "narrow"
+require = ["s % 100 == 59"]
+[network]
+layers = [{ op = "conv", filters = { choose = [10, 20, 30, 59], name = "s" }, repeat = 60 }]
+"#,
+    );
+    assert_eq!(narrow.few_architectures(500), None);
+}
+
+#[test]
 fn a_condition_that_names_no_decision_holds_too() {
     let text = |condition: &str| {
         format!(

@@ -111,6 +111,33 @@ impl Values for Sums<'_> {
     }
 }
 
+/// The sums that an architecture has, or would have.
+pub(crate) fn sums(space: &Space, choices: &[u32]) -> Vec<i64> {
+    let names = &space.program().required_names;
+    let mut sums = vec![0; names.len()];
+    for (index, (found, option)) in space.found().iter().zip(choices).enumerate() {
+        if let Ok(name) = names.binary_search(&found.word)
+            && space.is_active(&choices[..index])
+        {
+            sums[name] += found.value(*option).unwrap_or(0);
+        }
+    }
+    sums
+}
+
+/// The first condition that cannot be computed for these sums while all others hold, and why.
+pub(crate) fn uncomputable(space: &Space, sums: &[i64]) -> Option<(usize, String)> {
+    let mut first = None;
+    for (index, (condition, _)) in space.program().require.iter().enumerate() {
+        match condition.evaluate(&mut Sums(sums)) {
+            Ok(Some(Value::Bool(true))) => {}
+            Ok(_) => return None,
+            Err(reason) => first = first.or(Some((index, reason))),
+        }
+    }
+    first
+}
+
 /// Whether all conditions hold for these sums, exactly. What cannot be computed (a division by zero)
 /// does not hold.
 pub(crate) fn holds(space: &Space, sums: &[i64]) -> bool {

@@ -32,7 +32,7 @@ pub(crate) const FILE_KEYS: [(&str, &str); 12] = [
     ),
     (
         "require",
-        "a list of conditions on decisions, each called by its `name`, or by the key or `let` that it is the value of: \"edges <= 9\"; several called the same count their sum; an operation or tensor counts as its option's index from 0",
+        "a list of conditions on decisions, each called by its `name`, or by the key or `let` that it is the value of: \"edges <= 9\"; several called the same count their sum; an operation or tensor counts as its option's index from 0; where a condition cannot be computed (a division by zero), it does not hold",
     ),
     (
         "distinct",

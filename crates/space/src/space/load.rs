@@ -114,19 +114,11 @@ impl Space {
                 Ok(self)
             }
             _ => {
-                let mut report = Report::new(self.text());
-                let (span, message) = match self.program().require.first() {
-                    Some((_, span)) => (
-                        span.clone(),
-                        "no architecture was found that meets the conditions of `require`",
-                    ),
-                    None => (
-                        0..0,
-                        "there is no architecture: some decision has no option that can be chosen",
-                    ),
-                };
+                let (path, text) = (self.0.path.clone(), self.0.text.clone());
+                let (span, message) = self.why_none();
+                let mut report = Report::new(&text);
                 report.error(span, message, None);
-                Err(report.errors(&self.0.path))
+                Err(report.errors(&path))
             }
         }
     }
