@@ -40,6 +40,35 @@ fn options_and_tensors_have_conditions() {
 }
 
 #[test]
+fn operations_have_conditions() {
+    let text = |condition: &str| {
+        let choice =
+            format!(r#"choose = ["relu", {{ op = "dropout", rate = 0, when = "{condition}" }}]"#);
+        format!(
+            r#"name = "toy"
+[network]
+let = {{ n = {{ choose = [1, 2] }} }}
+layers = [{{ op = {{ {choice}, name = "which" }}, repeat = "n" }}]
+"#
+        )
+    };
+    let space = parse(&text("n > 1"));
+    assert_eq!(space.decisions()[1].options, ["relu", "dropout(rate=0)"]);
+    assert_eq!(space.count(), Some(5u32.into()));
+    assert_eq!(enumerate(&space, 100).expect("few").len(), 5);
+    assert!(space.check(&Choices(vec![0, 1, 0])).is_err());
+    let lines = |choices| {
+        let notes = build(&space, choices).unwrap_or_else(|errors| panic!("{errors}"));
+        notes.lines.concat()
+    };
+    assert!(lines(&[1, 1, 0]).contains("dropout"));
+    // Where the repetition says so.
+    assert_eq!(parse(&text("index > 0")).count(), Some(3u32.into()));
+    let told = try_parse(&text("height(input) > 3")).unwrap_err();
+    assert!(told.to_string().contains("parameters and decisions"));
+}
+
+#[test]
 fn a_layer_of_which_no_tensor_is_left_has_nothing_to_pass_on() {
     let Err(error) = build(&parse(CONDITIONS), &[0, 1]) else {
         panic!("it was built")
