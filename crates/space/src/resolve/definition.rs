@@ -4,6 +4,7 @@ use toml::de::DeValue;
 
 use super::{DEFINITION_KEYS, LAYER_KEYS, Resolver, Scope};
 use crate::document::{Node, Table, list, text};
+use crate::expression::{Expression, Value};
 use crate::program::Definition;
 
 /// More arguments and `let`s than this are refused.
@@ -82,8 +83,11 @@ impl<'r> Resolver<'r, '_> {
                         None,
                     );
                 }
-                let default =
-                    default.and_then(|text| self.parse_expression(text, node.span(), &scope));
+                // One that is wrong is there all the same: what leaves it out is not wrong too.
+                let default = default.map(|text| {
+                    let parsed = self.parse_expression(text, node.span(), &scope);
+                    parsed.unwrap_or(Expression::Constant(Value::Whole(0)))
+                });
                 scope.locals.push(name.to_owned());
                 arguments.push((name.to_owned(), default));
             }
