@@ -52,8 +52,8 @@ pub struct Architectures<'s> {
     open: Vec<Vec<u32>>,
 }
 
-/// So much is looked at to find some architectures: at each step all decisions and the parts of all conditions,
-/// where there are conditions, and else [`LEAST_WORK`].
+/// So much is looked at to find some architectures: at each step the options of a decision, and where there are
+/// conditions all decisions, and for each option the parts of all conditions; never less than [`LEAST_WORK`].
 const MOST_WORK: usize = 20_000_000;
 const LEAST_WORK: usize = 8;
 
@@ -76,10 +76,13 @@ impl Space {
     /// The first architectures, `most` of them, that have what is given of the choices; none where they are not found
     /// soon.
     pub(crate) fn first_with(&self, given: Vec<Option<u32>>, most: usize) -> Option<Vec<Choices>> {
+        let options = self.decisions().iter().map(|it| it.options.len()).max();
+        let options = options.unwrap_or(0);
         let conditions = &self.program().require;
-        let looked_at = match conditions.iter().map(|(it, _)| it.size()).sum() {
-            0 => LEAST_WORK,
-            parts => self.decisions().len() + parts,
+        let parts: usize = conditions.iter().map(|(it, _)| it.size()).sum();
+        let looked_at = match parts {
+            0 => options,
+            parts => self.decisions().len() + parts.saturating_mul(options),
         };
         let steps = MOST_WORK / looked_at.max(LEAST_WORK);
         let mut all = self.architectures_with(given);

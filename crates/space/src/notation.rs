@@ -202,6 +202,8 @@ impl Space {
 
 /// More steps than this are not made to read a text; beyond them, it is not known what it is.
 const MOST_STEPS: usize = 100_000;
+/// Looking for what is left out takes as long as so many.
+const STEPS_TO_FIND: usize = 1_000;
 
 /// The ways to read a text in a space's notation, until two are found.
 struct Reading<'s> {
@@ -339,6 +341,7 @@ impl<'s> Reading<'s> {
         }
         let choices = self.choices.iter().zip(&self.known);
         let given = choices.map(|(choice, known)| known.then_some(*choice));
+        self.steps += STEPS_TO_FIND;
         match self.space.first_with(given.collect(), 2) {
             Some(found) if found.is_empty() => self.wrong("", || {
                 "no choice of what the notation leaves out makes it one".to_owned()
