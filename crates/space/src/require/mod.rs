@@ -14,14 +14,25 @@ use range::{Possible, Range, range};
 /// The largest value of an option that `require` may count.
 const LARGEST: i64 = 1_000_000_000;
 
-/// The first decision that `require` counts though an option of it has no whole number, by its name.
-pub(crate) fn uncountable(program: &Program, found: &Decisions) -> Option<String> {
+/// The first decision that `require` counts though an option of it has no whole number, by its name, with the place
+/// of the condition.
+pub(crate) fn uncountable(program: &Program, found: &Decisions) -> Option<(String, Span)> {
     let wrong = |found: &&Found| {
         program.required_names.contains(&found.word)
             && (0..found.labels.len() as u32).any(|option| found.value(option).is_none())
     };
-    found.list.iter().find(wrong).map(|it| it.word.clone())
+    let word = &found.list.iter().find(wrong)?.word;
+    let name = program.required_names.binary_search(word).ok()? as u32;
+    let counts = |condition: &Expression| {
+        let mut counts = false;
+        counted(&mut condition.clone(), &mut |it| counts |= *it == name);
+        counts
+    };
+    let (_, span) = program.require.iter().find(|(it, _)| counts(it))?;
+    Some((word.clone(), span.clone()))
 }
+
+type Span = std::ops::Range<usize>;
 
 /// Why a condition does not hold whatever is chosen; none where it may.
 pub(crate) fn never(condition: &Expression) -> Option<String> {

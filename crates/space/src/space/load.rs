@@ -66,13 +66,11 @@ impl Space {
             return Err(report.errors(path));
         }
         let found = discover(&program, &mut report);
-        if let Some(name) = uncountable(&program, &found)
-            && let Some((_, span)) = program.require.first()
-        {
+        if let Some((name, span)) = uncountable(&program, &found) {
             let message = format!(
                 "`require` counts decision '{name}', whose options must then be whole numbers, true or false"
             );
-            report.error(span.clone(), message, None);
+            report.error(span, message, None);
         }
         for (condition, span) in &program.require {
             if let Some(message) = never(condition) {
