@@ -266,7 +266,13 @@ impl Parser<'_> {
             self.at += 1;
             let Some(tensor) = self.names.tensor(&tensor) else {
                 let known = self.names.known_tensors();
-                let help = suggest(&tensor, known.iter().map(String::as_str));
+                let help = match &known[..] {
+                    [] => Some("no tensor is known here: ask in a `let` or a layer".to_owned()),
+                    [first, ..] if tensor == "last" => {
+                        Some(format!("no layer comes before; what comes in is '{first}'"))
+                    }
+                    known => suggest(&tensor, known.iter().map(String::as_str)),
+                };
                 return Err((format!("there is no tensor '{tensor}' here"), at, help));
             };
             self.expect(")")?;
