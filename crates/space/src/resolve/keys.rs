@@ -64,7 +64,7 @@ pub(crate) const NETWORK_KEYS: [(&str, &str); 2] = [DEFINITION_KEYS[2], DEFINITI
 pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
     (
         "op",
-        "a primitive, a block or a cell; or { choose = [...] }",
+        "a primitive, a block or a cell; or { choose = [...] } of such names and of tables { op = NAME, ... } with arguments, and a `when` where it can be chosen only so",
     ),
     ("layers", "layers in place of an operation"),
     ("name", "a name for its output, for `from` and expressions"),
@@ -86,6 +86,6 @@ pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
     ),
     (
         "auxiliary",
-        "its output is an auxiliary classifier whose loss has this weight; the next layer goes on from before it",
+        "its output is an auxiliary classifier whose loss has this weight, above 0 and at most 100; the next layer goes on from before it. It works in training only: it counts for the parameters, not for the MACs",
     ),
 ];
