@@ -61,10 +61,15 @@ impl<'r> Resolver<'r, '_> {
         let mut scope = Scope::default();
         let mut arguments = Vec::new();
         if let Some(node) = table.take("arguments") {
-            for node in list(node, "`arguments`", self.report).unwrap_or_default() {
+            let items = list(node, "`arguments`", self.report).unwrap_or_default();
+            let texts = items.iter().filter_map(|item| item.get_ref().as_str());
+            let names = texts.map(|it| it.split('=').next().unwrap_or_default().trim().to_owned());
+            scope.later = names.rev().collect();
+            for node in items {
                 let Some(text) = text(node, "an argument", self.report) else {
                     continue;
                 };
+                scope.later.pop();
                 let (name, default) = match text.split_once('=') {
                     Some((name, default)) => (name.trim(), Some(default)),
                     None => (text.trim(), None),

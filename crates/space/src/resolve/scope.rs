@@ -8,7 +8,7 @@ use crate::expression::{Expression, Names, Tensor, Value};
 #[derive(Default, Clone)]
 pub(super) struct Scope {
     pub locals: Vec<String>,
-    /// The names of the lets that come later, last first, while lets are read.
+    /// The names that come later, last first, while arguments or lets are read.
     pub later: Vec<String>,
     pub inputs: Vec<String>,
     /// Names of the earlier layers, with their numbers.
