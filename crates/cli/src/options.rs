@@ -70,7 +70,12 @@ pub struct Which {
     #[arg(long, value_name = "LIST", group = "which")]
     pub choices: Option<String>,
     /// The architecture in the space's published notation
-    #[arg(long, value_name = "NOTATION", group = "which")]
+    #[arg(
+        long,
+        value_name = "NOTATION",
+        group = "which",
+        allow_hyphen_values = true
+    )]
     pub arch: Option<String>,
     /// Draw the architecture at random with this seed (default: 0)
     #[arg(long = "seed", value_name = "S", group = "which")]

@@ -12,6 +12,9 @@ pub const MAX_LAYERS: usize = 1 << 20;
 /// these, so all counts of a graph fit 64 bits and are exact.
 pub const MAX_MACS: u64 = 1 << 60;
 
+/// The largest weight of an auxiliary classifier's loss, beside the network's own with 1.
+pub const MAX_WEIGHT: f64 = 100.0;
+
 /// Room for the layers of most networks, so that growing does not move them.
 const USUAL_LAYERS: usize = 384;
 
@@ -157,9 +160,16 @@ impl Builder {
     /// Makes a node's output an auxiliary classifier.
     ///
     /// # Errors
-    /// [`Error::Logits`] when it is not one value a class.
+    /// [`Error::Logits`] when it is not one value a class; [`Error::Weight`] when the weight is not above 0 and
+    /// at most [`MAX_WEIGHT`].
     pub fn auxiliary(&mut self, node: NodeId, weight: f64) -> Result<(), Error> {
         self.check_logits(node)?;
+        if !(weight > 0.0 && weight <= MAX_WEIGHT) {
+            return Err(Error::Weight {
+                layer: self.name(node).to_owned(),
+                weight: weight.to_string(),
+            });
+        }
         self.auxiliary.push(Auxiliary { node, weight });
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What can go wrong while a graph is built.
 
-use crate::{Mismatch, Shape};
+use crate::{MAX_WEIGHT, Mismatch, Shape};
 
 /// Why a graph could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,16 @@ pub enum Error {
         shape: Shape,
         /// The number of classes.
         classes: usize,
+    },
+    /// The loss of an auxiliary classifier has a weight that no training can use.
+    #[error(
+        "the weight of the classifier `{layer}` is {weight}, and must be above 0 and at most {MAX_WEIGHT}"
+    )]
+    Weight {
+        /// The classifier.
+        layer: String,
+        /// Its weight, as a text.
+        weight: String,
     },
 }
 

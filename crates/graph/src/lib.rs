@@ -17,7 +17,7 @@ mod padding;
 mod parameter;
 mod vocabulary;
 
-pub use builder::{Builder, MAX_LAYERS, MAX_MACS};
+pub use builder::{Builder, MAX_LAYERS, MAX_MACS, MAX_WEIGHT};
 pub use cellwright_space::Shape;
 pub use error::Error;
 pub use graph::{Auxiliary, Graph, Node, NodeId};

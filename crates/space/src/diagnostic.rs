@@ -165,7 +165,8 @@ const MOST_KNOWN: usize = 2_000;
 
 /// `did you mean 'conv'?`, where a known name is near; otherwise the known names, if they are few.
 pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
-    let mut known: Vec<&str> = known.into_iter().collect();
+    // A word that is known elsewhere and refused here is no help.
+    let mut known: Vec<&str> = known.into_iter().filter(|it| *it != name).collect();
     // Each comparison takes the product of both lengths.
     if name.len() > LONGEST_NAME || known.len() > MOST_KNOWN {
         return None;

@@ -119,26 +119,6 @@ impl Space {
         some.find(|choices| self.parse_notation(&self.notation(choices)).is_err())
     }
 
-    /// Fills in what a notation leaves out, where only one option can be chosen.
-    fn fill_in(&self, choices: &mut [u32], known: &[bool]) -> Result<(), String> {
-        for index in (0..choices.len()).filter(|&index| !known[index]) {
-            let legal = self.legal(&choices[..index]);
-            let mut open = (0..legal.len()).filter(|&option| legal[option]);
-            match (open.next(), open.next()) {
-                (Some(only), None) => choices[index] = only as u32,
-                (None, _) => return Err(format!("nothing can be chosen for decision {index}")),
-                _ => {
-                    return Err(format!(
-                        "the notation leaves decision {index} ({}) out, which could be {}; give a list of option numbers",
-                        self.decisions()[index].name,
-                        self.decisions()[index].options.join(" or ")
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The architecture in the space's notation; without one, the list of option indices.
     #[must_use]
     pub fn notation(&self, choices: &Choices) -> String {
@@ -164,7 +144,7 @@ impl Space {
     }
 
     /// The choices of an architecture that is written in the space's notation, or else as a list of option
-    /// indices. A decision that the notation leaves out must have one legal option.
+    /// indices. What the notation leaves out must follow from the rest.
     ///
     /// # Errors
     /// Where the text departs from the notation, and what was expected there; also that it could be several
@@ -182,10 +162,15 @@ impl Space {
             return Ok(choices);
         };
         let mut reading = Reading::new(self, parts);
-        reading.read(text.trim());
+        reading.read(text);
+        // A notation may begin or end with spaces; else they say nothing.
+        if reading.found.is_empty() && text.trim().len() < text.len() {
+            reading.read(text.trim());
+        }
         match (&reading.found[..], list) {
-            ([one, other], _) => Err(wrong(format!(
-                "it could be {one} or {other}; give one of these lists of option numbers as the choices"
+            ([one, other, ..], _) => Err(wrong(format!(
+                "it could be {one} or {other}{}; give one of these lists of option numbers as the choices",
+                self.difference(one, other)
             ))),
             _ if reading.steps > MOST_STEPS => Err(wrong(
                 "it can be read in too many ways; give a list of option numbers as the choices"
@@ -202,10 +187,25 @@ impl Space {
     }
 }
 
-/// More steps than this are not made to read a text.
-const MOST_STEPS: usize = 100_000;
+impl Space {
+    /// The first decision in which two architectures differ, with the options that it has in them.
+    fn difference(&self, one: &Choices, other: &Choices) -> String {
+        let mut pairs = self.decisions().iter().zip(one.0.iter().zip(&other.0));
+        let differing = pairs.find(|(_, (one, other))| one != other);
+        differing.map_or_else(String::new, |(decision, (&one, &other))| {
+            let (name, options) = (&decision.name, &decision.options);
+            let (one, other) = (&options[one as usize], &options[other as usize]);
+            format!(", where {name} is {one} or {other}")
+        })
+    }
+}
 
-/// All ways to read a text in a space's notation, two of them at most.
+/// More steps than this are not made to read a text; beyond them, it is not known what it is.
+const MOST_STEPS: usize = 100_000;
+/// Looking for what is left out takes as long as so many.
+const STEPS_TO_FIND: usize = 1_000;
+
+/// The ways to read a text in a space's notation, until two are found.
 struct Reading<'s> {
     space: &'s Space,
     parts: &'s [Part],
@@ -329,18 +329,25 @@ impl<'s> Reading<'s> {
         None
     }
 
-    /// All of the text is read.
+    /// All of the text is read: what it leaves out is looked for.
     fn end(&mut self) {
-        let mut choices = self.choices.clone();
-        let filled = self.space.fill_in(&mut choices, &self.known);
-        let choices = Choices(choices);
-        let checked = filled.and_then(|()| {
-            let checked = self.space.check(&choices);
-            checked.map_err(|error| error.to_string())
-        });
-        match checked {
-            Ok(()) => self.found.push(choices),
-            Err(reason) => self.wrong("", || reason),
+        if self.known.iter().all(|known| *known) {
+            let choices = Choices(self.choices.clone());
+            match self.space.check(&choices) {
+                Ok(()) => self.found.push(choices),
+                Err(wrong) => self.wrong("", || wrong.to_string()),
+            }
+            return;
+        }
+        let choices = self.choices.iter().zip(&self.known);
+        let given = choices.map(|(choice, known)| known.then_some(*choice));
+        self.steps += STEPS_TO_FIND;
+        match self.space.first_with(given.collect(), 2) {
+            Some(found) if found.is_empty() => self.wrong("", || {
+                "no choice of what the notation leaves out makes it one".to_owned()
+            }),
+            Some(found) => self.found.extend(found),
+            None => self.steps = MOST_STEPS + 1,
         }
     }
 }

@@ -113,7 +113,7 @@ pub(crate) struct Site {
     pub named: bool,
     pub span: Range<usize>,
     pub options: Options,
-    /// What must hold for each of its values to be chosen; empty where none has a condition.
+    /// What must hold for each of its values or operations to be chosen; empty where none has a condition.
     pub conditions: Vec<Option<Expression>>,
 }
 

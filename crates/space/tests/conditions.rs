@@ -40,6 +40,35 @@ fn options_and_tensors_have_conditions() {
 }
 
 #[test]
+fn operations_have_conditions() {
+    let text = |condition: &str| {
+        let choice =
+            format!(r#"choose = ["relu", {{ op = "dropout", rate = 0, when = "{condition}" }}]"#);
+        format!(
+            r#"name = "toy"
+[network]
+let = {{ n = {{ choose = [1, 2] }} }}
+layers = [{{ op = {{ {choice}, name = "which" }}, repeat = "n" }}]
+"#
+        )
+    };
+    let space = parse(&text("n > 1"));
+    assert_eq!(space.decisions()[1].options, ["relu", "dropout(rate=0)"]);
+    assert_eq!(space.count(), Some(5u32.into()));
+    assert_eq!(enumerate(&space, 100).expect("few").len(), 5);
+    assert!(space.check(&Choices(vec![0, 1, 0])).is_err());
+    let lines = |choices| {
+        let notes = build(&space, choices).unwrap_or_else(|errors| panic!("{errors}"));
+        notes.lines.concat()
+    };
+    assert!(lines(&[1, 1, 0]).contains("dropout"));
+    // Where the repetition says so.
+    assert_eq!(parse(&text("index > 0")).count(), Some(3u32.into()));
+    let told = try_parse(&text("height(input) > 3")).unwrap_err();
+    assert!(told.to_string().contains("parameters and decisions"));
+}
+
+#[test]
 fn a_layer_of_which_no_tensor_is_left_has_nothing_to_pass_on() {
     let Err(error) = build(&parse(CONDITIONS), &[0, 1]) else {
         panic!("it was built")
@@ -108,6 +137,53 @@ fn what_no_condition_can_meet_is_told_at_once() {
     // What cannot be computed does not hold.
     let space = parse(&SUBSET.replace("edges >= 1", "6 // (edges - 1) == 3"));
     assert_eq!(space.count(), Some(1u32.into()));
+}
+
+#[test]
+fn what_a_condition_cannot_be_computed_for_is_found() {
+    let uncomputable = |conditions: &str| {
+        let conditions = format!("require = [{conditions}]");
+        let text = SUBSET.lines().map(|line| match line {
+            line if line.starts_with("require") => conditions.as_str(),
+            line => line,
+        });
+        let space = parse(&text.collect::<Vec<_>>().join("\n"));
+        space.uncomputable().map(|(text, choices, reason)| {
+            assert_eq!(choices.0.iter().sum::<u32>(), 2, "{choices}");
+            format!("{text}: {reason}")
+        })
+    };
+    let expected = Some(r#""6 // (edges - 2) < 9": division by zero"#.to_owned());
+    assert_eq!(uncomputable(r#""6 // (edges - 2) < 9""#), expected);
+    assert_eq!(
+        uncomputable(r#""edges > 0", "6 // (edges - 2) < 9""#),
+        expected
+    );
+    // It is ruled out anyway, or not computed.
+    assert_eq!(uncomputable(r#""6 // (edges - 2) < 9", "edges > 2""#), None);
+    assert_eq!(
+        uncomputable(r#""edges == 2 or 6 // (edges - 2) < 9""#),
+        None
+    );
+    assert_eq!(uncomputable(r#""edges > 1""#), None);
+}
+
+#[test]
+fn all_architectures_of_a_few() {
+    let space = parse(SUBSET);
+    let all = space.few_architectures(4).expect("there are 4");
+    assert_eq!(Some(all), enumerate(&space, 100));
+    assert_eq!(space.few_architectures(3), None);
+    // Many dead ends, and few architectures that are found late.
+    let narrow = parse(
+        r#"
+name = "narrow"
+require = ["s % 100 == 59"]
+[network]
+layers = [{ op = "conv", filters = { choose = [10, 20, 30, 59], name = "s" }, repeat = 60 }]
+"#,
+    );
+    assert_eq!(narrow.few_architectures(500), None);
 }
 
 #[test]

@@ -120,3 +120,62 @@ layers = [
         None
     );
 }
+
+const FOLLOWS: &str = r#"
+name = "toy"
+require = ["a + b == 4"]
+notation = "{a}"
+[network]
+let = { b = { choose = [1, 3] }, a = { choose = [1, 3] } }
+layers = [{ op = "conv", filters = 4, kernel = ["a", "b"] }]
+"#;
+
+#[test]
+fn what_a_notation_leaves_out_may_follow_from_what_comes_later() {
+    let space = parse(FOLLOWS);
+    assert_eq!(space.parse_notation("1"), Ok(Choices(vec![1, 0])));
+    assert_eq!(space.parse_notation("3"), Ok(Choices(vec![0, 1])));
+    assert_eq!(space.ambiguous_notation(), None);
+    // Two are there, and none.
+    let several = parse(&FOLLOWS.replace("== 4", "<= 4"));
+    assert_eq!(several.parse_notation("3"), Ok(Choices(vec![0, 1])));
+    let message = several.parse_notation("1").unwrap_err().reason;
+    let expected = "it could be 0,0 or 1,0, where b is 1 or 3;";
+    assert!(message.contains(expected), "{message}");
+    let none = parse(&FOLLOWS.replace("== 4", "== 2"));
+    let message = none.parse_notation("3").unwrap_err().reason;
+    assert!(message.contains("leaves out"), "{message}");
+}
+
+/// A decision that is left out and makes later ones inactive, which are written as their first option then.
+#[test]
+fn what_a_notation_leaves_out_follows_from_what_is_active() {
+    let space = parse(
+        r#"
+name = "toy"
+notation = "{k}"
+[network]
+let = { on = { choose = [false, true] } }
+layers = [{ op = "conv", filters = 4, kernel = { choose = [1, 3], name = "k" }, when = "on" }]
+"#,
+    );
+    assert_eq!(space.parse_notation("3"), Ok(Choices(vec![1, 1])));
+    let message = space.parse_notation("1").unwrap_err().reason;
+    assert!(message.contains("0,0 or 1,0"), "{message}");
+    assert!(space.ambiguous_notation().is_some());
+}
+
+#[test]
+fn a_notation_may_begin_and_end_with_spaces() {
+    for notation in [" {a}", "{a} ", " {a} ", "{a}"] {
+        let space = parse(&FOLLOWS.replace("{a}", notation));
+        for choices in enumerate(&space, 10).expect("few") {
+            let text = space.notation(&choices);
+            assert_eq!(space.parse_notation(&text), Ok(choices), "'{text}'");
+        }
+        assert_eq!(space.ambiguous_notation(), None);
+    }
+    // What the notation has no spaces for may stand between some.
+    let space = parse(FOLLOWS);
+    assert!(space.parse_notation(" 3\n").is_ok());
+}

@@ -178,11 +178,11 @@ fn file(pieces: &[Piece], require: Option<&str>) -> String {
             Piece::Pair => r#"{ op = "add", from = { choose = 2, of = ["a", "b", "input"] } }"#.to_owned(),
             Piece::Subset => r#"{ op = "add", from = ["a", { choose = "any", of = ["b", "input"], name = "x" }] }"#.to_owned(),
             Piece::Nested(options) => format!(
-                r#"{{ op = {{ choose = ["relu", {{ op = "conv", filters = {{ choose = [{}], name = "y" }} }}, "one"] }}, from = -1 }}"#,
+                r#"{{ op = {{ choose = ["relu", {{ op = "conv", filters = {{ choose = [{}], name = "y" }} }}, {{ op = "one", when = "first > twice" }}] }}, from = -1 }}"#,
                 numbers(*options)
             ),
             Piece::Cell => r#"{ op = "shared" }"#.to_owned(),
-            Piece::MaybeCell => r#"{ op = { choose = ["relu", "shared"] } }"#.to_owned(),
+            Piece::MaybeCell => r#"{ op = { choose = ["relu", { op = "shared", when = "first > 1" }] } }"#.to_owned(),
             Piece::Block => r#"{ op = "one" }"#.to_owned(),
         });
     }
@@ -257,6 +257,7 @@ proptest! {
             for choices in &all {
                 prop_assert_eq!(space.check(choices), Ok(()), "{}", choices);
             }
+            prop_assert_eq!(space.few_architectures(all.len()), Some(all), "{}", space.text());
         }
     }
 

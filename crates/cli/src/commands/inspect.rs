@@ -34,9 +34,12 @@ struct Report {
     choices: String,
     architecture: String,
     identity: String,
+    /// With those of auxiliary classifiers.
     params: u64,
+    /// Without those of auxiliary classifiers, which work in training only.
     macs: u64,
     flops: u64,
+    auxiliary_classifiers: usize,
     /// None where they are too many for 64 bits.
     activation_bytes: Option<u64>,
     batch: u32,
@@ -79,26 +82,31 @@ pub fn run(args: Args) -> Result<()> {
     if args.graph {
         return print_json(&graph);
     }
-    let report = Report {
-        name: space.name().to_owned(),
-        choices: choices.to_string(),
-        architecture: space.notation(&choices),
-        identity: graph.identity(),
-        params: graph.params(),
-        macs: graph.macs(),
-        flops: graph.flops(),
-        activation_bytes: graph.activation_bytes(args.batch as usize),
-        batch: args.batch,
-        input: [graph.input.channels, graph.input.height, graph.input.width],
-        classes: graph.classes,
-        receptive_field: graph.receptive_field(),
-        decisions: decisions(&space, &choices),
-        layers: layers(&graph),
-    };
+    let report = report(&space, &choices, &graph, args.batch);
     if args.json {
         print_json(&report)
     } else {
         show(&report)
+    }
+}
+
+fn report(space: &Space, choices: &Choices, graph: &Graph, batch: u32) -> Report {
+    Report {
+        name: space.name().to_owned(),
+        choices: choices.to_string(),
+        architecture: space.notation(choices),
+        identity: graph.identity(),
+        params: graph.params(),
+        macs: graph.macs(),
+        flops: graph.flops(),
+        auxiliary_classifiers: graph.auxiliary.len(),
+        activation_bytes: graph.activation_bytes(batch as usize),
+        batch,
+        input: [graph.input.channels, graph.input.height, graph.input.width],
+        classes: graph.classes,
+        receptive_field: graph.receptive_field(),
+        decisions: decisions(space, choices),
+        layers: layers(graph),
     }
 }
 
@@ -165,13 +173,24 @@ fn show(report: &Report) -> Result<()> {
         right(&mut decisions, &[0, 2]);
         print(decisions)?;
     }
+    print(summary(report))
+}
+
+fn summary(report: &Report) -> String {
     let activations = report.activation_bytes.map_or_else(
         || "more than can be counted".to_owned(),
         |bytes| format!("{}B", short(bytes)),
     );
     let [channels, height, width] = report.input;
-    print(format!(
-        "\n{}  {}x{}x{}, {} classes\n  architecture     {}\n  parameters       {}\n  MACs             {} ({}) an image\n  FLOPs            {} ({})\n  activations      {} for a training step of {} images\n  receptive field  {}x{}",
+    let (with, without) = match report.auxiliary_classifiers {
+        0 => ("", ""),
+        _ => (
+            ", with auxiliary classifiers",
+            ", without auxiliary classifiers",
+        ),
+    };
+    format!(
+        "\n{}  {}x{}x{}, {} classes\n  architecture     {}\n  parameters       {}{with}\n  MACs             {} ({}) an image{without}\n  FLOPs            {} ({})\n  activations      {} for a training step of {} images\n  receptive field  {}x{}",
         report.name,
         channels,
         height,
@@ -187,5 +206,57 @@ fn show(report: &Report) -> Result<()> {
         report.batch,
         report.receptive_field[0],
         report.receptive_field[1],
-    ))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn an_architecture_may_begin_with_a_minus() {
+        let command = Command::try_parse_from(["inspect", "some.toml", "--arch", "-3"]).unwrap();
+        assert_eq!(command.args.which.arch.as_deref(), Some("-3"));
+    }
+
+    #[test]
+    fn what_auxiliary_classifiers_count_for_is_said() {
+        let summary = |key: &str| {
+            let text = format!(
+                r#"name = "some"
+[network]
+layers = [
+  {{ op = "global_avg_pool" }},
+  {{ op = "linear", units = "classes"{key} }},
+  {{ op = "linear", units = "classes" }},
+]
+"#
+            );
+            let (path, vocabulary) = ("some.toml".as_ref(), cellwright_graph::vocabulary());
+            let space = Space::parse(&text, path, &[], vocabulary).unwrap();
+            let images = ImageFlags {
+                input: None,
+                classes: None,
+            };
+            let choices = space.first();
+            let graph = images.graph(&space, &choices).unwrap();
+            summary(&report(&space, &choices, &graph, 64))
+        };
+        let told = summary(", auxiliary = 0.4");
+        for expected in [
+            "parameters       80, with auxiliary classifiers\n",
+            "MACs             30 (30) an image, without auxiliary classifiers\n",
+        ] {
+            assert!(told.contains(expected), "{told}");
+        }
+        assert!(!summary("").contains("auxiliary"));
+    }
 }

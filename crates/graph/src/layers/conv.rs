@@ -40,6 +40,7 @@ impl Conv {
         check_window("the dilation", &self.dilation, 1)?;
         if let Padding::Explicit(sides) = self.padding {
             check_window("the padding", &sides, 0)?;
+            self.check_padding(sides)?;
         }
         if self.filters == 0 {
             return Err(Mismatch::new("it has 0 filters", "give it at least 1"));
@@ -57,6 +58,24 @@ impl Conv {
             ));
         }
         Ok(())
+    }
+
+    /// Beyond the window, padding gives nothing but zeros.
+    fn check_padding(&self, sides: [usize; 4]) -> Result<(), Mismatch> {
+        let [height, width] = self.extent();
+        let [top, bottom, left, right] = sides;
+        if top.max(bottom) <= height && left.max(right) <= width {
+            return Ok(());
+        }
+        Err(Mismatch::new(
+            format!("padding {sides:?} is larger than the {height}x{width} window"),
+            "keep the padding at most as large as the window, kernel and dilation together",
+        ))
+    }
+
+    /// Rows and columns that the window reaches over.
+    fn extent(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
     }
 }
 
@@ -103,9 +122,8 @@ impl Describe for Conv {
     }
 
     fn reach(&self) -> Reach {
-        let extent = [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1);
         Reach::Window {
-            extent,
+            extent: self.extent(),
             stride: self.stride,
         }
     }

@@ -81,10 +81,28 @@ fn rectangular_dilated_and_unpadded_windows() {
     });
     assert_eq!(valid.infer(&[IMAGE]).unwrap(), shape(14, 14, 8));
     let explicit = Layer::Conv(Conv {
-        padding: Padding::Explicit([1, 2, 3, 4]),
+        padding: Padding::Explicit([1, 2, 3, 3]),
         ..conv(3, 1, 8)
     });
-    assert_eq!(explicit.infer(&[IMAGE]).unwrap(), shape(33, 37, 8));
+    assert_eq!(explicit.infer(&[IMAGE]).unwrap(), shape(33, 36, 8));
+}
+
+#[test]
+fn a_convolution_has_padding_up_to_its_window() {
+    let padded = |kernel, dilation, sides| {
+        let layer = Layer::Conv(Conv {
+            padding: Padding::Explicit(sides),
+            dilation: [dilation; 2],
+            ..conv(kernel, 1, 8)
+        });
+        layer.infer(&[IMAGE]).map_err(|error| error.to_string())
+    };
+    assert_eq!(padded(1, 1, [1; 4]), Ok(shape(34, 34, 8)));
+    assert_eq!(padded(3, 2, [5, 0, 0, 0]), Ok(shape(33, 28, 8)));
+    for sides in [[6, 0, 0, 0], [0, 6, 0, 0], [0, 0, 6, 0], [0, 0, 0, 4000]] {
+        let error = padded(3, 2, sides).unwrap_err();
+        assert!(error.contains("larger than the 5x5 window"), "{error}");
+    }
 }
 
 #[test]

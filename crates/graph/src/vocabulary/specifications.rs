@@ -35,7 +35,7 @@ const PADDING: ArgumentSpec = argument(
     ArgumentKind::Padding(PADDINGS),
     Some("\"same\""),
     "border: \"same\" gives ceil(size / stride), \"valid\" none, \"ceil\" none but for the last \
-     window that starts inside",
+     window that starts inside; no number is larger than the window",
 );
 const BIAS: ArgumentSpec = argument(
     "bias",

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use super::Walker;
 use super::guard::{Closure, Frame, Guard};
 use super::limits::MOST_PARTS;
+use super::{Found, Walker};
 use crate::expression::{Expression, Value};
 use crate::program::Site;
 
 impl Walker<'_, '_> {
+    /// Adds the guards of the options that have conditions.
+    pub(super) fn conditions(&mut self, site: &Site, found: &mut Found, frame: &Arc<Frame>) {
+        for (option, condition) in site.conditions.iter().enumerate() {
+            if let Some(condition) = condition {
+                found.option_guards[option] = self.condition(condition, frame, site);
+            }
+        }
+    }
+
     /// The guard of an option with a condition; none where it always holds.
-    pub(super) fn condition(
-        &mut self,
-        condition: &Expression,
-        frame: &Arc<Frame>,
-        site: &Site,
-    ) -> Vec<Guard> {
+    fn condition(&mut self, condition: &Expression, frame: &Arc<Frame>, site: &Site) -> Vec<Guard> {
         let closure = Closure::new(condition, frame);
         self.entangled |= closure.parts > MOST_PARTS;
         let mut on = Vec::new();

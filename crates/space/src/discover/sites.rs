@@ -83,11 +83,7 @@ impl Walker<'_, '_> {
                 format!("{around}/{label}")
             };
         }
-        for (option, condition) in site.conditions.iter().enumerate() {
-            if let Some(condition) = condition {
-                found.option_guards[option] = self.condition(condition, frame, site);
-            }
-        }
+        self.conditions(site, &mut found, frame);
         let Some(id) = self.add(found, place, site) else {
             return Symbol::Unknown;
         };

@@ -215,7 +215,7 @@ impl Walker<'_, '_> {
         if let Some(site) = &layer.op
             && let Options::Callees(labels) = &site.options
         {
-            let found = self.found(
+            let mut found = self.found(
                 site,
                 context,
                 &label,
@@ -223,6 +223,7 @@ impl Walker<'_, '_> {
                 Meaning::Callees,
                 guards,
             );
+            self.conditions(site, &mut found, frame);
             chosen = self.add(found, (context, number, instance, site.local), site);
         }
         for (option, callee) in layer.callees.iter().enumerate() {

@@ -10,7 +10,7 @@ mod evaluate;
 mod parse;
 mod tokens;
 
-pub(crate) use parse::parse;
+pub(crate) use parse::{Wrong, parse};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Value {
@@ -207,6 +207,14 @@ impl Expression {
 pub(crate) trait Names {
     fn variable(&self, name: &str) -> Option<Expression>;
     fn tensor(&self, name: &str) -> Option<Tensor>;
+    /// Whether it names a value that is wrong, as was told where it stands.
+    fn is_wrong(&self, _name: &str) -> bool {
+        false
+    }
+    /// Why a name that has a meaning elsewhere has none here, and what to do.
+    fn elsewhere(&self, _name: &str) -> Option<(String, String)> {
+        None
+    }
     /// For suggestions.
     fn known(&self) -> Vec<String>;
     fn known_tensors(&self) -> Vec<String>;

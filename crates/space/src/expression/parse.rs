@@ -17,14 +17,15 @@ const PARTS: usize = 400;
 /// How long its text may be.
 const LENGTH: usize = 4096;
 
-/// Parses an expression and resolves its names.
-pub(crate) fn parse(text: &str, names: &dyn Names) -> Result<Expression, Wrong> {
+/// Parses an expression and resolves its names. None in place of what is wrong with it: it names a value that is
+/// wrong, which was told already.
+pub(crate) fn parse(text: &str, names: &dyn Names) -> Result<Expression, Option<Wrong>> {
     if text.len() > LENGTH {
-        return Err((
+        return Err(Some((
             format!("an expression may have {LENGTH} bytes"),
             0..text.len(),
             None,
-        ));
+        )));
     }
     let tokens = tokens(text)?;
     let mut parser = Parser {
@@ -34,15 +35,17 @@ pub(crate) fn parse(text: &str, names: &dyn Names) -> Result<Expression, Wrong> 
         names,
         depth: 0,
         parts: 0,
+        names_wrong: false,
     };
     let expression = parser.binary(0)?;
     match parser.tokens.get(parser.at) {
+        None if parser.names_wrong => Err(None),
         None => Ok(expression),
-        Some((token, span)) => Err((
+        Some((token, span)) => Err(Some((
             format!("{token} was not expected here"),
             span.clone(),
             written_otherwise(token, &tokens),
-        )),
+        ))),
     }
 }
 
@@ -72,6 +75,8 @@ struct Parser<'p> {
     names: &'p dyn Names,
     depth: usize,
     parts: usize,
+    /// Whether it names a value that is wrong.
+    names_wrong: bool,
 }
 
 /// Binary operators by how tightly they bind, loosest first.
@@ -218,17 +223,27 @@ impl Parser<'_> {
             "false" => return Ok(Expression::Constant(Value::Bool(false))),
             _ => {}
         }
-        self.names.variable(name).ok_or_else(|| {
-            let known = self.names.known();
-            let help = if self.names.tensor(name).is_some() {
-                Some(format!("'{name}' is a tensor: ask for its channels({name}), height({name}) or width({name})"))
-            } else if matches!(name, "True" | "False") {
-                Some(format!("write {}", name.to_lowercase()))
-            } else {
-                suggest(name, known.iter().map(String::as_str))
-            };
-            (format!("there is no '{name}' here"), span, help)
-        })
+        if let Some(variable) = self.names.variable(name) {
+            return Ok(variable);
+        }
+        if self.names.is_wrong(name) {
+            self.names_wrong = true;
+            return Ok(Expression::Constant(Value::Whole(0)));
+        }
+        if let Some((message, help)) = self.names.elsewhere(name) {
+            return Err((message, span, Some(help)));
+        }
+        let known = self.names.known();
+        let help = if self.names.tensor(name).is_some() {
+            Some(format!(
+                "'{name}' is a tensor: ask for its channels({name}), height({name}) or width({name})"
+            ))
+        } else if matches!(name, "True" | "False") {
+            Some(format!("write {}", name.to_lowercase()))
+        } else {
+            suggest(name, known.iter().map(String::as_str))
+        };
+        Err((format!("there is no '{name}' here"), span, help))
     }
 
     fn call(&mut self, name: &str, span: Range<usize>) -> Result<Expression, Wrong> {
@@ -251,7 +266,13 @@ impl Parser<'_> {
             self.at += 1;
             let Some(tensor) = self.names.tensor(&tensor) else {
                 let known = self.names.known_tensors();
-                let help = suggest(&tensor, known.iter().map(String::as_str));
+                let help = match &known[..] {
+                    [] => Some("no tensor is known here: ask in a `let` or a layer".to_owned()),
+                    [first, ..] if tensor == "last" => {
+                        Some(format!("no layer comes before; what comes in is '{first}'"))
+                    }
+                    known => suggest(&tensor, known.iter().map(String::as_str)),
+                };
                 return Err((format!("there is no tensor '{tensor}' here"), at, help));
             };
             self.expect(")")?;

@@ -14,14 +14,25 @@ use range::{Possible, Range, range};
 /// The largest value of an option that `require` may count.
 const LARGEST: i64 = 1_000_000_000;
 
-/// The first decision that `require` counts though an option of it has no whole number, by its name.
-pub(crate) fn uncountable(program: &Program, found: &Decisions) -> Option<String> {
+/// The first decision that `require` counts though an option of it has no whole number, by its name, with the place
+/// of the condition.
+pub(crate) fn uncountable(program: &Program, found: &Decisions) -> Option<(String, Span)> {
     let wrong = |found: &&Found| {
         program.required_names.contains(&found.word)
             && (0..found.labels.len() as u32).any(|option| found.value(option).is_none())
     };
-    found.list.iter().find(wrong).map(|it| it.word.clone())
+    let word = &found.list.iter().find(wrong)?.word;
+    let name = program.required_names.binary_search(word).ok()? as u32;
+    let counts = |condition: &Expression| {
+        let mut counts = false;
+        counted(&mut condition.clone(), &mut |it| counts |= *it == name);
+        counts
+    };
+    let (_, span) = program.require.iter().find(|(it, _)| counts(it))?;
+    Some((word.clone(), span.clone()))
 }
+
+type Span = std::ops::Range<usize>;
 
 /// Why a condition does not hold whatever is chosen; none where it may.
 pub(crate) fn never(condition: &Expression) -> Option<String> {
@@ -109,6 +120,33 @@ impl Values for Sums<'_> {
     fn decisions(&self, name: u32) -> Option<Value> {
         self.0.get(name as usize).copied().map(Value::Whole)
     }
+}
+
+/// The sums that an architecture has, or would have.
+pub(crate) fn sums(space: &Space, choices: &[u32]) -> Vec<i64> {
+    let names = &space.program().required_names;
+    let mut sums = vec![0; names.len()];
+    for (index, (found, option)) in space.found().iter().zip(choices).enumerate() {
+        if let Ok(name) = names.binary_search(&found.word)
+            && space.is_active(&choices[..index])
+        {
+            sums[name] += found.value(*option).unwrap_or(0);
+        }
+    }
+    sums
+}
+
+/// The first condition that cannot be computed for these sums while all others hold, and why.
+pub(crate) fn uncomputable(space: &Space, sums: &[i64]) -> Option<(usize, String)> {
+    let mut first = None;
+    for (index, (condition, _)) in space.program().require.iter().enumerate() {
+        match condition.evaluate(&mut Sums(sums)) {
+            Ok(Some(Value::Bool(true))) => {}
+            Ok(_) => return None,
+            Err(reason) => first = first.or(Some((index, reason))),
+        }
+    }
+    first
 }
 
 /// Whether all conditions hold for these sums, exactly. What cannot be computed (a division by zero)

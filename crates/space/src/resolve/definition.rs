@@ -4,6 +4,7 @@ use toml::de::DeValue;
 
 use super::{DEFINITION_KEYS, LAYER_KEYS, Resolver, Scope};
 use crate::document::{Node, Table, list, text};
+use crate::expression::{Expression, Value};
 use crate::program::Definition;
 
 /// More arguments and `let`s than this are refused.
@@ -60,10 +61,15 @@ impl<'r> Resolver<'r, '_> {
         let mut scope = Scope::default();
         let mut arguments = Vec::new();
         if let Some(node) = table.take("arguments") {
-            for node in list(node, "`arguments`", self.report).unwrap_or_default() {
+            let items = list(node, "`arguments`", self.report).unwrap_or_default();
+            let texts = items.iter().filter_map(|item| item.get_ref().as_str());
+            let names = texts.map(|it| it.split('=').next().unwrap_or_default().trim().to_owned());
+            scope.later = names.rev().collect();
+            for node in items {
                 let Some(text) = text(node, "an argument", self.report) else {
                     continue;
                 };
+                scope.later.pop();
                 let (name, default) = match text.split_once('=') {
                     Some((name, default)) => (name.trim(), Some(default)),
                     None => (text.trim(), None),
@@ -82,8 +88,11 @@ impl<'r> Resolver<'r, '_> {
                         None,
                     );
                 }
-                let default =
-                    default.and_then(|text| self.parse_expression(text, node.span(), &scope));
+                // One that is wrong is there all the same: what leaves it out is not wrong too.
+                let default = default.map(|text| {
+                    let parsed = self.parse_expression(text, node.span(), &scope);
+                    parsed.unwrap_or(Expression::Constant(Value::Whole(0)))
+                });
                 scope.locals.push(name.to_owned());
                 arguments.push((name.to_owned(), default));
             }

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use toml::de::DeValue;
+
 use super::Resolver;
-use super::scope::{Scope, Visible};
+use super::scope::{Earlier, Scope};
 use crate::diagnostic::suggest;
 use crate::document::{Node, Table, integer, text};
 use crate::expression::{self, Expression, Value};
@@ -41,13 +43,13 @@ impl<'r> Resolver<'r, '_> {
         if let Some(node) = table.take("input") {
             header.input = text(node, "`input`", self.report).and_then(|text| {
                 let shape = parse_shape(text);
-                if shape.is_none() {
-                    self.report.error(
-                        node.span(),
-                        "`input` must be channels x height x width, such as \"3x32x32\"",
-                        None,
-                    );
-                }
+                let shape = match shape {
+                    Ok(shape) => Some(shape),
+                    Err(message) => {
+                        self.report.error(node.span(), message, None);
+                        None
+                    }
+                };
                 let likely = shape
                     .filter(|it| it.channels > 4 && it.height > 4 && matches!(it.width, 1 | 3 | 4));
                 if let Some(it) = likely {
@@ -93,7 +95,9 @@ impl<'r> Resolver<'r, '_> {
         };
         let mut parameters: Vec<(String, Value)> = Vec::new();
         let place = table.span();
-        for (name, span, node) in table.rest() {
+        let entries = table.rest();
+        let names: Vec<&str> = entries.iter().map(|(name, ..)| *name).collect();
+        for (index, (name, span, node)) in entries.into_iter().enumerate() {
             self.check_name(name, span);
             let value = overrides
                 .iter()
@@ -102,11 +106,10 @@ impl<'r> Resolver<'r, '_> {
                 .map(|(_, text)| text.as_str());
             let value = match value {
                 Some(text) => self.override_value(name, text, node.span()),
-                None => self.constant(node),
+                None => self.constant(node, &names[index + 1..]),
             };
-            let Some(value) = value else { continue };
             self.parameters.insert(name.to_owned(), value);
-            parameters.push((name.to_owned(), value));
+            parameters.extend(value.map(|value| (name.to_owned(), value)));
         }
         for (name, _) in overrides {
             if !self.parameters.contains_key(name) && self.report.is_clean() {
@@ -151,7 +154,7 @@ impl<'r> Resolver<'r, '_> {
                         format!("there is no parameter '{name}' to be set"),
                         help,
                     );
-                } else if let Some(value) = self.constant(node) {
+                } else if let Some(value) = self.constant(node, &[]) {
                     distinct.with.push((name.to_owned(), value.to_string()));
                 }
             }
@@ -161,10 +164,9 @@ impl<'r> Resolver<'r, '_> {
     }
 
     fn override_value(&mut self, name: &str, text: &str, span: Range<usize>) -> Option<Value> {
-        let scope = Scope::default();
-        let names = Visible {
-            scope: &scope,
+        let names = Earlier {
             parameters: &self.parameters,
+            later: &[],
         };
         match expression::parse(text, &names) {
             Ok(Expression::Constant(value)) => Some(value),
@@ -180,9 +182,19 @@ impl<'r> Resolver<'r, '_> {
     }
 
     /// A parameter's default: a number, a truth value, or an expression of earlier parameters.
-    fn constant(&mut self, node: Node<'r>) -> Option<Value> {
-        let scope = Scope::default();
-        match self.expression(node, &scope)? {
+    fn constant(&mut self, node: Node<'r>, later: &[&str]) -> Option<Value> {
+        let parsed = match node.get_ref() {
+            DeValue::String(text) => {
+                let names = Earlier {
+                    parameters: &self.parameters,
+                    later,
+                };
+                let parsed = expression::parse(text, &names);
+                self.parsed(parsed, text, node.span())
+            }
+            _ => self.expression(node, &Scope::default()),
+        };
+        match parsed? {
             Expression::Constant(value) => Some(value),
             _ => {
                 self.report.error(
@@ -199,22 +211,22 @@ impl<'r> Resolver<'r, '_> {
 /// The longest side of an image.
 const LARGEST: usize = 65_536;
 
-fn parse_shape(text: &str) -> Option<crate::Shape> {
-    let sizes: Vec<usize> = text
-        .split('x')
-        .map(|part| {
-            part.trim()
-                .parse()
-                .ok()
-                .filter(|size| (1..=LARGEST).contains(size))
-        })
-        .collect::<Option<_>>()?;
-    match sizes[..] {
-        [channels, height, width] => Some(crate::Shape {
-            height,
-            width,
-            channels,
-        }),
-        _ => None,
+fn parse_shape(text: &str) -> Result<crate::Shape, String> {
+    let parts: Vec<&str> = text.split('x').map(str::trim).collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    if parts.len() != 3 || !parts.iter().all(is_number) {
+        let message = "`input` must be channels x height x width, such as \"3x32x32\"";
+        return Err(message.to_owned());
     }
+    let size = |part: &str| match part.parse() {
+        Ok(size) if (1..=LARGEST).contains(&size) => Ok(size),
+        _ => Err(format!(
+            "`input` has sizes from 1 to {LARGEST}, and this has {part}"
+        )),
+    };
+    Ok(crate::Shape {
+        channels: size(parts[0])?,
+        height: size(parts[1])?,
+        width: size(parts[2])?,
+    })
 }

@@ -32,7 +32,7 @@ pub(crate) const FILE_KEYS: [(&str, &str); 12] = [
     ),
     (
         "require",
-        "a list of conditions on decisions, each called by its `name`, or by the key or `let` that it is the value of: \"edges <= 9\"; several called the same count their sum; an operation or tensor counts as its option's index from 0",
+        "a list of conditions on decisions, each called by its `name`, or by the key or `let` that it is the value of: \"edges <= 9\"; several called the same count their sum; an operation or tensor counts as its option's index from 0; where a condition cannot be computed (a division by zero), it does not hold",
     ),
     (
         "distinct",
@@ -64,7 +64,7 @@ pub(crate) const NETWORK_KEYS: [(&str, &str); 2] = [DEFINITION_KEYS[2], DEFINITI
 pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
     (
         "op",
-        "a primitive, a block or a cell; or { choose = [...] }",
+        "a primitive, a block or a cell; or { choose = [...] } of such names and of tables { op = NAME, ... } with arguments, and a `when` where it can be chosen only so",
     ),
     ("layers", "layers in place of an operation"),
     ("name", "a name for its output, for `from` and expressions"),
@@ -86,6 +86,6 @@ pub(crate) const LAYER_KEYS: [(&str, &str); 8] = [
     ),
     (
         "auxiliary",
-        "its output is an auxiliary classifier whose loss has this weight; the next layer goes on from before it",
+        "its output is an auxiliary classifier whose loss has this weight, above 0 and at most 100; the next layer goes on from before it. It works in training only: it counts for the parameters, not for the MACs",
     ),
 ];

@@ -19,12 +19,16 @@ impl<'r> Resolver<'r, '_> {
             return locals;
         };
         let mut sites = 0;
-        for (name, span, node) in entries.rest() {
+        let entries = entries.rest();
+        let names = entries.iter().map(|(name, ..)| (*name).to_owned());
+        scope.later = names.rev().collect();
+        for (name, span, node) in entries {
             self.check_name(name, span);
-            if let Some(given) = self.value(node, name, scope, &mut sites) {
-                scope.locals.push(name.to_owned());
-                locals.push((name.to_owned(), given));
-            }
+            scope.later.pop();
+            let given = self.value(node, name, scope, &mut sites);
+            // One that is wrong is known all the same: what uses it is not wrong too.
+            scope.locals.push(name.to_owned());
+            locals.extend(given.map(|given| (name.to_owned(), given)));
         }
         locals
     }
@@ -59,10 +63,8 @@ impl<'r> Resolver<'r, '_> {
                 break;
             }
             let number = layers.len() as u32;
-            if let Some(layer) = self.layer(item, number, &mut scope, &later, &mut labels) {
-                layers.push(layer);
-                scope.has_layers = true;
-            }
+            layers.extend(self.layer(item, number, &mut scope, &later, &mut labels));
+            scope.has_layers = true;
         }
         self.check_paths(&layers);
         layers
@@ -119,8 +121,10 @@ impl<'r> Resolver<'r, '_> {
             scope.layers.remove(name);
         }
         scope.own = None;
-        let (op, callees, word) = self.operation(&mut table, scope, &mut sites)?;
+        let operation = self.operation(&mut table, scope, &mut sites);
+        // A layer that is wrong has a name all the same: what takes it is not wrong too.
         scope.layers.extend(own);
+        let (op, callees, word) = operation?;
         Some(Layer {
             label: labels.unique(name.unwrap_or(word)),
             span: node.span(),

@@ -22,7 +22,7 @@ mod sources;
 
 pub(crate) use header::Header;
 pub(crate) use keys::{DEFINITION_KEYS, FILE_KEYS, LAYER_KEYS, NETWORK_KEYS};
-use scope::{DecisionNames, Scope, Visible};
+use scope::{DecisionNames, Parameters, Scope, Visible};
 
 /// Longer names are refused: paths consist of them.
 const LONGEST_NAME: usize = 100;
@@ -30,7 +30,7 @@ const LONGEST_NAME: usize = 100;
 struct Resolver<'r, 't> {
     pub vocabulary: &'r Vocabulary,
     pub report: &'r mut Report<'t>,
-    pub parameters: HashMap<String, Value>,
+    pub parameters: Parameters,
     pub options: HashMap<&'r str, Node<'r>>,
     /// Blocks and cells by name.
     pub definitions: HashMap<&'r str, usize>,
@@ -50,7 +50,7 @@ pub(crate) fn resolve(
     let mut resolver = Resolver {
         vocabulary,
         report,
-        parameters: HashMap::new(),
+        parameters: Parameters::new(),
         options: HashMap::new(),
         definitions: HashMap::new(),
         program: Program::default(),
@@ -109,8 +109,13 @@ impl<'r> Resolver<'r, '_> {
             }
         };
         if value.is_none() {
-            self.report
-                .error(node.span(), "this number is too large", None);
+            // What is too large has digits, `inf` and `nan` have none.
+            let float = node.get_ref().as_float().map(|it| it.as_str());
+            let message = match float.is_some_and(|it| it.ends_with(['f', 'n'])) {
+                true => "this number must be finite",
+                false => "this number is too large",
+            };
+            self.report.error(node.span(), message, None);
         }
         value.map(Expression::Constant)
     }
@@ -125,9 +130,21 @@ impl<'r> Resolver<'r, '_> {
             scope,
             parameters: &self.parameters,
         };
-        match expression::parse(text, &names) {
-            Ok(expression) => Some(expression),
-            Err((message, at, help)) => {
+        let parsed = expression::parse(text, &names);
+        self.parsed(parsed, text, span)
+    }
+
+    /// What was parsed of a text; what is wrong with it is told.
+    fn parsed(
+        &mut self,
+        parsed: Result<Expression, Option<expression::Wrong>>,
+        text: &str,
+        span: Range<usize>,
+    ) -> Option<Expression> {
+        match parsed {
+            Ok(expression) => return Some(expression),
+            Err(None) => {}
+            Err(Some((message, at, help))) => {
                 // Inside of a plain one-line text the place is exact; elsewhere the whole text is meant.
                 let exact = span.len() == text.len() + 2;
                 let place = if exact {
@@ -136,9 +153,9 @@ impl<'r> Resolver<'r, '_> {
                     span
                 };
                 self.report.error(place, message, help);
-                None
             }
         }
+        None
     }
 
     /// A name that expressions and `from` can use.
@@ -185,7 +202,8 @@ impl<'r> Resolver<'r, '_> {
                     Ok(()) => self.program.require.push((expression, span)),
                     Err(message) => self.report.error(span, message, None),
                 },
-                Err((message, _, help)) => self.report.error(span, message, help),
+                Err(Some((message, _, help))) => self.report.error(span, message, help),
+                Err(None) => {}
             }
         }
         self.keep_required_names();

@@ -99,8 +99,9 @@ impl<'r> Resolver<'r, '_> {
         let mut site = self.site(&mut choice, "op", span.clone(), sites);
         let options = self.options(&mut choice, &span)?;
         choice.finish(&["choose", "name"], self.report);
-        let (mut callees, mut labels) = (Vec::new(), Vec::new());
+        let (mut callees, mut labels, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
         for option in options {
+            let mut condition = None;
             let (name, own, place) = match option.get_ref() {
                 DeValue::String(name) => (name.as_ref(), Vec::new(), option.span()),
                 DeValue::Table(table) => {
@@ -113,6 +114,8 @@ impl<'r> Resolver<'r, '_> {
                     let Some(name) = text(op, "`op`", self.report) else {
                         continue;
                     };
+                    let when = table.take("when");
+                    condition = when.and_then(|when| self.expression(when, scope));
                     (name, table.rest(), op.span())
                 }
                 other => {
@@ -134,6 +137,7 @@ impl<'r> Resolver<'r, '_> {
             let shared = shared.filter(|(key, ..)| self.takes(target, key)).cloned();
             let all: Vec<Entry<'r>> = own.iter().cloned().chain(shared).collect();
             labels.push(label_of(name, &own));
+            conditions.push(condition);
             callees.push(self.callee(target, &all, place, scope, sites));
         }
         for (key, span, _) in given {
@@ -145,6 +149,9 @@ impl<'r> Resolver<'r, '_> {
                     None,
                 );
             }
+        }
+        if conditions.iter().any(Option::is_some) {
+            site.conditions = conditions;
         }
         site.options = Options::Callees(labels);
         Some((Some(site), callees, "op"))

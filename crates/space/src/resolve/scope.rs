@@ -8,6 +8,8 @@ use crate::expression::{Expression, Names, Tensor, Value};
 #[derive(Default, Clone)]
 pub(super) struct Scope {
     pub locals: Vec<String>,
+    /// The names that come later, last first, while arguments or lets are read.
+    pub later: Vec<String>,
     pub inputs: Vec<String>,
     /// Names of the earlier layers, with their numbers.
     pub layers: HashMap<String, u32>,
@@ -25,10 +27,61 @@ impl Scope {
     }
 }
 
+/// Parameters with their values; none of one that is wrong.
+pub(super) type Parameters = HashMap<String, Option<Value>>;
+
+fn parameter(parameters: &Parameters, name: &str) -> Option<Expression> {
+    let value = parameters.get(name).copied().flatten();
+    value.map(Expression::Constant)
+}
+
+/// What is said of a name that stands further down.
+fn comes_later(name: &str) -> (String, String) {
+    let help = "a value knows those before it; move the other one up".to_owned();
+    (format!("'{name}' comes later"), help)
+}
+
+/// The names in the default of a parameter: those of the parameters before it.
+pub(super) struct Earlier<'v> {
+    pub parameters: &'v Parameters,
+    /// The names of the parameters after it.
+    pub later: &'v [&'v str],
+}
+
+impl Names for Earlier<'_> {
+    fn variable(&self, name: &str) -> Option<Expression> {
+        parameter(self.parameters, name)
+    }
+
+    fn tensor(&self, _: &str) -> Option<Tensor> {
+        None
+    }
+
+    fn is_wrong(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
+    fn elsewhere(&self, name: &str) -> Option<(String, String)> {
+        if matches!(name, "index" | "classes") {
+            let message = format!("a parameter has one value everywhere, and knows no '{name}'");
+            return Some((message, "use it where the parameter is used".to_owned()));
+        }
+        self.later.contains(&name).then(|| comes_later(name))
+    }
+
+    fn known(&self) -> Vec<String> {
+        self.parameters.keys().cloned().collect()
+    }
+
+    fn known_tensors(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 /// A scope with the parameters behind it.
 pub(super) struct Visible<'v> {
     pub scope: &'v Scope,
-    pub parameters: &'v HashMap<String, Value>,
+    pub parameters: &'v Parameters,
 }
 
 impl Names for Visible<'_> {
@@ -39,8 +92,17 @@ impl Names for Visible<'_> {
         match name {
             "index" => Some(Expression::Index),
             "classes" => Some(Expression::Classes),
-            _ => self.parameters.get(name).copied().map(Expression::Constant),
+            _ => parameter(self.parameters, name),
         }
+    }
+
+    fn is_wrong(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
+    fn elsewhere(&self, name: &str) -> Option<(String, String)> {
+        let later = self.scope.later.iter().any(|it| it == name);
+        later.then(|| comes_later(name))
     }
 
     fn tensor(&self, name: &str) -> Option<Tensor> {
@@ -81,7 +143,7 @@ impl Names for Visible<'_> {
 /// The names in `require`.
 pub(super) struct DecisionNames<'v> {
     pub names: &'v [String],
-    pub parameters: &'v HashMap<String, Value>,
+    pub parameters: &'v Parameters,
 }
 
 impl Names for DecisionNames<'_> {
@@ -89,7 +151,11 @@ impl Names for DecisionNames<'_> {
         if let Some(index) = self.names.iter().position(|it| it == name) {
             return Some(Expression::Decisions(index as u32));
         }
-        self.parameters.get(name).copied().map(Expression::Constant)
+        parameter(self.parameters, name)
+    }
+
+    fn is_wrong(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
     }
 
     fn tensor(&self, _: &str) -> Option<Tensor> {

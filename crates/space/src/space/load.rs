@@ -66,13 +66,11 @@ impl Space {
             return Err(report.errors(path));
         }
         let found = discover(&program, &mut report);
-        if let Some(name) = uncountable(&program, &found)
-            && let Some((_, span)) = program.require.first()
-        {
+        if let Some((name, span)) = uncountable(&program, &found) {
             let message = format!(
                 "`require` counts decision '{name}', whose options must then be whole numbers, true or false"
             );
-            report.error(span.clone(), message, None);
+            report.error(span, message, None);
         }
         for (condition, span) in &program.require {
             if let Some(message) = never(condition) {
@@ -114,19 +112,11 @@ impl Space {
                 Ok(self)
             }
             _ => {
-                let mut report = Report::new(self.text());
-                let (span, message) = match self.program().require.first() {
-                    Some((_, span)) => (
-                        span.clone(),
-                        "no architecture was found that meets the conditions of `require`",
-                    ),
-                    None => (
-                        0..0,
-                        "there is no architecture: some decision has no option that can be chosen",
-                    ),
-                };
+                let (path, text) = (self.0.path.clone(), self.0.text.clone());
+                let (span, message) = self.why_none();
+                let mut report = Report::new(&text);
                 report.error(span, message, None);
-                Err(report.errors(&self.0.path))
+                Err(report.errors(&path))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A space: a file after checking, and everything that can be asked of it.
 
+mod conditions;
 mod legal;
 mod load;
 mod neighbours;
