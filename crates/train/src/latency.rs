@@ -17,11 +17,13 @@ use crate::{Error, Precision, memory, trainer};
 const WARM_UP: usize = 3;
 /// Passes that are timed at least.
 const PASSES: usize = 5;
+/// Passes that are timed at most on a device that runs programs, where nothing else runs: each trial waits for them.
+const PASSES_OF_PROGRAMS: usize = 100;
 /// The time after which no further pass begins, once there are enough.
 const BUDGET: Duration = Duration::from_millis(150);
 
 /// Milliseconds of inference for one image (a batch of 1): the median of the passes of about 150 ms, of 5 at least, after 3
-/// to warm up. A pass begins with the image on the device and ends with the
+/// to warm up; of 100 at most on a device that runs programs. A pass begins with the image on the device and ends with the
 /// logits on the host; on a device that runs programs it begins with the image on the host and ends with its
 /// loss there. Weights are fresh: time does not depend on their values.
 ///
@@ -36,14 +38,14 @@ pub fn latency<D: Kernels>(graph: &Graph, device: &D, precision: Precision) -> R
     let pixels = noise(graph.input.len() as usize);
     if let Some(mut runner) = runner(&network, 1, &Purpose::Evaluate, None, None, precision)? {
         runner.load(&network.weights())?;
-        return time(|| {
+        return time(PASSES_OF_PROGRAMS, || {
             let start = Instant::now();
             runner.run(&STILL, Batch::Pixels(&pixels, &[0]))?;
             runner.loss()?;
             Ok(start.elapsed())
         });
     }
-    time(|| {
+    time(usize::MAX, || {
         let image = trainer::images(&network, pixels.clone(), 1)?;
         let start = Instant::now();
         together::<D, _>(|| network.evaluate(image, &mut NoneTape))?;
@@ -51,14 +53,14 @@ pub fn latency<D: Kernels>(graph: &Graph, device: &D, precision: Precision) -> R
     })
 }
 
-/// The median of a pass's times, in milliseconds.
-fn time(mut pass: impl FnMut() -> Result<Duration, Error>) -> Result<f64, Error> {
+/// The median of a pass's times, of so many at most, in milliseconds.
+fn time(most: usize, mut pass: impl FnMut() -> Result<Duration, Error>) -> Result<f64, Error> {
     let mut times = Vec::new();
     let begin = Instant::now();
     for _ in 0..WARM_UP {
         pass()?;
     }
-    while times.len() < PASSES || begin.elapsed() <= BUDGET {
+    while times.len() < PASSES || (times.len() < most && begin.elapsed() <= BUDGET) {
         times.push(1e3 * pass()?.as_secs_f64());
     }
     Ok(median(&times))

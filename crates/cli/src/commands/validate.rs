@@ -129,9 +129,10 @@ fn not_built(space: &Space, images: &ImageFlags) -> Result<Option<String>> {
         }
     };
     let more = build(what, more, Some(Instant::now() + PATIENCE));
-    let mut all = [more, covering];
+    let all = [more, covering];
     if all.iter().all(|it| it.wrong.len() == it.number) {
-        return Err(all[1].wrong.swap_remove(0).1);
+        let mut wrong = all.into_iter().rev().flat_map(|it| it.wrong);
+        return wrong.next().map_or(Ok(None), |(_, error)| Err(error));
     }
     // Of the first kind, the share says what a search will meet.
     let first = all.iter().find_map(|it| Some((it, it.wrong.first()?)));
