@@ -210,7 +210,8 @@ fn trials_that_do_not_fit_the_gpu_fail_alone() {
         command
             .env("CELLWRIGHT_STAND_IN_MEMORY", "140000000")
             .assert()
-            .success();
+            .code(1);
+        assert_eq!(trials(&out).len(), 2);
         for trial in trials(&out) {
             let reason = trial.reason.unwrap();
             assert_eq!(trial.status, Status::Failed);
@@ -236,7 +237,7 @@ fn the_memory_of_a_trial_is_that_of_what_the_gpu_computes_in() {
             .arg(&out)
             .env("CELLWRIGHT_STAND_IN_MEMORY", "140000000")
             .env("CELLWRIGHT_STAND_IN_CAPABILITY", capability);
-        command.assert().success();
+        command.assert().code(1);
         let reasons = trials(&out).into_iter().map(|it| it.reason.unwrap());
         reasons.collect::<Vec<_>>()
     };
