@@ -5,17 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use common::cellwright;
-
-/// Runs a command that must fail with this exit code and say all of these words.
-fn refuses(command: &mut Command, code: i32, words: &[&str]) {
-    let assert = command.assert().code(code);
-    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(!errors.contains("panicked"), "{errors}");
-    for word in words {
-        assert!(errors.contains(word), "no '{word}' in:\n{errors}");
-    }
-}
+use common::{cellwright, refuses};
 
 fn space(folder: &Path, layers: &str) -> PathBuf {
     let path = folder.join("wrong.toml");

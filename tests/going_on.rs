@@ -7,7 +7,7 @@ use std::path::Path;
 use cellwright_ledger::{Kind, Trial};
 use cellwright_search::run::{Precision, RunConfig};
 use cellwright_search::schedule::Halving;
-use common::{cellwright, judged_search, outcome, root, search, trials};
+use common::{cellwright, judged_search, outcome, refuses, root, search, trials};
 
 #[test]
 fn a_run_goes_on_as_if_it_had_never_stopped() {
@@ -324,25 +324,12 @@ fn a_run_goes_on_with_the_images_that_it_began_with() {
     // Others in the same place, among them one more.
     std::fs::rename(place("here"), place("moved")).unwrap();
     images(&place("here"), 1);
-    let refused = resume(&["--trials", "2"]).assert().code(1);
-    let errors = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
-    assert!(
-        errors.contains("others than when the run began"),
-        "{errors}"
-    );
+    let words = ["others than when the run began"];
+    refuses(&mut resume(&["--trials", "2"]), 1, &words);
     assert_eq!(trials(&out).len(), 1);
-    let again = cellwright()
-        .args(["search", "--config"])
-        .arg(out.join("run.toml"))
-        .arg("--out")
-        .arg(place("again"))
-        .assert()
-        .code(1);
-    let errors = String::from_utf8_lossy(&again.get_output().stderr).into_owned();
-    assert!(
-        errors.contains("others than when the run began"),
-        "{errors}"
-    );
+    let mut again = cellwright();
+    again.args(["search", "--config"]).arg(out.join("run.toml"));
+    refuses(again.arg("--out").arg(place("again")), 1, &words);
     // The same ones elsewhere.
     let moved = place("moved").display().to_string();
     resume(&["--trials", "2", "--dataset", &moved])
@@ -405,10 +392,8 @@ fn a_search_that_trains_nothing_has_failed() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let flags = ["--trials", "2", "--limit", "0.000001"];
-    let failed = search(&out, &flags).assert().code(1);
-    let errors = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
     let told = "no architecture was trained to the end, of 2 that were tried; the first: timed out";
-    assert!(errors.contains(told), "{errors}");
+    refuses(&mut search(&out, &flags), 1, &[told]);
     assert!(out.join("report/index.html").exists());
 }
 
@@ -461,10 +446,6 @@ fn a_training_that_is_cut_off_says_how_it_goes_on() {
         (&about["choices"], &about["input"]),
         (&"3,3,3,3,3,3".into(), &"1x8x8".into())
     );
-    let ended = train("0.000001").assert().code(1);
-    let errors = String::from_utf8_lossy(&ended.get_output().stderr).into_owned();
-    assert!(
-        errors.contains("the same command goes on from there"),
-        "{errors}"
-    );
+    let on = ["the same command goes on from there"];
+    refuses(&mut train("0.000001"), 1, &on);
 }

@@ -10,7 +10,7 @@ use assert_cmd::Command;
 use polars::prelude::*;
 use serde_json::Value;
 
-use common::cellwright;
+use common::{cellwright, refuses};
 
 const OPERATIONS: [&str; 3] = ["identity", "relu", "swish"];
 
@@ -69,14 +69,6 @@ fn told(command: &mut Command) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let output = assert.get_output();
     (text(&output.stdout), text(&output.stderr))
-}
-
-fn refused(command: &mut Command, words: &[&str]) {
-    let assert = command.assert().code(1);
-    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    for word in words {
-        assert!(errors.contains(word), "no '{word}' in:\n{errors}");
-    }
 }
 
 #[test]
@@ -174,8 +166,9 @@ fn charts_and_tables_are_kept_and_drawn_again() {
     }
     // Another reward does not compare.
     let other = &mut small.simulate("truth");
-    refused(
+    refuses(
         other.arg("--out").arg(&out),
+        1,
         &["holds simulations", "accuracy"],
     );
 }
@@ -270,8 +263,9 @@ fn where_nothing_was_met_no_charts_are_drawn() {
 #[test]
 fn what_does_not_fit_is_said() {
     let small = Small::new(|_| true);
-    refused(
+    refuses(
         &mut small.simulate("acuracy"),
+        1,
         &["acuracy", "did you mean `accuracy`"],
     );
     let mut other = cellwright();
@@ -282,12 +276,14 @@ fn what_does_not_fit_is_said() {
         "accuracy",
         "--table",
     ]);
-    refused(
+    refuses(
         other.arg(small.path("known.parquet")),
+        1,
         &["known.parquet", "NAS-Bench-201", "~0|"],
     );
-    refused(
+    refuses(
         cellwright().arg("plots").arg(small.folder.path()),
+        1,
         &["is not a run"],
     );
 }
@@ -332,8 +328,9 @@ fn a_table_may_be_a_folder_and_rows_may_lack_something() {
     let left_out = "5 of 7 rows are left out: 2 no architecture of small, 3 without accuracy";
     assert!(errors.contains(left_out), "{errors}");
     assert!(errors.contains("knows 2 of the 81"), "{errors}");
-    refused(
+    refuses(
         &mut simulate("here alone", &table),
+        1,
         &["here alone", "accuracy"],
     );
 
@@ -386,9 +383,14 @@ fn a_table_may_be_a_folder_and_rows_may_lack_something() {
     std::fs::remove_file(ledger.trial_path(5)).unwrap();
     let mut none = simulate("valid_top1", &run);
     none.args(["--report", "rung"]);
-    refused(&mut none, &["5 architectures of small", "valid_top1, rung"]);
-    refused(
+    refuses(
+        &mut none,
+        1,
+        &["5 architectures of small", "valid_top1, rung"],
+    );
+    refuses(
         &mut simulate("accuracy", &small.path("run/report")),
+        1,
         &["holds no Parquet files"],
     );
 }

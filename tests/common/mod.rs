@@ -79,3 +79,13 @@ pub fn outcome(trials: &[Trial]) -> Vec<impl PartialEq + std::fmt::Debug + use<>
         })
         .collect()
 }
+
+/// Runs a command that must fail with this exit code and say all of these words.
+pub fn refuses(command: &mut Command, code: i32, words: &[&str]) {
+    let assert = command.assert().code(code);
+    let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(!errors.contains("panicked"), "{errors}");
+    for word in words {
+        assert!(errors.contains(word), "no '{word}' in:\n{errors}");
+    }
+}

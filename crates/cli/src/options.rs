@@ -267,16 +267,10 @@ impl DataFlags {
     /// This data set, with what the flags say.
     pub fn over(&self, config: DatasetConfig) -> DatasetConfig {
         DatasetConfig {
-            root: self.root.clone().unwrap_or(config.root.clone()),
-            ..match &self.dataset {
-                // Other images than those of which it has the digest.
-                Some(name) => DatasetConfig {
-                    name: name.clone(),
-                    digest: None,
-                    ..config
-                },
-                None => config,
-            }
+            root: self.root.clone().unwrap_or(config.root),
+            // It is that of the images that the run began with.
+            digest: config.digest.filter(|_| self.dataset.is_none()),
+            name: self.dataset.clone().unwrap_or(config.name),
         }
     }
 

@@ -12,7 +12,6 @@ use cellwright_search::run::{RunConfig, RunWatch};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use crate::output::{note, print_json, short};
-use crate::standings::{is_verdict, was_run};
 
 /// Set by Ctrl-C.
 static STOPPED: AtomicBool = AtomicBool::new(false);
@@ -89,7 +88,7 @@ impl Bars {
         let search = config.search_epochs();
         let done = rows
             .iter()
-            .filter(|it| !is_verdict(it) && was_run(it))
+            .filter(|it| !it.is_verdict() && it.was_run())
             .map(|it| u64::from(it.epochs));
         let run = ProgressBar::new(search + config.verdict_epochs()).with_position(done.sum());
         let run = all.add(run);

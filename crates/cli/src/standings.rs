@@ -38,7 +38,7 @@ pub fn search(trials: &[Trial]) -> comfy_table::Table {
 }
 
 fn search_with(trials: &[Trial], names: usize) -> comfy_table::Table {
-    let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !is_verdict(it)).collect();
+    let mut ranked: Vec<&Trial> = trials.iter().filter(|it| !it.is_verdict()).collect();
     ranked.sort_by(|a, b| {
         let key = |trial: &Trial| score(trial).unwrap_or(f64::NEG_INFINITY);
         budget(b)
@@ -121,23 +121,13 @@ fn fronts_with(
     table
 }
 
-/// Whether something of a row's network was run: what was refused before is no trial.
-pub fn was_run(row: &Trial) -> bool {
-    row.status != Status::Refused || row.latency_ms.is_some()
-}
-
-/// Whether a row is of a network trained again.
-pub fn is_verdict(trial: &Trial) -> bool {
-    trial.kind == Kind::Rerank || trial.kind == Kind::Baseline && trial.source_trial.is_some()
-}
-
 /// The networks that were trained again, each with its mean over the seeds, those with more epochs first and ranked
 /// anew after each number of epochs, by reward, which has a column where it is something else than the accuracy; none
 /// where there are none. The trial is the first one of the network, and so is the accuracy `search %`: on the validation
 /// part, after the search's epochs.
 pub fn verdict(trials: &[Trial]) -> Option<comfy_table::Table> {
     let mut networks: Vec<Vec<&Trial>> = Vec::new();
-    for trial in trials.iter().filter(|it| is_verdict(it)) {
+    for trial in trials.iter().filter(|it| it.is_verdict()) {
         let key = |it: &Trial| (it.source_trial, it.epochs);
         match networks.iter_mut().find(|it| key(it[0]) == key(trial)) {
             Some(network) => network.push(trial),

@@ -136,6 +136,18 @@ impl Trial {
     pub fn is_promoted(&self) -> bool {
         self.rung.is_some_and(|rung| rung > 0)
     }
+
+    /// Whether it belongs to the verdict: a network, found or a baseline, that is trained again.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        self.kind == Kind::Rerank || self.kind == Kind::Baseline && self.source_trial.is_some()
+    }
+
+    /// Whether something of its network was run: what was refused before is no trial.
+    #[must_use]
+    pub fn was_run(&self) -> bool {
+        self.status != Status::Refused || self.latency_ms.is_some()
+    }
 }
 
 record! {

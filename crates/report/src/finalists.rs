@@ -78,8 +78,7 @@ impl Data {
 
     /// Whether an entry is a training of the verdict.
     pub(crate) fn is_verdict(&self, entry: &Entry) -> bool {
-        let again = || self.trial(entry).source_trial.is_some();
-        entry.kind == Kind::Rerank || entry.kind == Kind::Baseline && again()
+        self.trial(entry).is_verdict()
     }
 
     /// The highest rung of each run's finished trials; none without successive halving.

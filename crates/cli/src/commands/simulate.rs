@@ -221,13 +221,11 @@ fn names(named: &[String]) -> Vec<String> {
 /// Digits after the point that show two of a number's own, at least three.
 fn digits(number: f64) -> usize {
     let first = -number.abs().log10().floor();
-    // A number of zero has none.
-    (if first.is_finite() {
-        first as usize + 1
-    } else {
-        3
-    })
-    .clamp(3, 12)
+    match first.is_finite() {
+        true => (first as usize + 1).clamp(3, 12),
+        // Zero has none.
+        false => 3,
+    }
 }
 
 /// A strategy's line of the table.

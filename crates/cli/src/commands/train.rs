@@ -100,7 +100,7 @@ pub fn run(args: Args) -> Result<()> {
     drop(images);
     // Until now there is nothing to keep, and Ctrl-C ends the process, a download too.
     stop_on_interrupt(match args.checkpoint {
-        Some(_) => "the checkpoint has the last whole epoch",
+        Some(_) => "the checkpoint keeps whole epochs",
         None => "nothing is kept without --checkpoint FILE",
     })?;
     let bar = Bar::new(args.json);
@@ -124,7 +124,10 @@ pub fn run(args: Args) -> Result<()> {
     let failed = (!done).then(|| trial.reason.unwrap_or_else(|| "it failed".to_owned()));
     match (failed, unsaved) {
         (None, None) => Ok(()),
-        (Some(reason), None) => bail!("{reason}{}", to_go_on(&args)),
+        // What diverged or does not fit goes on no better.
+        (Some(reason), None) if reason.starts_with("timed out") => {
+            bail!("{reason}{}", to_go_on(&args))
+        }
         (reason, unsaved) => {
             let all: Vec<String> = reason.into_iter().chain(unsaved).collect();
             bail!(all.join("; "))

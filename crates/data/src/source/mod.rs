@@ -82,25 +82,25 @@ pub fn sources() -> &'static [&'static dyn Source] {
 /// [`Error::Unknown`] for a name that is none, [`Error::Missing`] where the files are not found, [`Error::Io`] and
 /// [`Error::Corrupt`] for files that cannot be read.
 pub fn load(name_or_path: &str, root: &Path) -> Result<Dataset, Error> {
-    let Some(source) = named(name_or_path) else {
-        let (path, size) = folder_named(name_or_path, root)?;
-        let mut set = folder::load(&path, size)?;
-        set.name = name_or_path.to_owned();
-        set.notes.extend(namesake(name_or_path, root));
-        return Ok(set);
-    };
-    match source.locate(root) {
-        Some(location) => {
-            let mut set = source.read(&location)?;
-            set.notes.extend(namesake(name_or_path, root));
-            Ok(set)
+    let mut set = match named(name_or_path) {
+        Some(source) => {
+            let location = source.locate(root).ok_or_else(|| Error::Missing {
+                dataset: source.name().to_owned(),
+                looked: source.folders(root),
+                next: format!("`cellwright data fetch {}` gets it", source.name()),
+            })?;
+            source.read(&location)?
         }
-        None => Err(Error::Missing {
-            dataset: source.name().to_owned(),
-            looked: source.folders(root),
-            next: format!("`cellwright data fetch {}` gets it", source.name()),
-        }),
-    }
+        None => {
+            let (path, size) = folder_named(name_or_path, root)?;
+            Dataset {
+                name: name_or_path.to_owned(),
+                ..folder::load(&path, size)?
+            }
+        }
+    };
+    set.notes.extend(namesake(name_or_path, root));
+    Ok(set)
 }
 
 /// Whether [`load`] would find this data set.

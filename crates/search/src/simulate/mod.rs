@@ -155,8 +155,9 @@ fn one_run(
         }
         strategy.tell(&told)?;
         incumbent = told_place(&*strategy, results);
-        recommended.pop();
-        recommended.push(incumbent);
+        if let Some(last) = recommended.last_mut() {
+            *last = incumbent;
+        }
     }
     Ok((recommended, missing))
 }

@@ -1,8 +1,7 @@
 //! Local search after White, Nolen & Savani (2021), arXiv 2005.02960: from an architecture at random to the first better one
 //! among its neighbours in random order; where none is better, from another one.
 //!
-//! The paper's algorithm looks at all neighbours and goes to the best of them. Taking the first better one is a variant that
-//! finds more with few evaluations.
+//! The paper's algorithm looks at all neighbours and goes to the best of them; this is a variant of it.
 
 use cellwright_space::{Choices, Space};
 use rand::SeedableRng;

@@ -119,7 +119,6 @@ fn finish(
         format!("what was found cannot be shown; the run is kept in {folder}")
     })?;
     page?;
-    let nothing = nothing_trained(&rows);
     match ending {
         Ending::Complete => {}
         Ending::Exhausted => note(format!(
@@ -135,19 +134,25 @@ fn finish(
         ),
         Ending::Stopped => anyhow::bail!("stopped; go on with:\n  {}", resume(folder)),
     }
-    nothing.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+    match nothing_trained(&rows) {
+        Some(reason) => anyhow::bail!(reason),
+        None => Ok(()),
+    }
 }
 
 /// Why nothing was found, where no architecture of the search was trained to its end.
 fn nothing_trained(rows: &[Trial]) -> Option<String> {
-    let mut tried = rows.iter().filter(|it| it.kind == Kind::Search).peekable();
-    let first = tried.peek()?;
-    let reason = first.reason.as_deref().unwrap_or("no reason is known");
-    let text = format!(
-        "no architecture was trained to the end, of {} that were tried; the first: {reason}",
-        rows.iter().filter(|it| it.kind == Kind::Search).count(),
-    );
-    tried.all(|it| it.status != Status::Done).then_some(text)
+    let tried = rows.iter().filter(|it| it.kind == Kind::Search);
+    let tried: Vec<&Trial> = tried.collect();
+    let first = tried.first()?;
+    let nothing = tried.iter().all(|it| it.status != Status::Done);
+    nothing.then(|| {
+        format!(
+            "no architecture was trained to the end, of {} that were tried; the first: {}",
+            tried.len(),
+            first.reason.as_deref().unwrap_or("no reason is known")
+        )
+    })
 }
 
 /// What came of showing something; where nobody reads, the run goes on as it does with a reader.

@@ -15,7 +15,6 @@ use super::Args;
 use super::defaults::{free_folder, named, share, spaces};
 use crate::options::check_precision;
 use crate::output::{Usage, note, warn};
-use crate::standings::was_run;
 
 /// Trials of a search where no number is said.
 const DEFAULT_TRIALS: u32 = 10;
@@ -110,7 +109,7 @@ impl Planned {
         let rows = run.trials()?.rows;
         let there = rows
             .iter()
-            .filter(|it| it.kind != Kind::Rerank && was_run(it));
+            .filter(|it| it.kind != Kind::Rerank && it.was_run());
         Ok(all.saturating_sub(there.count()))
     }
 
