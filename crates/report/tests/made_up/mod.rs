@@ -1,10 +1,15 @@
-//! Runs with plausible numbers: a search in a NASNet-like space, and baselines.
+//! Runs with plausible numbers: a search in a NASNet-like space, and baselines; single rows, and what is drawn of them.
+
+// Each file of tests uses some of it.
+#![allow(dead_code)]
 
 mod graph;
 
+use std::fs;
 use std::path::Path;
 
 use cellwright_ledger::{ControllerUpdate, CurvePoint, Kind, Run, Status, Trial};
+use cellwright_report::write;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -148,4 +153,57 @@ fn controller_update(update: u32, batch: &[f64], rng: &mut ChaCha8Rng) -> Contro
         loss: Some(rng.random_range(-0.08..0.05)),
         ..ControllerUpdate::default()
     }
+}
+
+/// The colour of the first line or shape before a text that is drawn in an SVG.
+pub fn color_before(svg: &str, text: &str) -> String {
+    let (_, drawn) = svg.split_once("</desc>").unwrap();
+    let (before, _) = drawn.split_once(text).unwrap_or_else(|| panic!("{text}"));
+    let mark = before.lines().rev().find(|line| line.starts_with("<poly"));
+    let colors = mark.unwrap().split('"').find(|it| it.starts_with('#'));
+    colors.unwrap().to_owned()
+}
+
+/// A training of a network, of a verdict where it has a source; one without an accuracy failed.
+pub fn training(
+    id: u32,
+    network: &str,
+    source: Option<u32>,
+    epochs: u32,
+    valid: Option<f64>,
+) -> Trial {
+    let found = network.is_empty();
+    Trial {
+        id,
+        kind: match source {
+            _ if !found => Kind::Baseline,
+            Some(_) => Kind::Rerank,
+            None => Kind::Search,
+        },
+        source_trial: source,
+        space: network.into(),
+        identity: format!("{}", source.unwrap_or(id)),
+        epochs,
+        macs: 600_000,
+        params: 72_700,
+        valid_top1: valid,
+        test_top1: valid.filter(|_| source.is_some()),
+        status: match valid {
+            Some(_) => Status::Done,
+            None => Status::Failed,
+        },
+        ..Trial::default()
+    }
+}
+
+/// The page and the first chart of a run of some trials.
+pub fn drawn(rows: &[Trial]) -> (String, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run::create(scratch.path().join("run"), "trials = 1").unwrap();
+    for row in rows {
+        run.write_trial(row).unwrap();
+    }
+    let written = write(std::slice::from_ref(&run), &run.report()).unwrap();
+    let chart = fs::read_to_string(run.report().join("accuracy-macs.svg"));
+    (fs::read_to_string(written.page).unwrap(), chart.unwrap())
 }
